@@ -1,0 +1,278 @@
+"""A recipe says everything a training run depends on, as frozen models to and from TOML.
+
+    recipe = load_recipe("tiny_mnist")                # shipped, or a path to a .toml file
+    recipe = override(recipe, {"optimizer.lr": 0.01})  # dotted keys, as `--set` takes them
+
+This room loads without torch.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from smidgen.errors import RecipeError, SmidgenError, did_you_mean
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class SGD(Frozen):
+    """Stochastic gradient descent, as torch.optim.SGD counts it."""
+
+    name: Literal["sgd"] = "sgd"
+    lr: Positive = 0.1
+    momentum: Fraction = 0.9
+    nesterov: bool = True
+    weight_decay: NonNegative = 0.0
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> SGD:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov = true needs a momentum above 0")
+        return self
+
+
+class Adam(Frozen):
+    """Adam (Kingma & Ba 2014); `adamw` decouples the weight decay (Loshchilov & Hutter 2017)."""
+
+    name: Literal["adam", "adamw"] = "adam"
+    lr: Positive = 1e-3
+    beta1: Fraction = 0.9
+    beta2: Fraction = 0.999
+    eps: Positive = 1e-8
+    weight_decay: NonNegative = 0.0
+
+
+class Constant(Frozen):
+    """The learning rate stays as it is."""
+
+    name: Literal["constant"] = "constant"
+
+
+class OneCycle(Frozen):
+    """Cosine up from lr / div to lr, cosine down to lr / div / final_div (Smith & Topin 2017).
+
+    `optimizer.lr` is the peak; the momentum is not cycled.
+    """
+
+    name: Literal["onecycle"] = "onecycle"
+    pct_start: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    div_factor: Positive = 25.0
+    final_div_factor: Positive = 1e4
+
+
+class Cosine(Frozen):
+    """A linear warm-up over the first `warmup` of all steps, then half a cosine down to zero."""
+
+    name: Literal["cosine"] = "cosine"
+    warmup: Fraction = 0.0
+
+
+class Step(Frozen):
+    """The learning rate times `gamma` after every `step_size` epochs."""
+
+    name: Literal["step"] = "step"
+    step_size: Annotated[int, Field(ge=1)] = 15
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+
+class Augment(Frozen):
+    """Random changes of the training images; angles in degrees, lengths as a share of the side.
+
+    Each range is symmetric: rotation = 10 draws an angle from [-10, 10].
+    """
+
+    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
+    translation: Fraction = 0.0
+    scale: Fraction = 0.0
+    shear: Annotated[float, Field(ge=0, lt=90)] = 0.0
+    crop_size: Annotated[int, Field(ge=1)] | None = None
+    crop_probability: Annotated[float, Field(ge=0, le=1)] = 0.0
+    cutout: Annotated[int, Field(ge=0)] = 0
+    elastic: NonNegative = 0.0
+
+    @model_validator(mode="after")
+    def _crop_is_whole(self) -> Augment:
+        if (self.crop_size is None) != (self.crop_probability == 0):
+            raise ValueError("crop_size and crop_probability go together")
+        return self
+
+
+Optimizer = Annotated[Union[SGD, Adam], Field(discriminator="name")]
+Schedule = Annotated[Union[Constant, OneCycle, Cosine, Step], Field(discriminator="name")]
+
+
+class Recipe(Frozen):
+    """Everything a training run depends on, but for the machine it runs on.
+
+    `full` trains on the validation split too. `ema` is the decay per step of the running average
+    that becomes the final weights (0: the last step's weights are final). `clip_norm` bounds the
+    norm of the whole gradient. `watch_test` reads the test set after every epoch, to show the
+    curve; nothing is ever chosen on it. `workers` is the number of shards a batch is cut into,
+    each with its own batch-norm statistics and its own core; 0, "auto" and "auto" are measured
+    and replaced by the choice before training starts.
+    """
+
+    model: Annotated[str, Field(min_length=1)]
+    data: str = "mnist"
+    full: bool = False
+    epochs: Annotated[int, Field(ge=1)] = 1
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    label_smoothing: Fraction = 0.0
+    clip_norm: Positive | None = None
+    ema: Fraction = 0.0
+    watch_test: bool = False
+    workers: Annotated[int, Field(ge=0)] = 0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
+    optimizer: Optimizer = SGD()
+    schedule: Schedule = Constant()
+    augment: Augment = Augment()
+
+
+def list_recipes() -> list[str]:
+    """The names of the shipped recipes, sorted."""
+    return sorted(path.name.removesuffix(".toml") for path in _shipped("recipes"))
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """The recipe of that name, or of that TOML file.
+
+    Raises RecipeError for an unknown name, a file that is not TOML, and every key or value that
+    is not allowed, with the key's dotted path.
+    """
+    text = str(name_or_path)
+    if text.endswith(".toml"):
+        return parse_recipe(read_toml(Path(text), RecipeError), source=text)
+    if text not in list_recipes():
+        raise RecipeError(f"unknown recipe {text!r}{did_you_mean(text, list_recipes())}")
+    shipped = resources.files("smidgen") / "recipes" / f"{text}.toml"
+    return parse_recipe(tomllib.loads(shipped.read_text(encoding="utf-8")), source=text)
+
+
+def parse_recipe(document: Mapping[str, Any], source: str) -> Recipe:
+    """The recipe that a parsed TOML document holds; `source` names it in error messages."""
+    return validate(Recipe, document, source, RecipeError)
+
+
+def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """The recipe with each dotted key set to its value, checked as a whole.
+
+    A new `optimizer.name` or `schedule.name` starts from that optimiser's or schedule's own
+    defaults (the learning rate and the weight decay are kept).
+    """
+    document = recipe.model_dump(exclude_none=True)
+    for section in ("optimizer", "schedule"):
+        name = changes.get(f"{section}.name")
+        if name is not None and name != document[section]["name"]:
+            kept = ("lr", "weight_decay") if section == "optimizer" else ()
+            document[section] = {key: document[section][key] for key in kept} | {"name": name}
+    for path, value in changes.items():
+        *parents, leaf = path.split(".")
+        table = document
+        for parent in parents:
+            table = table.setdefault(parent, {})
+            if not isinstance(table, dict):
+                raise RecipeError(f"--set {path}: {parent!r} is a value, not a table")
+        table[leaf] = value
+    return parse_recipe(document, source="--set")
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """The dotted key and the value of one `key=value`; the value is read as TOML, else as text.
+
+    >>> parse_setting("optimizer.lr=0.01")
+    ('optimizer.lr', 0.01)
+    >>> parse_setting("schedule.name=cosine")
+    ('schedule.name', 'cosine')
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip() or not value.strip():
+        raise RecipeError(f"--set {text!r} is not key=value; for example --set optimizer.lr=0.01")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+
+
+def to_toml(recipe: Recipe) -> str:
+    """The recipe as TOML that `load_recipe` reads back to an equal recipe."""
+    return tomli_w.dumps(recipe.model_dump(exclude_none=True))
+
+
+def read_toml(path: Path, error: type[SmidgenError]) -> dict[str, Any]:
+    """The document in a TOML file; raises `error` if it cannot be read or parsed."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise error(f"cannot read {str(path)!r}: {problem.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise error(f"{str(path)!r} is not TOML: {problem}") from None
+
+
+Document = TypeVar("Document", bound=Frozen)
+
+
+def validate(
+    model: type[Document], document: Mapping[str, Any], source: str, error: type[SmidgenError]
+) -> Document:
+    """The document as that pydantic model; the first thing wrong with it is raised as `error`."""
+    try:
+        return model.model_validate(_ints_as_floats(document))
+    except ValidationError as problem:
+        first = problem.errors(include_url=False)[0]
+        raise error(f"{source}: {_explain(model, first)}") from None
+
+
+def _explain(model: type[Frozen], problem: Any) -> str:
+    """One pydantic error as `key.path = value: what is allowed`."""
+    tags = ("sgd", "adam", "adamw", "constant", "onecycle", "cosine", "step")
+    location = [str(part) for part in problem["loc"] if part not in tags]
+    path = ".".join(location)
+    match problem["type"]:
+        case "extra_forbidden":
+            return f"unknown key {path!r}{did_you_mean(path, _keys(model))}"
+        case "missing":
+            return f"the key {path!r} is missing"
+        case "union_tag_invalid":
+            allowed = problem["ctx"]["expected_tags"].replace("'", "").split(", ")
+            tag = problem["ctx"]["tag"]
+            return f"{path}.name = {tag!r} is not allowed{did_you_mean(str(tag), allowed)}"
+        case "union_tag_not_found":
+            return f"{path}.name is missing"
+    reason = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return f"{path} = {problem['input']!r}: {reason}" if not problem.get("ctx", {}).get("error") \
+        else f"{path or 'recipe'}: {reason}"
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> Iterable[str]:
+    """Every dotted key of a model, through nested models and unions."""
+    for name, field in model.model_fields.items():
+        yield prefix + name
+        for inner in (field.annotation, *get_args(field.annotation)):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                yield from _keys(inner, f"{prefix}{name}.")
+
+
+def _ints_as_floats(value: Any) -> Any:
+    """Strict pydantic takes an int for a float already; this copies mappings to plain dicts."""
+    if isinstance(value, Mapping):
+        return {key: _ints_as_floats(item) for key, item in value.items()}
+    return value
+
+
+def _shipped(folder: str) -> Iterable[Any]:
+    return (p for p in (resources.files("smidgen") / folder).iterdir() if p.name.endswith(".toml"))

@@ -1,0 +1,15 @@
+"""The model registry. A model is a function that returns a module; its name is the function's.
+
+    model = create_model("tiny_mnist", pretrained=True)
+    list_models("smidgen_*")
+
+Modules take float32 images (N, 1, 28, 28), normalised, and return logits (N, classes). Packages
+add models of their own through the entry-point group `smidgen.models`.
+"""
+
+from smidgen.zoo.registry import create_model, has_weights, list_models, register_model, weights
+
+# Importing a family registers its models.
+from smidgen.zoo import mnist_classifier, mnist_net, net, skip_13k, tiny_mnist  # isort: skip
+
+__all__ = ["create_model", "has_weights", "list_models", "register_model", "weights"]

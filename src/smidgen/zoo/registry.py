@@ -1,0 +1,78 @@
+"""Names to models, and models to the weights that ship with them."""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+from collections.abc import Callable
+from importlib import metadata, resources
+from typing import Any
+
+from safetensors.torch import load as load_safetensors
+from torch import Tensor, nn
+
+from smidgen.errors import ModelError, did_you_mean
+
+Builder = Callable[..., nn.Module]
+
+_builders: dict[str, Builder] = {}
+
+
+def register_model(builder: Builder) -> Builder:
+    """The function itself, now known to `create_model` under its own name.
+
+    Raises ModelError if another function has taken the name.
+    """
+    name = builder.__name__
+    if _builders.setdefault(name, builder) is not builder:
+        raise ModelError(f"a model named {name!r} is registered already; choose another name")
+    return builder
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """The registered names that match a shell pattern, sorted."""
+    _load_entry_points()
+    return sorted(fnmatch.filter(_builders, pattern))
+
+
+def create_model(name: str, pretrained: bool = False, **options: Any) -> nn.Module:
+    """A new module, in train mode when fresh and in eval mode when pretrained.
+
+    `options` go to the model's function (`classes=26`). Fresh weights are drawn from torch's
+    global generator, as everywhere in torch. Raises ModelError for an unknown name and for
+    `pretrained=True` where no weights are shipped.
+    """
+    _load_entry_points()
+    if name not in _builders:
+        raise ModelError(f"unknown model {name!r}{did_you_mean(name, _builders)}")
+    model = _builders[name](**options)
+    if pretrained:
+        model.load_state_dict(weights(name))
+        model.eval()
+    return model
+
+
+def has_weights(name: str) -> bool:
+    """Whether trained weights ship with the package under that name."""
+    return _weights_file(name).is_file()
+
+
+def weights(name: str) -> dict[str, Tensor]:
+    """The shipped state dict of a model, float32. Raises ModelError where there is none."""
+    if not has_weights(name):
+        shipped = [model for model in list_models() if has_weights(model)]
+        raise ModelError(
+            f"no weights ship with {name!r}, only with {', '.join(shipped) or 'no model'}; "
+            f"train it first: smidgen train {name}"
+        )
+    return load_safetensors(_weights_file(name).read_bytes())
+
+
+def _weights_file(name: str) -> Any:
+    return resources.files("smidgen") / "zoo" / "weights" / f"{name}.safetensors"
+
+
+@functools.cache
+def _load_entry_points() -> None:
+    for entry in metadata.entry_points(group="smidgen.models"):
+        register_model(entry.load())
