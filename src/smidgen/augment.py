@@ -1,0 +1,106 @@
+"""Random changes of whole batches of training images, before normalisation.
+
+Every image of a batch gets its own change, drawn from an explicit generator. Whatever moves in
+from outside the image is background (0). The draws are apart from the resampling, so that
+several workers can resample the shards of one batch.
+
+Shapes: N images, one channel, H × W pixels; a value is a grey level from 0 to 255.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from smidgen.recipe import Augment
+
+
+def augment(images: Tensor, settings: Augment, generator: torch.Generator) -> Tensor:
+    """Changed copies of the images: uint8 or float (N, 1, H, W) to float32 (N, 1, H, W).
+
+    `generator` lives on the CPU whatever the device of the images, so that a seed means the same
+    everywhere.
+    """
+    return resample(images, draw(len(images), settings, generator), settings)
+
+
+def draw(count: int, settings: Augment, generator: torch.Generator) -> dict[str, Tensor]:
+    """The random numbers for `count` images, each with `count` as its first dimension.
+
+    `affine` (N, 2, 3) maps output to input coordinates from -1 to 1; `cutout` (N, 2) holds
+    corners as shares of the side; `elastic` (N, 2, 4, 4) holds coarse displacements.
+    """
+    s = settings
+    draws = {}
+    if s.rotation or s.translation or s.scale or s.shear or s.crop_probability:
+        uniform = torch.rand(count, 7, generator=generator) * 2 - 1
+        draws["affine"] = affine_matrices(
+            angle=uniform[:, 0] * s.rotation,
+            shift=uniform[:, 1:3] * s.translation,
+            zoom=1 + uniform[:, 3] * s.scale,
+            shear=uniform[:, 4] * s.shear,
+        )
+        cropped = (uniform[:, 5] + 1) / 2 < s.crop_probability
+        draws["cropped"] = cropped
+    if s.cutout:
+        draws["cutout"] = torch.rand(count, 2, generator=generator)
+    if s.elastic:
+        draws["elastic"] = torch.randn(count, 2, 5, 5, generator=generator)
+    return draws
+
+
+def resample(images: Tensor, draws: dict[str, Tensor], settings: Augment) -> Tensor:
+    """The images changed as the draws say, in one bilinear resampling: float32 (N, 1, H, W)."""
+    count, _, height, width = images.shape
+    changed = images.float()
+    draws = {name: values.to(images.device, non_blocking=True) for name, values in draws.items()}
+    if "affine" in draws or "elastic" in draws:
+        theta = draws.get("affine")
+        if theta is None:
+            theta = torch.eye(2, 3, device=images.device).expand(count, 2, 3)
+        elif settings.crop_size is not None:
+            # A centre crop resized back to the full size magnifies by height / crop_size.
+            share = torch.where(draws["cropped"], settings.crop_size / height, 1.0)
+            theta = theta * share[:, None, None]
+        grid = F.affine_grid(theta, [count, 1, height, width], align_corners=False)
+        if "elastic" in draws:
+            # Smooth displacements: a coarse random field, enlarged; `elastic` is in pixels.
+            field = F.interpolate(
+                draws["elastic"], (height, width), mode="bicubic", align_corners=True
+            )
+            grid = grid + field.permute(0, 2, 3, 1) * (2 * settings.elastic / width)
+        changed = F.grid_sample(changed, grid, align_corners=False)
+    if "cutout" in draws:
+        changed = changed * _outside_square(draws["cutout"], settings.cutout, height, width)
+    return changed
+
+
+def affine_matrices(angle: Tensor, shift: Tensor, zoom: Tensor, shear: Tensor) -> Tensor:
+    """Matrices (N, 2, 3) that take output to input coordinates (x, y), each from -1 to 1.
+
+    Positive angles (degrees) turn the picture counter-clockwise, positive shifts (shares of the
+    side, N × 2) move it right and down, a zoom above 1 enlarges it, a positive shear (degrees)
+    leans its top to the right.
+    """
+    radians = angle * (math.pi / 180)
+    cos, sin = radians.cos() / zoom, radians.sin() / zoom
+    lean = (shear * (math.pi / 180)).tan()
+    linear = torch.stack(
+        [cos + lean * sin, lean * cos - sin, sin, cos], dim=1
+    ).view(-1, 2, 2)  # fmt: skip
+    offset = -2 * (linear @ shift[:, :, None])
+    return torch.cat([linear, offset], dim=2)
+
+
+def _outside_square(corners: Tensor, size: int, height: int, width: int) -> Tensor:
+    """Masks (N, 1, H, W): 0 in a size × size square, 1 elsewhere; the square may hang over."""
+    top = corners[:, :1] * (height + size) - size
+    left = corners[:, 1:] * (width + size) - size
+    rows = torch.arange(height, device=corners.device)
+    columns = torch.arange(width, device=corners.device)
+    in_rows = (rows >= top) & (rows < top + size)  # (N, H)
+    in_columns = (columns >= left) & (columns < left + size)  # (N, W)
+    return (~(in_rows[:, :, None] & in_columns[:, None, :])).float()[:, None]

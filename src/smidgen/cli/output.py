@@ -1,0 +1,37 @@
+"""What the commands print: one JSON document on stdout, or tables and progress for people."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from typing import Any
+
+from rich.console import Console
+
+
+def console(json_: bool = False) -> Console:
+    """The console for people: stdout, or stderr when stdout is kept for JSON."""
+    return Console(stderr=json_, highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def emit(document: Any) -> None:
+    """Prints one JSON document on stdout; a number that JSON cannot hold becomes null."""
+    print(json.dumps(_finite(document), indent=2, ensure_ascii=False))
+
+
+def percent(fraction: float | None, digits: int = 2) -> str:
+    """A fraction as people read it.
+
+    >>> percent(0.9943)
+    '99.43 %'
+    """
+    return "–" if fraction is None else f"{100 * fraction:.{digits}f} %"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
