@@ -132,6 +132,10 @@ class Run:
         tensors = {"logits": logits.cpu().contiguous()}
         self._write("test_logits.safetensors", lambda file: save_file(tensors, file))
 
+    def has_checkpoint(self) -> bool:
+        """Whether an epoch has been finished, so that the run can be resumed."""
+        return (self.path / "last.pt").is_file()
+
     def checkpoint(self) -> dict[str, Any]:
         """Everything that resuming needs. Raises RunError if it is missing or damaged."""
         path = self._file("last.pt")

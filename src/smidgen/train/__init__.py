@@ -1,0 +1,169 @@
+"""Training: a recipe and data become a run.
+
+    run = fit(load_recipe("tiny_mnist"), load_data("mnist"), "runs/tiny_mnist")
+
+Each epoch passes once over the training split, in batches of resident tensors. The weights that a
+run keeps are the last epoch's, or their running average; nothing is chosen on the way. The test
+set is read once, at the end, unless the recipe watches it, and every reading is counted.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from smidgen.data import Data
+from smidgen.errors import RunError, TrainingError
+from smidgen.recipe import SGD, Adam, Recipe
+from smidgen.run import Run
+from smidgen.train.engine import INIT, Network, epoch_batches, generator
+from smidgen.train.progress import Meter, Progress, Watch
+from smidgen.train.record import finish, score
+from smidgen.train.schedule import learning_rate
+from smidgen.train.settle import choose_device, join_processes, settle
+from smidgen.zoo import create_model
+
+__all__ = ["Progress", "Watch", "fit", "new_module", "resume"]
+
+
+def _silent(progress: Progress) -> None:
+    pass
+
+
+def fit(
+    recipe: Recipe,
+    data: Data,
+    out: Path | str,
+    *,
+    device: str = "auto",
+    watch: Watch = _silent,
+) -> Run:
+    """The finished run of a recipe, in the new folder `out`.
+
+    `watch` is called with the progress about ten times a second. Raises ModelError, RecipeError
+    and RunError for what cannot start, TrainingError when the loss is no longer finite; a
+    training that fails in its first epoch leaves no folder behind.
+    """
+    place, process = choose_device(device), join_processes()
+    module = new_module(recipe, len(data.classes))
+    recipe = settle(recipe, module, place, process)
+    run = Run(Path(out)) if process.rank else Run.create(out, recipe)
+    try:
+        network = Network(module, recipe, data.mean, data.std, place, process)
+        return _train(run, network, data, {}, watch)
+    except BaseException:
+        if process.rank == 0 and not run.has_checkpoint():
+            shutil.rmtree(run.path, ignore_errors=True)
+        raise
+
+
+def resume(
+    path: Path | str, data: Data, *, device: str = "auto", watch: Watch = _silent
+) -> Run:
+    """The run in that folder, finished from its last whole epoch to the same weights, bit for bit.
+
+    Raises RunError if the folder holds no run, or a checkpoint that is damaged or another's.
+    """
+    run, place, process = Run.open(path), choose_device(device), join_processes()
+    recipe = run.recipe
+    if recipe.data != data.name:
+        raise RunError(f"{str(path)!r} was trained on {recipe.data!r}, not on {data.name!r}")
+    module = new_module(recipe, len(data.classes))
+    network = Network(module, recipe, data.mean, data.std, place, process)
+    return _train(run, network, data, run.checkpoint(), watch)
+
+
+def new_module(recipe: Recipe, classes: int) -> nn.Module:
+    """A fresh module of the recipe's model; its weights depend on the recipe's seed alone."""
+    options = {} if classes == 10 else {"classes": classes}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(generator(recipe.seed, INIT).initial_seed())
+        return create_model(recipe.model, **options)
+
+
+def new_optimizer(parameters: nn.Parameter, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser over one flat vector of parameters."""
+    match recipe.optimizer:
+        case SGD() as o:
+            return torch.optim.SGD(
+                [parameters], o.lr, o.momentum, 0, o.weight_decay, o.nesterov, fused=True
+            )
+        case Adam() as o:
+            kind = torch.optim.AdamW if o.name == "adamw" else torch.optim.Adam
+            return kind(
+                [parameters], o.lr, (o.beta1, o.beta2), o.eps, o.weight_decay, fused=True
+            )
+
+
+def _train(
+    run: Run, network: Network, data: Data, checkpoint: dict[str, Any], watch: Watch
+) -> Run:
+    recipe = network.recipe
+    fitted, validation = (data.train, None) if recipe.full else data.fit_split()
+    fitted = fitted.to(network.device)
+    steps_per_epoch = math.ceil(len(fitted) / recipe.batch_size)
+    optimizer = new_optimizer(network.parameters, recipe)
+    done, seconds, test_reads = restore(run, checkpoint, network, optimizer)
+
+    with network:
+        for epoch in range(done, recipe.epochs):
+            network.start_epoch(epoch)
+            meter = Meter(epoch, recipe, len(fitted), seconds, watch)
+            for i, (batch, draws) in enumerate(epoch_batches(fitted, recipe, epoch)):
+                step = epoch * steps_per_epoch + i
+                lr = learning_rate(recipe, step, steps_per_epoch)
+                optimizer.param_groups[0]["lr"] = lr
+                sums = network.backward(batch, draws)
+                if recipe.clip_norm is not None:
+                    nn.utils.clip_grad_norm_([network.parameters], recipe.clip_norm)
+                optimizer.step()
+                network.average(step)
+                meter.add(sums, len(batch))
+            row = meter.finish() | {"lr": lr} | score("val", network, validation)
+            if recipe.watch_test:
+                row |= score("test", network, data.test)
+                test_reads += 1
+            seconds = row["seconds"]
+            if network.process.rank == 0:
+                run.append_metrics(row)
+                run.write_checkpoint(
+                    {
+                        "epochs": epoch + 1,
+                        "seconds": seconds,
+                        "test_reads": test_reads,
+                        "network": network.state(),
+                        "optimizer": optimizer.state_dict(),
+                    }
+                )
+        if network.process.rank == 0:
+            finish(run, network, data, test_reads + 1)
+    return run
+
+
+def restore(
+    run: Run, checkpoint: dict[str, Any], network: Network, optimizer: torch.optim.Optimizer
+) -> tuple[int, float, int]:
+    """Sets network and optimiser as the checkpoint has them: finished epochs, seconds, test reads.
+
+    Raises RunError if the checkpoint is of another model or training.
+    """
+    if not checkpoint:
+        return 0, 0.0, 0
+    try:
+        network.load(checkpoint["network"])
+        optimizer.load_state_dict(checkpoint["optimizer"])
+        epochs, seconds = int(checkpoint["epochs"]), float(checkpoint["seconds"])
+        test_reads = int(checkpoint["test_reads"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as problem:
+        raise RunError(
+            f"the checkpoint in {str(run.path)!r} is not of {network.recipe.model!r} "
+            f"({problem}); train again without --resume"
+        ) from None
+    run.truncate_metrics(epochs)
+    return epochs, seconds, test_reads

@@ -1,0 +1,95 @@
+"""How far a training is and how well it does, counted as it goes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from smidgen.errors import TrainingError
+from smidgen.recipe import Recipe
+
+LOOK_EVERY = 20  # steps between two looks at the running sums
+REPORT_EVERY = 0.1  # seconds between two reports
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands: `epoch` counts from 1; loss and accuracy are the epoch's so far."""
+
+    epoch: int
+    epochs: int
+    images_seen: int
+    images_total: int
+    loss: float
+    accuracy: float
+    images_per_second: float
+    seconds_left: float
+    finished_epoch: bool = False
+
+
+Watch = Callable[[Progress], None]
+
+
+class Meter:
+    """Adds up one epoch's loss, hits, images and seconds, and reports them now and then."""
+
+    def __init__(
+        self, epoch: int, recipe: Recipe, images: int, seconds: float, watch: Watch
+    ) -> None:
+        self.epoch, self.recipe, self.images, self.watch = epoch, recipe, images, watch
+        self.seconds_before = seconds
+        self.sums = torch.zeros(2)
+        self.seen = self.steps = 0
+        self.started = self.reported = time.perf_counter()
+
+    def add(self, sums: Tensor, images: int) -> None:
+        """Counts one batch: its summed loss and hits. Raises TrainingError if the loss is lost."""
+        self.sums = self.sums.to(sums.device).add_(sums)
+        self.seen += images
+        self.steps += 1
+        if self.steps % LOOK_EVERY == 0 and time.perf_counter() - self.reported > REPORT_EVERY:
+            self.reported = time.perf_counter()
+            self.watch(self._progress())
+
+    def finish(self) -> dict[str, float | None]:
+        """The epoch's row: what training alone has taken and reached."""
+        progress = self._progress(finished_epoch=True)
+        row: dict[str, float | None] = {
+            "epoch": self.epoch + 1,
+            "images_seen": progress.images_seen,
+            "seconds": self._seconds(),
+            "train_loss": progress.loss,
+            "train_accuracy": progress.accuracy,
+        }
+        self.watch(progress)
+        return row
+
+    def _seconds(self) -> float:
+        return self.seconds_before + time.perf_counter() - self.started
+
+    def _progress(self, finished_epoch: bool = False) -> Progress:
+        loss, hits = self.sums.tolist()
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss} in epoch {self.epoch + 1} after {self.seen:,} images; "
+                f"lower optimizer.lr (now {self.recipe.optimizer.lr:g}) or set clip_norm"
+            )
+        before = self.epoch * self.images
+        rate = (before + self.seen) / max(self._seconds(), 1e-9)
+        total = self.recipe.epochs * self.images
+        return Progress(
+            epoch=self.epoch + 1,
+            epochs=self.recipe.epochs,
+            images_seen=before + self.seen,
+            images_total=total,
+            loss=loss / self.seen,
+            accuracy=hits / self.seen,
+            images_per_second=rate,
+            seconds_left=(total - before - self.seen) / rate,
+            finished_epoch=finished_epoch,
+        )

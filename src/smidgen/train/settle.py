@@ -1,0 +1,163 @@
+"""Where and how to train: the device, the processes, and what is fastest for this network here.
+
+Which memory format, precision and number of workers is fastest depends on the widths of the
+network and on the machine. So it is measured, once for each network, batch size and machine, and
+remembered; the recipe of the run records the choice.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import itertools
+import json
+import os
+import time
+from pathlib import Path
+
+import pooch
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from smidgen.data import Split
+from smidgen.errors import RecipeError
+from smidgen.recipe import Recipe
+from smidgen.run import write_whole
+from smidgen.train.engine import Network, Process, draw
+from smidgen.train.record import hardware, versions
+
+ROUNDS = 3
+SECONDS_PER_TRIAL = 0.08
+# A choice that costs exactness must win clearly; one that does not, just beyond the noise.
+HANDICAP = {"bfloat16": 1.15, "channels_last": 1.03}
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name; "auto" is CUDA where there is one, then MPS, then the CPU.
+
+    Raises RecipeError for a device that is unknown or not there.
+    """
+    available = {"cpu": True, "cuda": torch.cuda.is_available(),
+                 "mps": torch.backends.mps.is_available()}  # fmt: skip
+    if name == "auto":
+        return torch.device(next(d for d in ("cuda", "mps", "cpu") if available[d]))
+    kind = name.partition(":")[0]
+    if not available.get(kind):
+        there = ", ".join(device for device, here in available.items() if here)
+        raise RecipeError(f"--device {name!r} is not available on this machine; choose from {there}")
+    return torch.device(name)
+
+
+def join_processes() -> Process:
+    """This process's place under torchrun, once it has met the others; alone elsewhere."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return Process(dist.get_rank(), count) if count > 1 else Process()
+
+
+def settle(recipe: Recipe, module: nn.Module, device: torch.device, process: Process) -> Recipe:
+    """The recipe with workers, precision and memory format chosen, where it left them open.
+
+    Raises RecipeError for a batch that is smaller than the number of workers.
+    """
+    if recipe.workers > recipe.batch_size:
+        raise RecipeError(
+            f"batch_size = {recipe.batch_size} is smaller than workers = {recipe.workers}; "
+            "each worker needs at least one image of every batch"
+        )
+    if recipe.workers % process.count:
+        raise RecipeError(
+            f"workers = {recipe.workers} is no multiple of the {process.count} processes"
+        )
+    candidates = _candidates(recipe, device, process)
+    if len(candidates) == 1 or process.count > 1:
+        return candidates[0]
+    key = _key(recipe, module)
+    known = _remembered()
+    if key not in known:
+        known[key] = candidates.index(_fastest(candidates, module, device))
+        _remember(known)
+    return candidates[known[key]]
+
+
+def _candidates(recipe: Recipe, device: torch.device, process: Process) -> list[Recipe]:
+    """Every way the recipe leaves open, the plainest first."""
+    workers, formats, precisions = [recipe.workers], [recipe.memory_format], [recipe.precision]
+    if not recipe.workers:
+        most = min(os.cpu_count() or 1, max(recipe.batch_size // 8, 1))
+        workers = [1, most] if device.type == "cpu" and most > 1 else [1]
+        if process.count > 1:
+            workers = [process.count]
+    if recipe.memory_format == "auto":
+        formats = ["contiguous", "channels_last"]
+    if recipe.precision == "auto":
+        precisions = ["float32", "bfloat16"] if device.type != "mps" else ["float32"]
+    return [
+        recipe.model_copy(update={"workers": w, "memory_format": f, "precision": p})
+        for w, f, p in itertools.product(workers, formats, precisions)
+    ]
+
+
+def _fastest(candidates: list[Recipe], module: nn.Module, device: torch.device) -> Recipe:
+    """The candidate with the least time per batch, the median over rounds taken in turn."""
+    networks = [
+        Network(copy.deepcopy(module), recipe, 0.0, 1.0, device, Process())
+        for recipe in candidates
+    ]
+    batch = Split(
+        torch.randint(0, 256, (candidates[0].batch_size, 1, 28, 28), dtype=torch.uint8,
+                      generator=torch.Generator().manual_seed(0)).to(device),
+        torch.zeros(candidates[0].batch_size, dtype=torch.int64, device=device),
+    )  # fmt: skip
+    times: list[list[float]] = [[] for _ in networks]
+    for _, (network, taken) in itertools.product(range(ROUNDS), zip(networks, times, strict=True)):
+        taken.append(_time_batches(network, batch))
+
+    def handicapped(i: int) -> float:
+        recipe = candidates[i]
+        cost = HANDICAP.get(recipe.precision, 1.0) * HANDICAP.get(recipe.memory_format, 1.0)
+        return sorted(times[i])[ROUNDS // 2] * cost
+
+    return candidates[min(range(len(candidates)), key=handicapped)]
+
+
+def _time_batches(network: Network, batch: Split) -> float:
+    """Seconds a batch."""
+    generator = torch.Generator().manual_seed(0)
+    with network:
+        network.start_epoch(0)
+        draws = draw(len(batch), network.recipe.augment, generator)
+        network.backward(batch, draws)
+        started, count = time.perf_counter(), 0
+        while time.perf_counter() - started < SECONDS_PER_TRIAL:
+            network.backward(batch, draws).tolist()
+            count += 1
+        return (time.perf_counter() - started) / count
+
+
+def _key(recipe: Recipe, module: nn.Module) -> str:
+    open_choices = (recipe.workers, recipe.memory_format, recipe.precision)
+    facts = (str(module), recipe.batch_size, open_choices, hardware(), versions())
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def _trials_file() -> Path:
+    return Path(os.environ.get("SMIDGEN_CACHE", pooch.os_cache("smidgen"))) / "trials.json"
+
+
+def _remembered() -> dict[str, int]:
+    try:
+        known: dict[str, int] = json.loads(_trials_file().read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return {}
+    return known
+
+
+def _remember(known: dict[str, int]) -> None:
+    try:
+        _trials_file().parent.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    write_whole(_trials_file(), lambda file: file.write_text(json.dumps(known), encoding="utf-8"))
