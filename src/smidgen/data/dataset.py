@@ -1,0 +1,96 @@
+"""Images in memory, and the split that everything is chosen on.
+
+N images of 28 × 28 pixels with one channel; they stay uint8 (0 is background) until a batch is
+normalised.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from smidgen.errors import DataError
+
+SIDE = 28
+VALIDATION_ONE_IN = 12  # 5,000 of MNIST's 60,000
+TEST_ONE_IN = 6  # 10,000 of MNIST's 70,000, where a data set has no test images of its own
+SPLIT_SEED = 28
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images uint8 (N, 1, 28, 28) with their labels int64 (N,); `len` is N."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, mask: np.ndarray) -> Split:
+        """The images where the mask, bool (N,), is true, in their own order."""
+        chosen = torch.from_numpy(np.flatnonzero(mask))
+        return Split(self.images[chosen], self.labels[chosen])
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A data set: training and test images, class names, mean and deviation of images / 255."""
+
+    name: str
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
+    mean: float
+    std: float
+
+    def fit_split(self) -> tuple[Split, Split]:
+        """The training images cut in two: 11/12 of every class to fit, 1/12 to validate.
+
+        The cut never changes: 55,000 and 5,000 for MNIST, the same images in every run.
+        """
+        held_out = stratified_mask(self.train.labels.numpy(), VALIDATION_ONE_IN)
+        return self.train.take(~held_out), self.train.take(held_out)
+
+
+def stratified_mask(labels: np.ndarray, one_in: int) -> np.ndarray:
+    """A mask, bool (N,), of one in so many images of every class, at least one of each.
+
+    It depends on the labels, int (N,), alone; the total is N / one_in, rounded.
+    """
+    counts = np.bincount(labels)
+    shares = counts // one_in
+    left_over = round(len(labels) / one_in) - shares.sum()
+    largest_remainders = np.argsort(-(counts % one_in), kind="stable")[:left_over]
+    shares[largest_remainders] += 1
+    # NumPy promises that RandomState, unlike Generator, keeps its stream from version to version.
+    order = np.random.RandomState(SPLIT_SEED).permutation(len(labels))
+    mask = np.zeros(len(labels), dtype=bool)
+    for label, share in enumerate(np.maximum(shares, 1)):
+        mask[order[labels[order] == label][:share]] = True
+    return mask
+
+
+def normalise(images: Tensor, mean: float, std: float) -> Tensor:
+    """The images as a model takes them, (images / 255 - mean) / std: uint8 to float32.
+
+    Raises DataError for images that are not uint8, which would be scaled twice.
+    """
+    if images.dtype != torch.uint8:
+        raise DataError(f"normalise takes uint8 images from 0 to 255, not {images.dtype}")
+    return images.float().div_(255).sub_(mean).div_(std)
+
+
+def mean_and_std(images: Tensor) -> tuple[float, float]:
+    """The mean and the standard deviation of images / 255, over all pixels; images are uint8."""
+    histogram = torch.zeros(256, dtype=torch.int64)
+    for chunk in images.split(4096):  # bincount widens its input, eight bytes a pixel
+        histogram += chunk.flatten().bincount(minlength=256)
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    shares = histogram.double() / histogram.sum()
+    mean = (shares * levels).sum()
+    variance = (shares * (levels - mean) ** 2).sum()
+    return mean.item(), variance.sqrt().item()

@@ -1,0 +1,111 @@
+"""The IDX file format of MNIST: two zero bytes, a type, a rank, the sizes, then big-endian data.
+
+Format: http://yann.lecun.com/exdb/mnist/ (archived), section "The IDX file format".
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import math
+import struct
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+
+from smidgen.data.dataset import SIDE, Split
+from smidgen.errors import DataError
+
+DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+MAX_DIMENSIONS = 4
+MAX_BYTES = 2**30  # twenty times MNIST; a header that announces more is taken for damage
+GZIP_MAGIC = b"\x1f\x8b"
+AGAIN = "get the file anew"
+
+
+def read_idx(path: Path, sha256: str | None = None) -> np.ndarray:
+    """The array in an IDX file, raw or gzipped whatever its name, of the type it was written in.
+
+    `sha256` is what the uncompressed content must have. No more is inflated than the header
+    announces. Raises DataError for a file that is missing, damaged, or of another hash.
+    """
+    try:
+        with path.open("rb") as file:
+            if file.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC):
+                with gzip.GzipFile(fileobj=file) as stream:
+                    return _read(stream, path, sha256)
+            return _read(file, path, sha256)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as problem:
+        raise DataError(f"{str(path)!r} is damaged: {problem}; {AGAIN}") from None
+    except OSError as problem:
+        raise DataError(f"cannot read {str(path)!r}: {problem.strerror or problem}") from None
+
+
+def _read(stream: BinaryIO | gzip.GzipFile, path: Path, sha256: str | None) -> np.ndarray:
+    header = stream.read(4)
+    if len(header) < 4 or header[:2] != b"\0\0" or header[2] not in DTYPES:
+        raise DataError(f"{str(path)!r} is no IDX file: it starts with {header!r}; {AGAIN}")
+    rank = header[3]
+    if not 1 <= rank <= MAX_DIMENSIONS:
+        raise DataError(
+            f"{str(path)!r} announces {rank} dimensions; 1 to {MAX_DIMENSIONS} are allowed; {AGAIN}"
+        )
+    sizes = stream.read(4 * rank)
+    if len(sizes) < 4 * rank:
+        raise DataError(f"{str(path)!r} ends inside its header; {AGAIN}")
+    shape = struct.unpack(f">{rank}I", sizes)
+    dtype = np.dtype(DTYPES[header[2]])
+    size = math.prod(shape) * dtype.itemsize
+    if size > MAX_BYTES:
+        raise DataError(
+            f"{str(path)!r} announces {size:,} bytes; at most {MAX_BYTES:,} are read; {AGAIN}"
+        )
+    content = stream.read(size + 1)  # one more than there should be, to see the end
+    if len(content) != size:
+        found = "more" if len(content) > size else f"{len(content):,}"
+        raise DataError(f"{str(path)!r} announces {size:,} bytes and holds {found}; {AGAIN}")
+    if sha256 and hashlib.sha256(header + sizes + content).hexdigest() != sha256:
+        raise DataError(
+            f"{str(path)!r} is not the published file (its SHA-256 is another); delete it to have "
+            "it downloaded again, or name your own copy as idx:DIR"
+        )
+    return np.frombuffer(content, dtype).reshape(shape).astype(dtype.newbyteorder("="))
+
+
+def read_split(
+    images_path: Path, labels_path: Path, hashes: tuple[str | None, str | None] = (None, None)
+) -> Split:
+    """The images and labels of two IDX files, which must fit each other.
+
+    Raises DataError where the images are not uint8 (N, 28, 28), the labels not N whole numbers
+    from 0 up, or N is 0.
+    """
+    images = read_idx(images_path, hashes[0])
+    labels = read_idx(labels_path, hashes[1])
+    if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (SIDE, SIDE):
+        raise DataError(
+            f"{str(images_path)!r} holds {_describe(images)}; images are uint8 N × 28 × 28; "
+            "are the files swapped?"
+        )
+    if labels.dtype.kind not in "iu" or labels.ndim != 1:
+        raise DataError(
+            f"{str(labels_path)!r} holds {_describe(labels)}; labels are N whole numbers; "
+            "are the files swapped?"
+        )
+    if len(images) != len(labels) or len(images) == 0:
+        raise DataError(
+            f"{len(images):,} images in {str(images_path)!r} and {len(labels):,} labels in "
+            f"{str(labels_path)!r}; there must be one label an image; do the files belong together?"
+        )
+    if labels.min() < 0:
+        raise DataError(f"{str(labels_path)!r} holds the label {labels.min()}; count from 0")
+    return Split(
+        torch.from_numpy(images)[:, None], torch.from_numpy(labels.astype(np.int64))
+    )  # fmt: skip
+
+
+def _describe(array: np.ndarray) -> str:
+    return f"{array.dtype} {' × '.join(str(size) for size in array.shape)}"
