@@ -1,0 +1,222 @@
+"""Scores of a classifier, and how far to trust them: intervals, calibration, paired tests.
+
+Two things make a test accuracy uncertain, and each has its own interval here. The *images* are a
+sample of all that could be drawn: `wilson_interval` for one run, `paired_bootstrap` for two runs
+on the same images. The *seed* is one of many: `over_seeds`, which needs at least two runs.
+
+Accuracies are fractions. Labels and predictions are int64 (N,), logits and probabilities (N, C).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist, fmean, stdev
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from smidgen.errors import RunError
+
+Interval = tuple[float, float]
+
+
+def accuracy(predictions: Tensor, labels: Tensor) -> float:
+    """The share of images whose prediction is their label."""
+    return float((predictions == labels).double().mean())
+
+
+def confusion_matrix(predictions: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """How often each true class (row) was taken for each class (column), int64 (C, C)."""
+    return torch.bincount(labels * classes + predictions, minlength=classes**2).view(-1, classes)
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """Scores of each class, float64 (C,) in [0, 1]; 0 where the quotient is 0 / 0."""
+
+    precision: Tensor
+    recall: Tensor
+    f1: Tensor
+
+
+def per_class(confusion: Tensor) -> ClassScores:
+    """Precision, recall and F1 of each class of a confusion matrix (rows are true classes)."""
+    hits = confusion.diagonal().double()
+    predicted, actual = confusion.sum(0), confusion.sum(1)
+    return ClassScores(
+        precision=hits / predicted.clamp(min=1),
+        recall=hits / actual.clamp(min=1),
+        f1=2 * hits / (predicted + actual).clamp(min=1),
+    )
+
+
+def expected_calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> float:
+    """How far confidence is from accuracy, in [0, 1], on average over the images.
+
+    The confidence of an image is its highest probability. Images are put in bins of equal width,
+    (0, 1/bins], (1/bins, 2/bins] and so on; the error of a bin is the distance between its mean
+    confidence and its accuracy, weighted by its share of the images (Guo et al. 2017, eq. 3).
+    """
+    confidence, predictions = probabilities.double().max(1)
+    edges = torch.linspace(0, 1, bins + 1, dtype=torch.float64)
+    index = torch.bucketize(confidence, edges[1:-1])
+    surplus = confidence - (predictions == labels).double()
+    per_bin = torch.zeros(bins, dtype=torch.float64).index_add_(0, index, surplus)
+    return float(per_bin.abs().sum()) / len(labels)
+
+
+def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> Interval:
+    """Wilson's score interval of a share: where the accuracy on endless new images would lie.
+
+    Wilson 1927; unlike the textbook p ± z·√(p(1 − p)/n) it holds near 100 % too.
+    """
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share = correct / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
+
+
+def standard_error(share: float, n: int) -> float:
+    """The standard deviation of an accuracy measured on n images, √(p(1 − p)/n)."""
+    return math.sqrt(share * (1 - share) / n)
+
+
+def bootstrap_interval(
+    values: NDArray[np.float64],
+    generator: np.random.Generator,
+    confidence: float = 0.95,
+    resamples: int = 10_000,
+) -> Interval:
+    """The percentile bootstrap interval of the mean of `values` (N,) (Efron 1979).
+
+    Drawing N values with replacement is drawing how often each distinct value comes, which is
+    multinomial; hits and misses have few distinct values, so this takes milliseconds.
+    """
+    distinct, counts = np.unique(values, return_counts=True)
+    shares = counts / len(values)
+    block = 100  # resamples at a time: bounds the memory when all values are distinct
+    sizes = [block] * (resamples // block) + [resamples % block]
+    means = np.concatenate(
+        [generator.multinomial(len(values), shares, size) @ distinct for size in sizes]
+    ) / len(values)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def paired_bootstrap(
+    first: Tensor, second: Tensor, generator: np.random.Generator, confidence: float = 0.95
+) -> Interval:
+    """The bootstrap interval of mean(second) − mean(first), resampling images, not answers.
+
+    Both are (N,) over the same images: 1 where a run is right and 0 where it is wrong, or the
+    share of a model's seeds that are right.
+    """
+    difference = (second.double() - first.double()).numpy()
+    return bootstrap_interval(difference, generator, confidence)
+
+
+def mcnemar_exact(only_first: int, only_second: int) -> float:
+    """The two-sided p-value that two classifiers err equally often, from where they differ.
+
+    The counts are the images that only the first, and only the second, got right. If neither is
+    better each such image is a fair coin (McNemar 1947, in the exact binomial form).
+    """
+    n = only_first + only_second
+    coefficient = total = 1
+    for k in range(1, min(only_first, only_second) + 1):
+        coefficient = coefficient * (n - k + 1) // k
+        total += coefficient
+    return min(1.0, 2 * total / 2**n)
+
+
+@dataclass(frozen=True)
+class SeedSummary:
+    """One figure over the seeds of a recipe; `sd` is the sample's (n − 1)."""
+
+    mean: float
+    sd: float
+    min: float
+    n: int
+    interval: Interval
+
+
+def over_seeds(values: Sequence[float], confidence: float = 0.95) -> SeedSummary:
+    """The mean over seeds with its spread and Student's t interval of the mean.
+
+    The interval says where the mean over endless seeds would lie, on the same test images. It is
+    not cut at 1. Raises RunError for fewer than two values.
+    """
+    from scipy.special import stdtrit  # slow to import, so only where it is used
+
+    _need_two(values)
+    mean, sd, n = fmean(values), stdev(values), len(values)
+    half = float(stdtrit(n - 1, (1 + confidence) / 2)) * sd / math.sqrt(n)
+    return SeedSummary(mean, sd, min(values), n, (mean - half, mean + half))
+
+
+def pass_probability(values: Sequence[float], threshold: float) -> float:
+    """The probability that one more seed reaches the threshold, in [0, 1].
+
+    From Student's predictive distribution: if seeds are normal, a new one lies t · sd · √(1 + 1/n)
+    from the mean, with n − 1 degrees of freedom. When all values are equal this is 0 or 1. Raises
+    RunError for fewer than two values.
+    """
+    from scipy.special import stdtr
+
+    _need_two(values)
+    mean, sd, n = fmean(values), stdev(values), len(values)
+    if sd == 0:
+        return float(mean >= threshold)
+    return float(stdtr(n - 1, (mean - threshold) / (sd * math.sqrt(1 + 1 / n))))
+
+
+def welch_t_test(first: Sequence[float], second: Sequence[float]) -> float:
+    """The two-sided p-value that two recipes have the same mean over seeds (Welch 1947).
+
+    The spreads may differ. Without any spread it is 1 for equal means and 0 otherwise. Raises
+    RunError where either has fewer than two values.
+    """
+    from scipy.special import stdtr
+
+    _need_two(first)
+    _need_two(second)
+    a, b = stdev(first) ** 2 / len(first), stdev(second) ** 2 / len(second)
+    gap = abs(fmean(first) - fmean(second))
+    if a + b == 0:
+        return float(gap == 0)
+    freedom = (a + b) ** 2 / (a**2 / (len(first) - 1) + b**2 / (len(second) - 1))
+    return float(2 * stdtr(freedom, -gap / math.sqrt(a + b)))
+
+
+@dataclass(frozen=True)
+class EpochSummary:
+    """One figure over the last k epochs of a run."""
+
+    mean: float
+    min: float
+    max: float
+    k: int
+
+
+def last_epochs(values: Sequence[float], k: int = 5) -> EpochSummary:
+    """The last k epochs' mean, minimum and maximum, or all epochs' where there are fewer.
+
+    "Shown consistently in the last few epochs" is `last_epochs(values).min >= threshold`.
+    """
+    last = values[-k:]
+    return EpochSummary(fmean(last), min(last), max(last), len(last))
+
+
+def _need_two(values: Sequence[float]) -> None:
+    if len(values) < 2:
+        raise RunError(
+            f"a spread over seeds needs at least 2 runs, not {len(values)}; "
+            "train more of them: smidgen train MODEL --seeds 5"
+        )
+
