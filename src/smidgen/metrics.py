@@ -132,7 +132,7 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
     for k in range(1, min(only_first, only_second) + 1):
         coefficient = coefficient * (n - k + 1) // k
         total += coefficient
-    return min(1.0, 2 * total / 2**n)
+    return float(min(1.0, 2 * total / 2**n))
 
 
 @dataclass(frozen=True)
@@ -219,4 +219,3 @@ def _need_two(values: Sequence[float]) -> None:
             f"a spread over seeds needs at least 2 runs, not {len(values)}; "
             "train more of them: smidgen train MODEL --seeds 5"
         )
-
