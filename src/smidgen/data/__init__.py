@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from smidgen.data.dataset import Data, Split, normalise
+from smidgen.data.dataset import Data, Split, normalise, standardise
 from smidgen.data.published import PUBLISHED, load_published
 from smidgen.errors import DataError, did_you_mean
 
-__all__ = ["Data", "Split", "load_data", "normalise"]
+__all__ = ["Data", "Split", "load_data", "normalise", "standardise"]
 
 
 def load_data(

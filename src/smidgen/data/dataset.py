@@ -30,6 +30,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def to(self, device: torch.device) -> Split:
+        """The same images and labels on that device."""
+        return Split(self.images.to(device), self.labels.to(device))
+
     def take(self, mask: np.ndarray) -> Split:
         """The images where the mask, bool (N,), is true, in their own order."""
         chosen = torch.from_numpy(np.flatnonzero(mask))
@@ -81,7 +85,12 @@ def normalise(images: Tensor, mean: float, std: float) -> Tensor:
     """
     if images.dtype != torch.uint8:
         raise DataError(f"normalise takes uint8 images from 0 to 255, not {images.dtype}")
-    return images.float().div_(255).sub_(mean).div_(std)
+    return standardise(images.float(), mean, std)
+
+
+def standardise(greys: Tensor, mean: float, std: float) -> Tensor:
+    """Grey levels, float32 from 0 to 255, changed in place to (greys / 255 - mean) / std."""
+    return greys.sub_(255 * mean).div_(255 * std)
 
 
 def mean_and_std(images: Tensor) -> tuple[float, float]:

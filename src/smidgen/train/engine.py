@@ -25,11 +25,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smidgen.augment import draw, resample
-from smidgen.data import Split, normalise
+from smidgen.data import Split, normalise, standardise
 from smidgen.recipe import Recipe
 from smidgen.train.dropout import SeededDropout
 
 ORDER, AUGMENT, DROPOUT, INIT = range(4)  # streams of random numbers, independent of each other
+
+FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
 def generator(seed: int, stream: int, *counters: int) -> torch.Generator:
@@ -68,7 +70,7 @@ class Network:
         device: torch.device,
         process: Process,
     ) -> None:
-        layout = getattr(torch, f"{recipe.memory_format}_format")
+        layout = FORMATS[recipe.memory_format]
         self.module = module.to(device, memory_format=layout)
         self.recipe, self.process, self.device = recipe, process, device
         self.mean, self.std = mean, std
@@ -170,13 +172,10 @@ class Replica:
         if rows.start == rows.stop:
             return self.total
         images, labels = batch.images[rows], batch.labels[rows]
-        inputs = normalise(
-            resample(images, {name: values[rows] for name, values in draws.items()}, recipe.augment),
-            self.network.mean,
-            self.network.std,
-        )
-        if recipe.memory_format == "channels_last":
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        own_draws = {name: values[rows] for name, values in draws.items()}
+        greys = resample(images, own_draws, recipe.augment)
+        inputs = standardise(greys, self.network.mean, self.network.std)
+        inputs = inputs.contiguous(memory_format=FORMATS[recipe.memory_format])
         low = recipe.precision == "bfloat16"
         with self.dropout, torch.autocast(inputs.device.type, torch.bfloat16, enabled=low):
             logits = self.module(inputs).float()

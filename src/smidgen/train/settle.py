@@ -21,10 +21,11 @@ import torch.distributed as dist
 from torch import nn
 
 from smidgen.data import Split
-from smidgen.errors import RecipeError
+from smidgen.errors import RecipeError, RunError
 from smidgen.recipe import Recipe
 from smidgen.run import write_whole
-from smidgen.train.engine import Network, Process, draw
+from smidgen.augment import draw
+from smidgen.train.engine import Network, Process
 from smidgen.train.record import hardware, versions
 
 ROUNDS = 3
@@ -156,8 +157,9 @@ def _remembered() -> dict[str, int]:
 
 
 def _remember(known: dict[str, int]) -> None:
+    path = _trials_file()
     try:
-        _trials_file().parent.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return
-    write_whole(_trials_file(), lambda file: file.write_text(json.dumps(known), encoding="utf-8"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, lambda file: file.write_text(json.dumps(known), encoding="utf-8"))
+    except (OSError, RunError):
+        pass  # a cache folder that cannot be written only costs the next run its trial
