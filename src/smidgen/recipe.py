@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -110,8 +110,8 @@ class Augment(Frozen):
         return self
 
 
-Optimizer = Annotated[Union[SGD, Adam], Field(discriminator="name")]
-Schedule = Annotated[Union[Constant, OneCycle, Cosine, Step], Field(discriminator="name")]
+Optimizer = Annotated[SGD | Adam, Field(discriminator="name")]
+Schedule = Annotated[Constant | OneCycle | Cosine | Step, Field(discriminator="name")]
 
 
 class Recipe(Frozen):
@@ -254,8 +254,11 @@ def _explain(model: type[Frozen], problem: Any) -> str:
         case "union_tag_not_found":
             return f"{path}.name is missing"
     reason = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return f"{path} = {problem['input']!r}: {reason}" if not problem.get("ctx", {}).get("error") \
+    return (
+        f"{path} = {problem['input']!r}: {reason}"
+        if not problem.get("ctx", {}).get("error")
         else f"{path or 'recipe'}: {reason}"
+    )
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterable[str]:

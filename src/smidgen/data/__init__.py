@@ -1,8 +1,8 @@
 """Data sets as uint8 tensors, their splits, and where they come from.
 
-    data = load_data("mnist")          # also fashion_mnist, kmnist, digits, idx:DIR, folder:DIR
-    fit, val = data.fit_split()        # 55,000 and 5,000, the same in every run
-    batch = normalise(fit.images[:64], data.mean, data.std)
+data = load_data("mnist")          # also fashion_mnist, kmnist, digits, idx:DIR, folder:DIR
+fit, val = data.fit_split()        # 55,000 and 5,000, the same in every run
+batch = normalise(fit.images[:64], data.mean, data.std)
 """
 
 from __future__ import annotations

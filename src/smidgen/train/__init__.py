@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import torch
 from torch import nn
 
 from smidgen.data import Data
-from smidgen.errors import RunError, TrainingError
+from smidgen.errors import RunError
 from smidgen.recipe import SGD, Adam, Recipe
 from smidgen.run import Run
 from smidgen.train.engine import INIT, Network, epoch_batches, generator
@@ -63,9 +62,7 @@ def fit(
         raise
 
 
-def resume(
-    path: Path | str, data: Data, *, device: str = "auto", watch: Watch = _silent
-) -> Run:
+def resume(path: Path | str, data: Data, *, device: str = "auto", watch: Watch = _silent) -> Run:
     """The run in that folder, finished from its last whole epoch to the same weights, bit for bit.
 
     Raises RunError if the folder holds no run, or a checkpoint that is damaged or another's.
@@ -81,7 +78,7 @@ def resume(
 
 def new_module(recipe: Recipe, classes: int) -> nn.Module:
     """A fresh module of the recipe's model; its weights depend on the recipe's seed alone."""
-    options = {} if classes == 10 else {"classes": classes}
+    options: dict[str, Any] = {} if classes == 10 else {"classes": classes}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator(recipe.seed, INIT).initial_seed())
         return create_model(recipe.model, **options)
@@ -96,14 +93,10 @@ def new_optimizer(parameters: nn.Parameter, recipe: Recipe) -> torch.optim.Optim
             )
         case Adam() as o:
             kind = torch.optim.AdamW if o.name == "adamw" else torch.optim.Adam
-            return kind(
-                [parameters], o.lr, (o.beta1, o.beta2), o.eps, o.weight_decay, fused=True
-            )
+            return kind([parameters], o.lr, (o.beta1, o.beta2), o.eps, o.weight_decay, fused=True)
 
 
-def _train(
-    run: Run, network: Network, data: Data, checkpoint: dict[str, Any], watch: Watch
-) -> Run:
+def _train(run: Run, network: Network, data: Data, checkpoint: dict[str, Any], watch: Watch) -> Run:
     recipe = network.recipe
     fitted, validation = (data.train, None) if recipe.full else data.fit_split()
     fitted = fitted.to(network.device)
@@ -129,7 +122,7 @@ def _train(
             if recipe.watch_test:
                 row |= score("test", network, data.test)
                 test_reads += 1
-            seconds = row["seconds"]
+            seconds = meter.seconds()
             if network.process.rank == 0:
                 run.append_metrics(row)
                 run.write_checkpoint(

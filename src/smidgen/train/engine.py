@@ -71,7 +71,7 @@ class Network:
         process: Process,
     ) -> None:
         layout = FORMATS[recipe.memory_format]
-        self.module = module.to(device, memory_format=layout)
+        self.module = module.to(device).to(memory_format=layout)  # type: ignore[call-overload]
         self.recipe, self.process, self.device = recipe, process, device
         self.mean, self.std = mean, std
         self.parameters = nn.Parameter(_flat(_trainable(self.module)))
@@ -113,7 +113,8 @@ class Network:
         jobs = [(replica, batch, draws) for replica in self.replicas]
         totals = list(map(_backward, jobs) if self.pool is None else self.pool.map(_backward, jobs))
         total = totals[0] if len(totals) == 1 else torch.stack(totals).sum(dim=0)
-        gradient, score, statistics = self.process.sum(total).split(self.parts)
+        parts: tuple[Tensor, ...] = self.process.sum(total).split(self.parts)
+        gradient, score, statistics = parts
         self.parameters.grad = gradient
         torch.div(statistics, self.recipe.workers, out=self.buffers)
         return score
@@ -182,7 +183,7 @@ class Replica:
         loss = F.cross_entropy(
             logits, labels, reduction="sum", label_smoothing=recipe.label_smoothing
         )
-        (loss / len(batch)).backward()  # type: ignore[no-untyped-call]
+        (loss / len(batch)).backward()
         self.score[0] = loss.detach()
         self.score[1] = (logits.detach().argmax(dim=1) == labels).sum()
         return self.total

@@ -46,6 +46,7 @@ class Meter:
         self.sums = torch.zeros(2)
         self.seen = self.steps = 0
         self.started = self.reported = time.perf_counter()
+        self.stopped = 0.0
 
     def add(self, sums: Tensor, images: int) -> None:
         """Counts one batch: its summed loss and hits. Raises TrainingError if the loss is lost."""
@@ -58,19 +59,21 @@ class Meter:
 
     def finish(self) -> dict[str, float | None]:
         """The epoch's row: what training alone has taken and reached."""
+        self.stopped = time.perf_counter()
         progress = self._progress(finished_epoch=True)
         row: dict[str, float | None] = {
             "epoch": self.epoch + 1,
             "images_seen": progress.images_seen,
-            "seconds": self._seconds(),
+            "seconds": self.seconds(),
             "train_loss": progress.loss,
             "train_accuracy": progress.accuracy,
         }
         self.watch(progress)
         return row
 
-    def _seconds(self) -> float:
-        return self.seconds_before + time.perf_counter() - self.started
+    def seconds(self) -> float:
+        """What training alone has taken since the first epoch; stands still after `finish`."""
+        return self.seconds_before + (self.stopped or time.perf_counter()) - self.started
 
     def _progress(self, finished_epoch: bool = False) -> Progress:
         loss, hits = self.sums.tolist()
@@ -80,7 +83,7 @@ class Meter:
                 f"lower optimizer.lr (now {self.recipe.optimizer.lr:g}) or set clip_norm"
             )
         before = self.epoch * self.images
-        rate = (before + self.seen) / max(self._seconds(), 1e-9)
+        rate = (before + self.seen) / max(self.seconds(), 1e-9)
         total = self.recipe.epochs * self.images
         return Progress(
             epoch=self.epoch + 1,

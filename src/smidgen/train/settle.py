@@ -20,11 +20,11 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from smidgen.augment import draw
 from smidgen.data import Split
 from smidgen.errors import RecipeError, RunError
 from smidgen.recipe import Recipe
 from smidgen.run import write_whole
-from smidgen.augment import draw
 from smidgen.train.engine import Network, Process
 from smidgen.train.record import hardware, versions
 
@@ -46,7 +46,9 @@ def choose_device(name: str) -> torch.device:
     kind = name.partition(":")[0]
     if not available.get(kind):
         there = ", ".join(device for device, here in available.items() if here)
-        raise RecipeError(f"--device {name!r} is not available on this machine; choose from {there}")
+        raise RecipeError(
+            f"--device {name!r} is not available on this machine; choose from {there}"
+        )
     return torch.device(name)
 
 
@@ -104,8 +106,7 @@ def _candidates(recipe: Recipe, device: torch.device, process: Process) -> list[
 def _fastest(candidates: list[Recipe], module: nn.Module, device: torch.device) -> Recipe:
     """The candidate with the least time per batch, the median over rounds taken in turn."""
     networks = [
-        Network(copy.deepcopy(module), recipe, 0.0, 1.0, device, Process())
-        for recipe in candidates
+        Network(copy.deepcopy(module), recipe, 0.0, 1.0, device, Process()) for recipe in candidates
     ]
     batch = Split(
         torch.randint(0, 256, (candidates[0].batch_size, 1, 28, 28), dtype=torch.uint8,

@@ -7,9 +7,23 @@ Modules take float32 images (N, 1, 28, 28), normalised, and return logits (N, cl
 add models of their own through the entry-point group `smidgen.models`.
 """
 
-from smidgen.zoo.registry import create_model, has_weights, list_models, register_model, weights
+from smidgen.zoo import mnist_classifier, mnist_net, net, skip_13k, tiny_mnist
+from smidgen.zoo.registry import (
+    create_model,
+    has_weights,
+    list_models,
+    register_model,
+    weights,
+    weights_header,
+)
 
-# Importing a family registers its models.
-from smidgen.zoo import mnist_classifier, mnist_net, net, skip_13k, tiny_mnist  # isort: skip
+FAMILIES = (mnist_classifier, mnist_net, net, skip_13k, tiny_mnist)  # importing one registers it
 
-__all__ = ["create_model", "has_weights", "list_models", "register_model", "weights"]
+__all__ = [
+    "create_model",
+    "has_weights",
+    "list_models",
+    "register_model",
+    "weights",
+    "weights_header",
+]

@@ -15,7 +15,8 @@ class Residual(nn.Module):
         self.body = nn.Sequential(*body)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x)
+        change: Tensor = self.body(x)
+        return x + change
 
 
 def conv_bn_relu(inputs: int, outputs: int) -> nn.Sequential:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fnmatch
 import functools
+import json
 from collections.abc import Callable
 from importlib import metadata, resources
+from importlib.resources.abc import Traversable
 from typing import Any
 
 from safetensors.torch import load as load_safetensors
@@ -59,16 +61,28 @@ def has_weights(name: str) -> bool:
 
 def weights(name: str) -> dict[str, Tensor]:
     """The shipped state dict of a model, float32. Raises ModelError where there is none."""
+    return load_safetensors(_shipped(name).read_bytes())
+
+
+def weights_header(name: str) -> dict[str, str]:
+    """What the shipped weights say of themselves: model, data, mean, std, classes (as JSON)."""
+    content = _shipped(name).read_bytes()
+    size = int.from_bytes(content[:8], "little")  # https://huggingface.co/docs/safetensors
+    header: dict[str, str] = json.loads(content[8 : 8 + size])["__metadata__"]
+    return header
+
+
+def _shipped(name: str) -> Traversable:
     if not has_weights(name):
         shipped = [model for model in list_models() if has_weights(model)]
         raise ModelError(
             f"no weights ship with {name!r}, only with {', '.join(shipped) or 'no model'}; "
             f"train it first: smidgen train {name}"
         )
-    return load_safetensors(_weights_file(name).read_bytes())
+    return _weights_file(name)
 
 
-def _weights_file(name: str) -> Any:
+def _weights_file(name: str) -> Traversable:
     return resources.files("smidgen") / "zoo" / "weights" / f"{name}.safetensors"
 
 

@@ -1,0 +1,36 @@
+# make run    a virtual environment, smidgen in it, and a tiny network learning handwriting
+# make test   the same environment with the development tools, then every check and test
+# make setup  the environment alone
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test setup check clean
+
+run: .venv/installed
+	$(BIN)/smidgen quickstart
+
+test: .venv/installed-dev check
+	$(BIN)/pytest -n auto
+
+check: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+setup: .venv/installed
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "smidgen needs Python 3.11 or newer, this is %d.%d; try make PYTHON=python3.11" % sys.version_info[:2])'
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet -c constraints.txt -e .
+	touch $@
+
+.venv/installed-dev: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@ .venv/installed
+
+clean:
+	rm -rf .venv build dist

@@ -1,0 +1,5 @@
+"""`python -m smidgen` is the command `smidgen`."""
+
+from smidgen.cli import main
+
+main()

@@ -1,0 +1,39 @@
+"""The command line: parse, call, print. Rooms are imported inside the commands, so that `--help`
+costs nothing but this folder.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from smidgen.cli import training, using
+from smidgen.errors import SmidgenError
+
+app = typer.Typer(
+    name="smidgen",
+    help="Image classifiers that fit in a smidgen: design, train, verify and ship them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+for command in (
+    training.quickstart,
+    using.models,
+    training.train,
+    using.evaluate,
+    using.predict,
+):
+    app.command()(command)
+
+
+def main() -> None:
+    """Runs the command line; a user's mistake becomes one line on stderr and exit code 2."""
+    try:
+        app()
+    except SmidgenError as problem:
+        print("smidgen:", *str(problem).split(), file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,221 @@
+"""Commands that train: quickstart, train."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from smidgen.cli.options import DataDir, DataName, Device, Json
+from smidgen.cli.output import console, emit, percent
+from smidgen.errors import DataError, RecipeError
+
+if TYPE_CHECKING:
+    from smidgen.recipe import Recipe
+    from smidgen.train import Progress, Watch
+
+
+def train(
+    model: Annotated[str | None, typer.Argument(help="A model of the zoo.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A recipe's name or file [default: the model's own].")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a recipe's key.")
+    ] = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    step_size: Annotated[int | None, typer.Option(help="Epochs between two steps down.")] = None,
+    gamma: Annotated[float | None, typer.Option(help="The factor of each step down.")] = None,
+    no_cuda: Annotated[bool, typer.Option("--no-cuda", help="The same as --device cpu.")] = False,
+    device: Device = "auto",
+    seed: int | None = None,
+    seeds: Annotated[int | None, typer.Option(help="Train N seeds side by side.")] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Train on the validation images too.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="The new run folder.")] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Finish a killed run.")] = None,
+    data: DataName = None,
+    data_dir: DataDir = None,
+    json_: Json = False,
+) -> None:
+    """Train a model by a recipe; the run folder holds weights, curves, pictures and the card."""
+    from smidgen.data import load_data
+    from smidgen.run import Run
+    from smidgen.train import fit
+    from smidgen.train import resume as resume_run
+
+    device = "cpu" if no_cuda else device
+    flags = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "optimizer.lr": lr,
+        "schedule.name": None if step_size is gamma is None else "step",
+        "schedule.step_size": step_size,
+        "schedule.gamma": gamma,
+        "seed": seed,
+        "full": full or None,
+        "data": data,
+    }
+    if resume is not None:
+        if model or recipe or settings or any(value is not None for value in flags.values()):
+            raise RecipeError("--resume goes on with the run's own recipe; leave the rest out")
+        with _progress(json_) as watch:
+            loaded = load_data(Run.open(resume).recipe.data, data_dir)
+            _report(resume_run(resume, loaded, device=device, watch=watch), loaded, json_)
+        return
+    chosen = _recipe(model, recipe, settings or [], flags)
+    out = out or _new_folder(chosen.model)
+    if seeds is not None:
+        _train_seeds(chosen, seeds, out, data_dir, json_)
+        return
+    loaded = load_data(chosen.data, data_dir)
+    with _progress(json_) as watch:
+        run = fit(chosen, loaded, out, device=device, watch=watch)
+    _report(run, loaded, json_)
+
+
+def quickstart(
+    out: Annotated[Path | None, typer.Option(help="The new run folder.")] = None,
+    data_dir: DataDir = None,
+    json_: Json = False,
+) -> None:
+    """Watch a tiny network learn handwriting: MNIST where it can be had, else embedded digits."""
+    from smidgen.data import load_data
+    from smidgen.recipe import load_recipe, override
+    from smidgen.train import fit
+
+    people = console(json_)
+    recipe = load_recipe("tiny_mnist_best")
+    try:
+        data = load_data("mnist", data_dir)
+    except DataError as problem:
+        people.print(f"[bold yellow]MNIST could not be had:[/] {problem}")
+        people.print(
+            "[bold yellow]Training on scikit-learn's 1,797 embedded digits instead. "
+            "The figures below are NOT MNIST figures.[/]"
+        )
+        data = load_data("digits")
+        recipe = override(recipe, {"data": "digits", "epochs": 20})
+    people.print(
+        f"Training {recipe.model} on {len(data.train):,} images of {data.name}: "
+        f"{recipe.epochs} {'epoch' if recipe.epochs == 1 else 'epochs'}."
+    )
+    with _progress(json_) as watch:
+        run = fit(recipe, data, out or _new_folder("quickstart"), watch=watch)
+    _report(run, data, json_)
+    people.print(
+        f"\nWhat next?\n"
+        f"  look at it     open {run.path}/README.md and {run.path}/plots\n"
+        f"  use it         smidgen predict {run.path} your-digit.png\n"
+        f"  a better one   smidgen train skip_13k --recipe skip_13k_best\n"
+        f"  all models     smidgen models"
+    )
+
+
+def _recipe(
+    model: str | None, name: str | None, settings: list[str], flags: dict[str, Any]
+) -> Recipe:
+    """The recipe that the command line asks for, the named one changed by flags and settings."""
+    from smidgen.recipe import list_recipes, load_recipe, override, parse_setting
+    from smidgen.zoo import create_model
+
+    if model is None and name is None:
+        raise RecipeError("name a model or a --recipe; `smidgen models` lists the models")
+    if model is not None:
+        create_model(model)  # an unknown name is refused before anything else is looked at
+    recipe = load_recipe(name or (model if model in list_recipes() else "default"))
+    changes = {"model": model} | flags | dict(map(parse_setting, settings))
+    return override(recipe, {key: value for key, value in changes.items() if value is not None})
+
+
+def _train_seeds(recipe: Recipe, seeds: int, out: Path, data_dir: Path | None, json_: bool) -> None:
+    from rich.progress import Progress
+
+    from smidgen.sweep import fit_seeds, write_summary
+
+    people = console(json_)
+    runs = []
+    with Progress(console=people) as bar:
+        task = bar.add_task(f"{recipe.model}, {seeds} seeds", total=seeds)
+        for run in fit_seeds(recipe, seeds, out, data_dir=data_dir):
+            runs.append(run)
+            bar.advance(task)
+    summary = write_summary(runs, out)
+    score = summary["test_accuracy"]
+    low, high = score["interval"]
+    people.print(
+        f"{recipe.model}: mean {percent(score['mean'], 3)} ± {percent(score['sd'], 3)} (sd), "
+        f"minimum {percent(score['min'])}, n = {score['n']}, "
+        f"95 % interval of the mean {percent(low, 3)} to {percent(high, 3)}\n{out}"
+    )
+    if json_:
+        emit(summary)
+
+
+def _report(run: Any, data: Any, json_: bool) -> None:
+    """Writes the pictures and the card, and prints the result."""
+    from smidgen.report import write_report
+
+    write_report(run, data)
+    result = run.result()
+    if json_:
+        emit(result)
+        return
+    people = console()
+    for name in ("train", "val", "test"):
+        if result[f"{name}_accuracy"] is not None:
+            people.print(f"{name:5} accuracy  {percent(result[f'{name}_accuracy'])}")
+    people.print(
+        f"{result['params']:,} parameters, {result['images_seen']:,} images seen in "
+        f"{result['seconds']:.1f} s ({result['images_per_second']:,.0f} images/s, "
+        f"{result['workers']} workers)\n{run.path}"
+    )
+
+
+def _new_folder(name: str) -> Path:
+    """runs/NAME, or runs/NAME-2 and so on, whichever is free."""
+    folders = itertools.chain([Path("runs", name)], (Path("runs", f"{name}-{i}")
+                              for i in itertools.count(2)))  # fmt: skip
+    return next(folder for folder in folders if not folder.exists())
+
+
+@contextmanager
+def _progress(json_: bool) -> Iterator[Watch]:
+    """A live line on a terminal, one plain line an epoch elsewhere."""
+    people = console(json_)
+
+    def describe(progress: Progress) -> str:
+        return (
+            f"epoch {progress.epoch}/{progress.epochs}  loss {progress.loss:.4f}  "
+            f"accuracy {percent(progress.accuracy)}  "
+            f"{progress.images_per_second:,.0f} images/s"
+        )
+
+    def plain(progress: Progress) -> None:
+        if progress.finished_epoch:
+            people.print(f"{describe(progress)}  {progress.seconds_left:.0f} s left")
+
+    if not people.is_terminal:
+        yield plain
+        return
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    with Bar(BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn(),
+             console=people) as bar:  # fmt: skip
+        task = bar.add_task("starting", total=None)
+
+        def live(progress: Progress) -> None:
+            bar.update(task, total=progress.images_total, completed=progress.images_seen,
+                       description=describe(progress))  # fmt: skip
+            if progress.finished_epoch:
+                bar.print(describe(progress))
+
+        yield live

@@ -1,0 +1,65 @@
+"""What a trained network makes of images: scores on a test set, labels for pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from smidgen.data import Data
+from smidgen.errors import DataError
+from smidgen.frame import read_image
+from smidgen.metrics import confusion_matrix, expected_calibration_error, wilson_interval
+from smidgen.target import Target
+from smidgen.train.engine import predict
+
+
+def evaluate(target: Target, data: Data) -> dict[str, Any]:
+    """Scores on the data's test images: accuracy, correct, n, interval, loss, confusion, ece.
+
+    The interval is Wilson's at 95 %; `confusion` counts true classes in rows. Raises DataError
+    where the data's classes are not the network's.
+    """
+    if data.classes != target.classes:
+        raise DataError(
+            f"{data.name!r} has the classes {', '.join(data.classes)}, but {target.name!r} was "
+            f"trained for {', '.join(target.classes)}; choose --data {target.data}"
+        )
+    labels = data.test.labels
+    logits = predict(target.model, data.test.images, target.mean, target.std)
+    predictions = logits.argmax(dim=1)
+    correct = int((predictions == labels).sum())
+    return {
+        "accuracy": correct / len(labels),
+        "correct": correct,
+        "n": len(labels),
+        "interval": list(wilson_interval(correct, len(labels))),
+        "loss": F.cross_entropy(logits, labels).item(),
+        "confusion": confusion_matrix(predictions, labels, len(data.classes)).tolist(),
+        "ece": expected_calibration_error(logits.softmax(dim=1), labels),
+    }
+
+
+def classify(target: Target, paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """For each picture its label, the label's probability, and all probabilities by class.
+
+    Raises DataError for a picture that cannot be read.
+    """
+    images = torch.from_numpy(np.stack([read_image(path) for path in paths]))[:, None]
+    probabilities = predict(target.model, images, target.mean, target.std).softmax(dim=1)
+    best = probabilities.max(dim=1)
+    return [
+        {
+            "image": str(path),
+            "label": target.classes[label],
+            "probability": probability,
+            "probabilities": dict(zip(target.classes, row, strict=True)),
+        }
+        for path, label, probability, row in zip(
+            paths, best.indices.tolist(), best.values.tolist(), probabilities.tolist(), strict=True
+        )
+    ]

@@ -1,0 +1,69 @@
+"""Many trainings side by side: one recipe under several seeds, one core each.
+
+joblib runs them in processes of their own; under `joblib.parallel_config(backend="ray")` the same
+call spreads them over a Ray cluster.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from joblib import Parallel, delayed
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from smidgen.data import load_data
+from smidgen.errors import RunError, TrainingError
+from smidgen.metrics import over_seeds
+from smidgen.recipe import Recipe, override
+from smidgen.run import Run, write_whole
+from smidgen.train import fit
+
+
+def fit_seeds(
+    recipe: Recipe, seeds: int, out: Path, *, data_dir: Path | None = None, jobs: int = -1
+) -> Iterator[Run]:
+    """The runs of `seeds` consecutive seeds from the recipe's on, in out/seed-N, as they finish.
+
+    A seed that has finished in `out` already is not trained again, so that a killed series goes on
+    where it stopped. Each runs on one core, whatever the number of workers. Raises RunError for
+    fewer than two seeds or a folder that holds another recipe's runs, TrainingError when a process
+    dies.
+    """
+    if seeds < 2:
+        raise RunError(f"--seeds {seeds} gives no spread; a series needs at least 2 seeds")
+    workers = {} if recipe.workers else {"workers": 1}
+    recipes = [override(recipe, {"seed": recipe.seed + i} | workers) for i in range(seeds)]
+    tasks = [delayed(_fit_one)(each, out / f"seed-{each.seed}", data_dir) for each in recipes]
+    parallel = Parallel(n_jobs=min(jobs, seeds), return_as="generator_unordered")
+    try:
+        for path in parallel(tasks):
+            yield Run.open(path)
+    except TerminatedWorkerError as problem:
+        raise TrainingError(
+            "a training process was killed (out of memory?); the seeds that had finished are in "
+            f"{str(out)!r}, and the same command goes on from there"
+        ) from problem
+
+
+def write_summary(runs: list[Run], out: Path) -> dict[str, Any]:
+    """The results of a series with mean, deviation, minimum and interval; kept as summary.json."""
+    results = sorted((run.result() for run in runs), key=lambda result: int(result["seed"]))
+    accuracies = [result["test_accuracy"] for result in results]
+    summary = {"runs": results, "test_accuracy": asdict(over_seeds(accuracies))}
+    text = json.dumps(summary, indent=2) + "\n"
+    write_whole(out / "summary.json", lambda file: file.write_text(text, encoding="utf-8"))
+    return summary
+
+
+def _fit_one(recipe: Recipe, out: Path, data_dir: Path | None) -> Path:
+    if (out / "result.json").is_file():
+        finished = Run.open(out).recipe
+        settled = {"workers", "precision", "memory_format"}
+        if finished.model_dump(exclude=settled) != recipe.model_dump(exclude=settled):
+            raise RunError(f"{str(out)!r} holds a run of another recipe; choose another --out")
+        return out
+    return fit(recipe, load_data(recipe.data, data_dir), out).path

@@ -1,0 +1,70 @@
+"""What the tests share: real data in memory, and recipes that train in a second."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from smidgen.data import Data, Split, load_data
+from smidgen.errors import DataError
+from smidgen.recipe import Recipe, parse_recipe
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keeps the measured trials of the tests apart from the user's."""
+    os.environ["SMIDGEN_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def mnist() -> Data:
+    """Real MNIST, where $SMIDGEN_DATA or ./data holds it."""
+    try:
+        return load_data("mnist", download=False)
+    except DataError as problem:
+        pytest.skip(f"real MNIST is not on this machine: {problem}")
+
+
+@pytest.fixture(scope="session")
+def digits() -> Data:
+    """The embedded digits, 1,498 to train and 299 to test."""
+    return load_data("digits")
+
+
+@pytest.fixture(scope="session")
+def few(digits: Data) -> Data:
+    """240 digits to train and 60 to test: enough to run every path of a training."""
+    train = Split(digits.train.images[:240], digits.train.labels[:240])
+    test = Split(digits.test.images[:60], digits.test.labels[:60])
+    return Data("digits", train, test, digits.classes, digits.mean, digits.std)
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    """Two epochs of tiny_mnist, with nothing left to be measured."""
+    return parse_recipe(
+        {
+            "model": "tiny_mnist",
+            "data": "digits",
+            "epochs": 2,
+            "batch_size": 32,
+            "workers": 2,
+            "precision": "float32",
+            "memory_format": "contiguous",
+            "optimizer": {"name": "sgd", "lr": 0.05},
+            "augment": {"rotation": 10.0, "translation": 0.1},
+        },
+        source="test",
+    )
+
+
+@pytest.fixture
+def run_folder(few: Data, recipe: Recipe, tmp_path: Path) -> Path:
+    """A finished run."""
+    from smidgen.train import fit
+
+    with torch.random.fork_rng():
+        return fit(recipe, few, tmp_path / "run").path

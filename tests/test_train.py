@@ -1,0 +1,380 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from smidgen.data import Data, Split, normalise
+from smidgen.errors import RecipeError, RunError, TrainingError
+from smidgen.recipe import Recipe, override
+from smidgen.run import Run
+from smidgen.train import Progress, fit, new_module, new_optimizer, resume
+from smidgen.train.dropout import SeededDropout
+from smidgen.train.engine import Network, Process, epoch_batches, predict
+from smidgen.train.schedule import learning_rate
+from smidgen.train.settle import choose_device, settle
+
+CPU = torch.device("cpu")
+
+
+def weights(run: Run) -> list[torch.Tensor]:
+    return list(run.state_dict().values())
+
+
+def same(first: Run, second: Run) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(weights(first), weights(second), strict=True))
+
+
+def network(recipe: Recipe, module: nn.Module) -> Network:
+    return Network(module, recipe, 0.0, 1.0, CPU, Process())
+
+
+def some_batch(count: int) -> Split:
+    chance = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (count, 1, 28, 28), dtype=torch.uint8, generator=chance)
+    return Split(images, torch.arange(count) % 10)
+
+
+def plain_module() -> nn.Module:
+    """Convolution, batch norm and linear layer, without dropout: nothing random in a step."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(2704, 10)
+    )
+
+
+OPTIMIZERS = {
+    "sgd": lambda p: torch.optim.SGD(p, 0.05, 0.9, nesterov=True, weight_decay=1e-3),
+    "adam": lambda p: torch.optim.Adam(p, 0.05, weight_decay=1e-3),
+    "adamw": lambda p: torch.optim.AdamW(p, 0.05, weight_decay=1e-3),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("memory_format", ["contiguous", "channels_last"])
+def test_one_worker_does_what_a_plain_torch_loop_does(
+    recipe: Recipe, name: str, memory_format: str
+) -> None:
+    settings = {"optimizer.name": name, "optimizer.lr": 0.05, "optimizer.weight_decay": 1e-3}
+    recipe = override(recipe, {"workers": 1, "memory_format": memory_format, "clip_norm": 0.5,
+                               "label_smoothing": 0.1, **settings})  # fmt: skip
+    ours, theirs, batch = plain_module(), plain_module(), some_batch(16)
+    flat = network(recipe, ours)
+    optimizer, oracle = new_optimizer(flat.parameters, recipe), OPTIMIZERS[name](theirs.parameters())
+    with flat:
+        flat.start_epoch(0)
+        for _ in range(3):
+            loss, hits = flat.backward(batch, {}).tolist()
+            nn.utils.clip_grad_norm_([flat.parameters], 0.5)
+            optimizer.step()
+
+            logits = theirs.train()(normalise(batch.images, 0.0, 1.0))
+            expected = F.cross_entropy(logits, batch.labels, label_smoothing=0.1)
+            oracle.zero_grad()
+            expected.backward()
+            nn.utils.clip_grad_norm_(theirs.parameters(), 0.5)
+            oracle.step()
+            assert loss / 16 == pytest.approx(expected.item(), rel=1e-3)
+            assert hits == (logits.argmax(1) == batch.labels).sum()
+    for (key, mine), yours in zip(
+        ours.state_dict().items(), theirs.state_dict().values(), strict=True
+    ):
+        if key.endswith("num_batches_tracked"):
+            continue
+        torch.testing.assert_close(mine, yours, rtol=1e-3, atol=2e-4)
+
+
+def test_two_workers_sum_the_gradients_of_their_shards(recipe: Recipe) -> None:
+    batch = some_batch(15)
+    shards = [batch.images[:7], batch.images[7:]], [batch.labels[:7], batch.labels[7:]]
+    module = plain_module()
+    replicas = [plain_module().train() for _ in shards[0]]
+    for replica, images, labels in zip(replicas, *shards, strict=True):
+        logits = replica(normalise(images, 0.0, 1.0))
+        (F.cross_entropy(logits, labels, reduction="sum") / 15).backward()
+    flat = network(override(recipe, {"workers": 2}), module)
+    with flat:
+        flat.start_epoch(0)
+        flat.backward(batch, {})
+    gradient = torch.cat(
+        [(a.grad + b.grad).flatten() for a, b in zip(*(r.parameters() for r in replicas), strict=True)]
+    )
+    torch.testing.assert_close(flat.parameters.grad, gradient, rtol=1e-4, atol=1e-6)
+    running_means = torch.stack([replica[1].running_mean for replica in replicas])
+    torch.testing.assert_close(module[1].running_mean, running_means.mean(dim=0))
+
+
+def test_a_shard_without_images_adds_nothing(recipe: Recipe) -> None:
+    flat = network(override(recipe, {"workers": 2}), plain_module())
+    with flat:
+        flat.start_epoch(0)
+        _, hits = flat.backward(some_batch(1), {}).tolist()
+    assert hits in (0, 1)
+    assert flat.parameters.grad is not None
+    assert torch.isfinite(flat.parameters.grad).all()
+
+
+def test_a_seed_decides_every_bit_and_nothing_else_does(
+    few: Data, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = fit(recipe, few, tmp_path / "first")
+    torch.manual_seed(123)
+    before = torch.get_rng_state()
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    one_thread = fit(recipe, few, tmp_path / "one-thread")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert same(first, one_thread)
+    other = fit(override(recipe, {"seed": 1}), few, tmp_path / "other")
+    assert not same(first, other)
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_killed_run_resumes_to_the_same_bits(
+    few: Data, recipe: Recipe, tmp_path: Path, ema: float
+) -> None:
+    recipe = override(recipe, {"epochs": 3, "ema": ema, "watch_test": True,
+                               "optimizer.name": "adam", "optimizer.lr": 0.01,
+                               "schedule.name": "onecycle"})  # fmt: skip
+    whole = fit(recipe, few, tmp_path / "whole")
+
+    def kill_in_second_epoch(progress: Progress) -> None:
+        if progress.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match=""):
+        fit(recipe, few, tmp_path / "killed", watch=kill_in_second_epoch)
+    resumed = resume(tmp_path / "killed", few)
+    assert same(whole, resumed)
+    columns = ("epoch", "images_seen", "lr", "train_loss", "train_accuracy", "test_accuracy")
+    assert [[row[c] for c in columns] for row in resumed.metrics()] == [
+        [row[c] for c in columns] for row in whole.metrics()
+    ]
+    assert resumed.result()["test_reads"] == 4  # three epochs and the final look
+
+
+def test_the_result_says_what_was_done(few: Data, recipe: Recipe, tmp_path: Path) -> None:
+    run = fit(recipe, few, tmp_path / "run")
+    result, last = run.result(), run.metrics()[-1]
+    assert result["params"] == 9146
+    assert result["images_seen"] == 2 * 220  # 240 less the twelfth that validates
+    assert result["workers"] == 2
+    assert result["test_reads"] == 1
+    assert result["train_accuracy"] == last["train_accuracy"]
+    logits = run.test_logits()
+    assert logits is not None
+    assert result["test_accuracy"] == pytest.approx(
+        (logits.argmax(1) == few.test.labels).float().mean().item()
+    )
+
+
+def test_full_trains_on_the_validation_images_too(
+    few: Data, recipe: Recipe, tmp_path: Path
+) -> None:
+    run = fit(override(recipe, {"full": True, "epochs": 1}), few, tmp_path / "run")
+    assert run.result()["images_seen"] == 240
+    assert run.result()["val_accuracy"] is None
+
+
+def test_the_digits_are_learnt(digits: Data, recipe: Recipe, tmp_path: Path) -> None:
+    recipe = override(recipe, {"epochs": 8, "schedule.name": "onecycle"})
+    assert fit(recipe, digits, tmp_path / "run").result()["test_accuracy"] > 0.95
+
+
+def test_an_epoch_is_one_pass(few: Data, recipe: Recipe) -> None:
+    numbered = Split(torch.zeros(100, 1, 28, 28, dtype=torch.uint8), torch.arange(100))
+    batches = [batch.labels for batch, _ in epoch_batches(numbered, recipe, 0)]
+    assert [len(batch) for batch in batches] == [32, 32, 32, 4]
+    assert torch.cat(batches).sort().values.tolist() == list(range(100))
+    again = [batch.labels for batch, _ in epoch_batches(numbered, recipe, 1)]
+    assert torch.cat(batches).tolist() != torch.cat(again).tolist()
+
+
+def test_the_average_follows_the_weights(recipe: Recipe) -> None:
+    flat = network(override(recipe, {"ema": 0.5, "workers": 1}), nn.Linear(1, 1))
+    start = flat.parameters.detach().clone()
+    flat.parameters.data.add_(1)
+    flat.average(step=1000)
+    torch.testing.assert_close(flat.mean_parameters, start + 0.5)
+    torch.testing.assert_close(flat.averaged.weight.flatten(), start[:1] + 0.5)
+
+
+def test_predict_on_all_cores_equals_the_module(few: Data) -> None:
+    module = plain_module().eval()
+    images = few.train.images.repeat(3, 1, 1, 1)
+    expected = module(normalise(images, few.mean, few.std))
+    torch.testing.assert_close(predict(module, images, few.mean, few.std), expected)
+
+
+schedules = st.sampled_from(["onecycle", "step", "constant"])
+
+
+@given(schedules, st.integers(1, 6), st.integers(2, 30), st.floats(0.1, 0.9))
+def test_learning_rates_are_those_of_torch(
+    name: str, epochs: int, steps: int, pct_start: float
+) -> None:
+    document = {"model": "m", "epochs": epochs, "optimizer": {"name": "sgd", "lr": 0.3}}
+    schedule: dict[str, object] = {"name": name}
+    parameter = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], 0.3)
+    total = epochs * steps
+    if name == "onecycle":
+        # torch divides by zero where its rise or fall has no step
+        if pct_start * total <= 1.5 or (1 - pct_start) * total <= 1.5:
+            return
+        schedule |= {"pct_start": pct_start, "div_factor": 10.0, "final_div_factor": 50.0}
+        theirs = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, 0.3, total_steps=total, pct_start=pct_start, div_factor=10.0,
+            final_div_factor=50.0, cycle_momentum=False,
+        )  # fmt: skip
+        every = 1
+    else:
+        step_size = 2 if name == "step" else epochs + 1
+        schedule |= {"step_size": 2, "gamma": 0.5} if name == "step" else {}
+        theirs = torch.optim.lr_scheduler.StepLR(optimizer, step_size, 0.5)
+        every = steps
+    recipe = Recipe.model_validate(document | {"schedule": schedule})
+    for step in range(total):
+        assert learning_rate(recipe, step, steps) == pytest.approx(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if (step + 1) % every == 0 and step + 1 < total:
+            theirs.step()
+
+
+def test_cosine_warms_up_and_ends_near_zero() -> None:
+    recipe = Recipe.model_validate(
+        {"model": "m", "epochs": 1, "optimizer": {"name": "sgd", "lr": 1.0},
+         "schedule": {"name": "cosine", "warmup": 0.2}}
+    )  # fmt: skip
+    rates = [learning_rate(recipe, step, 10) for step in range(10)]
+    assert rates[:3] == pytest.approx([1 / 3, 2 / 3, 1.0])
+    assert rates[6] == pytest.approx(0.5)  # half way down
+    assert rates[9] == pytest.approx((1 + torch.cos(torch.tensor(torch.pi * 7 / 8)).item()) / 2)
+
+
+@pytest.mark.parametrize(
+    ("function", "shape", "zeros_together"),
+    [(F.dropout, (40, 50, 20), 1), (F.dropout2d, (40, 50, 4, 5), 20)],
+)
+def test_dropout_keeps_the_mean_and_drops_what_it_should(
+    function: object, shape: tuple[int, ...], zeros_together: int
+) -> None:
+    ones = torch.ones(shape, requires_grad=True)
+    with SeededDropout(torch.Generator().manual_seed(0)):
+        dropped = function(ones, 0.25)  # type: ignore[operator]
+        unchanged = function(ones, 0.25, training=False)  # type: ignore[operator]
+    dropped.sum().backward()
+    assert set(dropped.unique().tolist()) == {0.0, pytest.approx(4 / 3)}
+    assert (dropped == 0).float().mean().item() == pytest.approx(0.25, abs=0.03)
+    groups = (dropped.reshape(-1, zeros_together) == 0).float().mean(dim=1)
+    assert set(groups.tolist()) == {0.0, 1.0}
+    assert torch.equal(ones.grad, dropped.detach())
+    assert torch.equal(unchanged, ones)
+
+
+def test_dropout_is_the_same_for_either_memory_format() -> None:
+    ones = torch.ones(3, 4, 5, 6).contiguous(memory_format=torch.channels_last)
+    with SeededDropout(torch.Generator().manual_seed(0)):
+        dropped = F.dropout(ones, 0.5)
+    assert dropped.is_contiguous(memory_format=torch.channels_last)
+    assert set(dropped.unique().tolist()) == {0.0, 2.0}
+
+
+def test_a_lost_loss_stops_the_training_and_leaves_nothing(
+    few: Data, recipe: Recipe, tmp_path: Path
+) -> None:
+    recipe = override(recipe, {"optimizer.lr": 1e30})
+    with pytest.raises(TrainingError, match=r"the loss is nan in epoch 1 .* lower optimizer\.lr"):
+        fit(recipe, few, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_worker_that_fails_ends_the_training(
+    few: Data, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "smidgen.train.engine.resample", lambda *_: (_ for _ in ()).throw(MemoryError("worker"))
+    )
+    with pytest.raises(MemoryError, match="worker"):
+        fit(recipe, few, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_of_another_model_is_refused(few: Data, recipe: Recipe, tmp_path: Path) -> None:
+    run = fit(override(recipe, {"epochs": 1}), few, tmp_path / "run")
+    toml = (run.path / "recipe.toml").read_text().replace("tiny_mnist", "tiny_net")
+    (run.path / "recipe.toml").write_text(toml)
+    with pytest.raises(RunError, match="is not of 'tiny_net'"):
+        resume(run.path, few)
+
+
+def test_a_damaged_checkpoint_is_refused(few: Data, run_folder: Path) -> None:
+    content = bytearray((run_folder / "last.pt").read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    (run_folder / "last.pt").write_bytes(content)
+    with pytest.raises(RunError, match="damaged"):
+        resume(run_folder, few)
+
+
+def test_settle_measures_what_the_recipe_leaves_open(recipe: Recipe) -> None:
+    recipe = override(recipe, {"workers": 0, "precision": "auto", "memory_format": "auto"})
+    module = new_module(recipe, 10)
+    settled = settle(recipe, module, CPU, Process())
+    assert settled.workers >= 1
+    assert settled.precision in ("float32", "bfloat16")
+    assert settled.memory_format in ("contiguous", "channels_last")
+    assert settle(recipe, module, CPU, Process()) == settled  # remembered, not measured again
+
+
+@pytest.mark.parametrize(
+    ("changes", "process", "message"),
+    [
+        ({"workers": 40}, Process(), "batch_size = 32 is smaller than workers = 40"),
+        ({"workers": 3}, Process(0, 2), "workers = 3 is no multiple of the 2 processes"),
+    ],
+)
+def test_settle_refuses_what_cannot_work(
+    recipe: Recipe, changes: dict[str, int], process: Process, message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        settle(override(recipe, changes), plain_module(), CPU, process)
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    with pytest.raises(RecipeError, match="--device 'tpu' is not available .* choose from cpu"):
+        choose_device("tpu")
+
+
+TORCHRUN = """
+import sys
+from pathlib import Path
+from smidgen.data import load_data
+from smidgen.recipe import load_recipe
+from smidgen.train import fit
+fit(load_recipe(sys.argv[1]), load_data("digits"), Path(sys.argv[2]))
+"""
+
+
+def test_two_processes_train_what_one_does(digits: Data, recipe: Recipe, tmp_path: Path) -> None:
+    from smidgen.recipe import to_toml
+
+    recipe = override(recipe, {"epochs": 1})
+    (tmp_path / "recipe.toml").write_text(to_toml(recipe))
+    (tmp_path / "script.py").write_text(TORCHRUN)
+    arguments = [str(tmp_path / "recipe.toml"), str(tmp_path / "two")]
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    subprocess.run(
+        [sys.executable, *command, str(tmp_path / "script.py"), *arguments],
+        check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    one = fit(recipe, digits, tmp_path / "one")
+    two = Run.open(tmp_path / "two")
+    for mine, theirs in zip(weights(one), weights(two), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
