@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from smidgen.errors import DataError
@@ -34,7 +35,7 @@ class Split:
         """The same images and labels on that device."""
         return Split(self.images.to(device), self.labels.to(device))
 
-    def take(self, mask: np.ndarray) -> Split:
+    def take(self, mask: NDArray[np.bool_]) -> Split:
         """The images where the mask, bool (N,), is true, in their own order."""
         chosen = torch.from_numpy(np.flatnonzero(mask))
         return Split(self.images[chosen], self.labels[chosen])
@@ -60,7 +61,7 @@ class Data:
         return self.train.take(~held_out), self.train.take(held_out)
 
 
-def stratified_mask(labels: np.ndarray, one_in: int) -> np.ndarray:
+def stratified_mask(labels: NDArray[np.int64], one_in: int) -> NDArray[np.bool_]:
     """A mask, bool (N,), of one in so many images of every class, at least one of each.
 
     It depends on the labels, int (N,), alone; the total is N / one_in, rounded.
@@ -96,7 +97,7 @@ def standardise(greys: Tensor, mean: float, std: float) -> Tensor:
 def mean_and_std(images: Tensor) -> tuple[float, float]:
     """The mean and the standard deviation of images / 255, over all pixels; images are uint8."""
     histogram = torch.zeros(256, dtype=torch.int64)
-    for chunk in images.split(4096):  # bincount widens its input, eight bytes a pixel
+    for chunk in torch.split(images, 4096):  # bincount widens its input, eight bytes a pixel
         histogram += chunk.flatten().bincount(minlength=256)
     levels = torch.arange(256, dtype=torch.float64) / 255
     shares = histogram.double() / histogram.sum()

@@ -10,11 +10,13 @@ import hashlib
 import math
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from smidgen.data.dataset import SIDE, Split
 from smidgen.errors import DataError
@@ -25,26 +27,29 @@ MAX_BYTES = 2**30  # twenty times MNIST; a header that announces more is taken f
 GZIP_MAGIC = b"\x1f\x8b"
 AGAIN = "get the file anew"
 
+Array = NDArray[Any]
 
-def read_idx(path: Path, sha256: str | None = None) -> np.ndarray:
+
+def read_idx(path: Path, digest: str | None = None) -> Array:
     """The array in an IDX file, raw or gzipped whatever its name, of the type it was written in.
 
-    `sha256` is what the uncompressed content must have. No more is inflated than the header
-    announces. Raises DataError for a file that is missing, damaged, or of another hash.
+    `digest` ("sha256:…" or "md5:…", in hexadecimal) is what the uncompressed content must have.
+    No more is inflated than the header announces. Raises DataError for a file that is missing,
+    damaged, or of another digest.
     """
     try:
         with path.open("rb") as file:
             if file.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC):
                 with gzip.GzipFile(fileobj=file) as stream:
-                    return _read(stream, path, sha256)
-            return _read(file, path, sha256)
+                    return _read(stream, path, digest)
+            return _read(file, path, digest)
     except (EOFError, zlib.error, gzip.BadGzipFile) as problem:
         raise DataError(f"{str(path)!r} is damaged: {problem}; {AGAIN}") from None
     except OSError as problem:
         raise DataError(f"cannot read {str(path)!r}: {problem.strerror or problem}") from None
 
 
-def _read(stream: BinaryIO | gzip.GzipFile, path: Path, sha256: str | None) -> np.ndarray:
+def _read(stream: BinaryIO | gzip.GzipFile, path: Path, digest: str | None) -> Array:
     header = stream.read(4)
     if len(header) < 4 or header[:2] != b"\0\0" or header[2] not in DTYPES:
         raise DataError(f"{str(path)!r} is no IDX file: it starts with {header!r}; {AGAIN}")
@@ -67,24 +72,22 @@ def _read(stream: BinaryIO | gzip.GzipFile, path: Path, sha256: str | None) -> n
     if len(content) != size:
         found = "more" if len(content) > size else f"{len(content):,}"
         raise DataError(f"{str(path)!r} announces {size:,} bytes and holds {found}; {AGAIN}")
-    if sha256 and hashlib.sha256(header + sizes + content).hexdigest() != sha256:
+    if digest and not _matches(digest, header, sizes, content):
         raise DataError(
-            f"{str(path)!r} is not the published file (its SHA-256 is another); delete it to have "
-            "it downloaded again, or name your own copy as idx:DIR"
+            f"{str(path)!r} is not the file that was published, its digest differs; delete it to "
+            f"have it downloaded anew, or use it as data of your own, idx:{path.parent}"
         )
     return np.frombuffer(content, dtype).reshape(shape).astype(dtype.newbyteorder("="))
 
 
-def read_split(
-    images_path: Path, labels_path: Path, hashes: tuple[str | None, str | None] = (None, None)
-) -> Split:
-    """The images and labels of two IDX files, which must fit each other.
+def read_split(files: Sequence[Path], digests: Sequence[str | None] = (None, None)) -> Split:
+    """The split in two IDX files, images and labels, which must fit each other.
 
     Raises DataError where the images are not uint8 (N, 28, 28), the labels not N whole numbers
     from 0 up, or N is 0.
     """
-    images = read_idx(images_path, hashes[0])
-    labels = read_idx(labels_path, hashes[1])
+    images_path, labels_path = files
+    images, labels = read_idx(images_path, digests[0]), read_idx(labels_path, digests[1])
     if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (SIDE, SIDE):
         raise DataError(
             f"{str(images_path)!r} holds {_describe(images)}; images are uint8 N × 28 × 28; "
@@ -102,10 +105,16 @@ def read_split(
         )
     if labels.min() < 0:
         raise DataError(f"{str(labels_path)!r} holds the label {labels.min()}; count from 0")
-    return Split(
-        torch.from_numpy(images)[:, None], torch.from_numpy(labels.astype(np.int64))
-    )  # fmt: skip
+    return Split(torch.from_numpy(images)[:, None], torch.from_numpy(labels.astype(np.int64)))
 
 
-def _describe(array: np.ndarray) -> str:
+def _matches(digest: str, *parts: bytes) -> bool:
+    algorithm, _, expected = digest.partition(":")
+    found = hashlib.new(algorithm)
+    for part in parts:
+        found.update(part)
+    return found.hexdigest() == expected
+
+
+def _describe(array: Array) -> str:
     return f"{array.dtype} {' × '.join(str(size) for size in array.shape)}"

@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from smidgen.data.dataset import Data, Split
+from smidgen.data.dataset import Data
+from smidgen.data.download import download_files
 from smidgen.data.idx import read_split
 from smidgen.errors import DataError
 
@@ -20,14 +21,14 @@ FILES = (
 
 @dataclass(frozen=True)
 class Published:
-    """What is known about a data set; `sha256` is of the uncompressed FILES, in their order."""
+    """What is known about a data set; `digests` are of the uncompressed FILES, in their order."""
 
     folder: str
     classes: tuple[str, ...]
     mean: float
     std: float
     mirrors: tuple[str, ...]
-    sha256: tuple[str | None, ...]
+    digests: tuple[str, str, str, str]
 
 
 PUBLISHED = {
@@ -40,11 +41,56 @@ PUBLISHED = {
             "https://ossci-datasets.s3.amazonaws.com/mnist/",
             "https://storage.googleapis.com/cvdf-datasets/mnist/",
         ),
-        sha256=(
-            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        digests=(
+            "sha256:ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            "sha256:65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            "sha256:0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            "sha256:ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        ),
+    ),
+    # https://github.com/zalandoresearch/fashion-mnist
+    "fashion_mnist": Published(
+        folder="FashionMNIST",
+        classes=(
+            "T-shirt/top",
+            "Trouser",
+            "Pullover",
+            "Dress",
+            "Coat",
+            "Sandal",
+            "Shirt",
+            "Sneaker",
+            "Bag",
+            "Ankle boot",
+        ),
+        mean=0.2860,
+        std=0.3530,
+        mirrors=(
+            "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        ),
+        digests=(
+            "sha256:c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            "sha256:bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            "sha256:5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            "sha256:0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        ),
+    ),
+    # https://github.com/rois-codh/kmnist
+    "kmnist": Published(
+        folder="KMNIST",
+        classes=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+        mean=0.1918,
+        std=0.3483,
+        mirrors=(
+            "https://codh.rois.ac.jp/kmnist/dataset/kmnist/",
+            "https://storage.googleapis.com/kuzushiji-mnist/",
+        ),
+        digests=(
+            "md5:92be26ec9822e900ac425d0a0aa84ced",  # the one file whose SHA-256 we do not know
+            "sha256:2a16eeae62da984b8bd24fa32e31d47291f01dac3fe84d5594f304f71e7d374b",
+            "sha256:76fbd229ce87db80dd281af5e6670de4ad0e42fb30a7bd643972994c47c1f42e",
+            "sha256:a11dc742be8e781a40a92f53d6a4957e7b7d36df2faa097659131ebfd8fd60c6",
         ),
     ),
 }
@@ -57,39 +103,48 @@ def load_published(name: str, directory: Path | None, download: bool) -> Data:
     is not what was published.
     """
     known = PUBLISHED[name]
-    folders = [root / known.folder / "raw" for root in search_path(directory)]
-    found = next((files for files in map(find_files, folders) if files), None)
-    if found is None:
-        raise DataError(
-            f"{name!r} is not in {' or '.join(repr(str(folder)) for folder in folders)}; "
-            f"run `smidgen data {name}` to download it, or choose --data digits"
-        )
-    return Data(name, *_read_splits(found, known), known.classes, known.mean, known.std)
+    folder = find_published(name, directory)
+    if folder is None:
+        folder = _download_folder(name, directory)
+        if not download:
+            raise DataError(
+                f"{name!r} is not on this machine; run `smidgen data {name}` to download it to "
+                f"{str(folder)!r}, name its folder with --data-dir, or choose --data digits"
+            )
+        download_files(dict(zip(FILES, known.digests, strict=True)), known.mirrors, folder)
+    files = [find_file(folder, name) for name in FILES]
+    train = read_split((files[0], files[1]), known.digests[:2])
+    test = read_split((files[2], files[3]), known.digests[2:])
+    return Data(name, train, test, known.classes, known.mean, known.std)
 
 
-def search_path(directory: Path | None) -> list[Path]:
-    """Where data sets are looked for: `directory`, or else the usual places in their order."""
+def find_published(name: str, directory: Path | None) -> Path | None:
+    """The folder that holds the four files: in `directory`, or else in the usual places."""
     if directory is not None:
-        return [directory]
+        roots = [directory]
+    else:
+        named = os.environ.get("SMIDGEN_DATA")
+        roots = [*([Path(named)] if named else []), Path("data"), _cache()]
+    folders = (root / PUBLISHED[name].folder / "raw" for root in roots)
+    return next((folder for folder in folders if all(_exists(folder, f) for f in FILES)), None)
+
+
+def find_file(folder: Path, name: str) -> Path:
+    """The path of a file that may be gzipped; whether or not either exists."""
+    return folder / name if (folder / name).is_file() else folder / f"{name}.gz"
+
+
+def _exists(folder: Path, name: str) -> bool:
+    return find_file(folder, name).is_file()
+
+
+def _download_folder(name: str, directory: Path | None) -> Path:
+    named = os.environ.get("SMIDGEN_DATA")
+    root = directory or (Path(named) if named else _cache())
+    return root / PUBLISHED[name].folder / "raw"
+
+
+def _cache() -> Path:
     import pooch
 
-    named = os.environ.get("SMIDGEN_DATA")
-    return [*([Path(named)] if named else []), Path("data"), Path(pooch.os_cache("smidgen"))]
-
-
-def find_files(folder: Path) -> list[Path] | None:
-    """The four files in a folder, each raw or gzipped, or None where one is missing."""
-    files = [
-        next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
-        for name in FILES
-    ]
-    return None if None in files else [path for path in files if path]
-
-
-def _read_splits(files: list[Path], known: Published) -> tuple[Split, Split]:
-    train_images, train_labels, test_images, test_labels = zip(files, known.sha256, strict=True)
-    splits = []
-    for images, labels in ((train_images, train_labels), (test_images, test_labels)):
-        split = read_split(images[0], labels[0], (images[1], labels[1]))
-        splits.append(split)
-    return splits[0], splits[1]
+    return Path(pooch.os_cache("smidgen"))

@@ -1,0 +1,113 @@
+"""Downloads of published files: mirrors in turn, content checked, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
+
+from smidgen.data.idx import read_idx
+from smidgen.errors import DataError
+
+PATIENCE_S = 6.0  # for a first answer; after that there is no network
+STALL_S = 10.0  # without a byte in the middle of a download
+CHUNK_BYTES = 2**16
+
+
+def download_files(digests: Mapping[str, str], mirrors: Sequence[str], folder: Path) -> None:
+    """Puts the gzipped files that a folder lacks there; `digests` are of the uncompressed content.
+
+    `mirrors` end in "/". Processes that start together take turns, and all but the first find
+    everything done. Raises DataError where no mirror answers (within 6 seconds), where none gives
+    the right content, and where the folder cannot be written.
+    """
+    first = _first_to_answer(mirrors, f"{next(iter(digests))}.gz", PATIENCE_S)
+    if first is None:
+        raise DataError(
+            f"cannot download: none of {', '.join(map(_host, mirrors))} answers; connect to the "
+            f"network, put the files into {str(folder)!r} yourself, or choose --data digits"
+        )
+    from filelock import FileLock
+
+    ordered = sorted(mirrors, key=lambda mirror: mirror != first)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"):
+            for name, digest in digests.items():
+                archive = folder / f"{name}.gz"
+                if not archive.exists() and not (folder / name).exists():
+                    _download(archive, digest, ordered)
+    except OSError as problem:
+        raise DataError(
+            f"cannot write to {str(folder)!r}: {problem.strerror or problem}; make room there, or "
+            "name another folder with --data-dir"
+        ) from None
+
+
+def _download(archive: Path, digest: str, mirrors: Sequence[str]) -> None:
+    """Writes one archive from the first mirror that gives the right content."""
+    import pooch
+    from requests import RequestException
+
+    load = pooch.HTTPDownloader(
+        progressbar=sys.stderr.isatty(), chunk_size=CHUNK_BYTES, timeout=STALL_S
+    )
+    failures = []
+    for mirror in mirrors:
+        with TemporaryDirectory(prefix=".download-", dir=archive.parent) as scratch:
+            part = Path(scratch) / archive.name
+            try:
+                load(mirror + archive.name, str(part), None)
+                read_idx(part, digest)
+            except RequestException as problem:
+                failures.append(f"{_host(mirror)} failed ({type(problem).__name__})")
+            except DataError:
+                failures.append(f"{_host(mirror)} gave another content")
+            else:
+                os.replace(part, archive)
+                return
+    raise DataError(
+        f"cannot download {archive.name!r}: {', '.join(failures)}; try again later, or put it into "
+        f"{str(archive.parent)!r} yourself"
+    )
+
+
+def _first_to_answer(mirrors: Sequence[str], name: str, patience_s: float) -> str | None:
+    """The mirror that is first to say it has the file, or None after so many seconds.
+
+    All are asked at once, in threads that nobody waits for: a resolver without a network can
+    block for longer than any timeout of ours.
+    """
+    import pooch
+    from requests import RequestException
+
+    answers: queue.SimpleQueue[tuple[str, bool]] = queue.SimpleQueue()
+    ask = pooch.HTTPDownloader(timeout=patience_s)
+
+    def put_answer(mirror: str) -> None:
+        try:
+            answers.put((mirror, ask(mirror + name, "", None, check_only=True)))
+        except RequestException:
+            answers.put((mirror, False))
+
+    for mirror in mirrors:
+        threading.Thread(target=put_answer, args=(mirror,), daemon=True).start()
+    deadline = time.monotonic() + patience_s
+    for _ in mirrors:
+        try:
+            mirror, has_file = answers.get(timeout=max(deadline - time.monotonic(), 0))
+        except queue.Empty:
+            return None
+        if has_file:
+            return mirror
+    return None
+
+
+def _host(mirror: str) -> str:
+    return urlsplit(mirror).hostname or mirror
