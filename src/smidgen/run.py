@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import json
 import os
 import tempfile
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
@@ -120,7 +122,8 @@ class Run:
     def write_weights(self, state: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
         """Keeps the final weights."""
         tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
-        self._write("model.safetensors", lambda file: save_file(tensors, file, dict(header)))
+        described = {**header, "fingerprint": fingerprint(tensors)}
+        self._write("model.safetensors", lambda file: save_file(tensors, file, described))
 
     def test_logits(self) -> Tensor | None:
         """The logits (N, classes) of the final look at the test set, if it was taken."""
@@ -141,16 +144,20 @@ class Run:
         path = self._file("last.pt")
         try:
             state: dict[str, Any] = torch.load(path, weights_only=True)
+            intact = state["fingerprint"] == fingerprint(state["tensors"])
         except Exception as problem:
             # torch reports damage with whatever its unpickler and zip reader happen to raise.
             raise RunError(
                 f"{str(path)!r} is damaged ({type(problem).__name__}); train again without --resume"
             ) from None
+        if not intact:
+            raise RunError(f"{str(path)!r} is damaged or was changed; train again without --resume")
         return state
 
-    def write_checkpoint(self, state: Mapping[str, Any]) -> None:
+    def write_checkpoint(self, tensors: Mapping[str, Tensor], figures: Mapping[str, float]) -> None:
         """Keeps everything that resuming needs, in place of what was kept before."""
-        self._write("last.pt", lambda file: torch.save(dict(state), file))
+        state = {"tensors": dict(tensors), "fingerprint": fingerprint(tensors), **figures}
+        self._write("last.pt", lambda file: torch.save(state, file))
 
     def write_card(self, text: str) -> None:
         """Keeps the card."""
@@ -194,9 +201,22 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, "pt") as file:
             header = dict(file.metadata() or {})
-        return load_file(path), header
+        tensors = load_file(path)
     except (OSError, SafetensorError) as problem:
         raise RunError(f"cannot read the weights in {str(path)!r}: {problem}") from None
+    if header.get("fingerprint", fingerprint(tensors)) != fingerprint(tensors):
+        raise RunError(f"the weights in {str(path)!r} were changed or damaged; train them again")
+    return tensors, header
+
+
+def fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    """A hash of the tensors' names, types, shapes and bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        array = tensors[name].detach().cpu().numpy()
+        digest.update(f"{name} {array.dtype} {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
 
 
 @contextlib.contextmanager

@@ -31,6 +31,9 @@ from smidgen.zoo import create_model
 __all__ = ["Progress", "Watch", "fit", "new_module", "resume"]
 
 
+OPTIMIZER = "optimizer."  # starts the names of the optimiser's tensors in a checkpoint
+
+
 def _silent(progress: Progress) -> None:
     pass
 
@@ -125,18 +128,17 @@ def _train(run: Run, network: Network, data: Data, checkpoint: dict[str, Any], w
             seconds = meter.seconds()
             if network.process.rank == 0:
                 run.append_metrics(row)
-                run.write_checkpoint(
-                    {
-                        "epochs": epoch + 1,
-                        "seconds": seconds,
-                        "test_reads": test_reads,
-                        "network": network.state(),
-                        "optimizer": optimizer.state_dict(),
-                    }
-                )
+                figures = {"epochs": epoch + 1, "seconds": seconds, "test_reads": test_reads}
+                run.write_checkpoint(network.state() | optimizer_state(optimizer), figures)
         if network.process.rank == 0:
             finish(run, network, data, test_reads + 1)
     return run
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """What the optimiser keeps about the one vector it moves: momenta and the number of steps."""
+    kept = optimizer.state_dict()["state"].get(0, {})
+    return {OPTIMIZER + name: value for name, value in kept.items() if value is not None}
 
 
 def restore(
@@ -149,8 +151,13 @@ def restore(
     if not checkpoint:
         return 0, 0.0, 0
     try:
-        network.load(checkpoint["network"])
-        optimizer.load_state_dict(checkpoint["optimizer"])
+        network.load(checkpoint["tensors"])
+        kept = {
+            name.removeprefix(OPTIMIZER): tensor
+            for name, tensor in checkpoint["tensors"].items()
+            if name.startswith(OPTIMIZER)
+        }
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": {0: kept}})
         epochs, seconds = int(checkpoint["epochs"]), float(checkpoint["seconds"])
         test_reads = int(checkpoint["test_reads"])
     except (KeyError, TypeError, ValueError, RuntimeError) as problem:

@@ -52,10 +52,12 @@ class Process:
         return self.rank == 0
 
     def sum(self, vector: Tensor) -> Tensor:
-        """The vector summed in place over all processes."""
-        if self.count > 1:
-            dist.all_reduce(vector)
-        return vector
+        """The vector summed over all processes."""
+        if self.count == 1:
+            return vector
+        summed = vector.clone()
+        dist.all_reduce(summed)
+        return summed
 
 
 class Network:

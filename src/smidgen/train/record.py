@@ -18,7 +18,7 @@ from smidgen.train.engine import Network, predict
 
 
 def score(name: str, network: Network, split: Split | None) -> dict[str, float | None]:
-    """`NAME_loss` and `NAME_accuracy` of the weights as they would be kept; None without a split."""
+    """`NAME_loss` and `NAME_accuracy` of the weights that would be kept; None without a split."""
     if split is None:
         return {f"{name}_loss": None, f"{name}_accuracy": None}
     logits = predict(network.averaged, split.images.to(network.device), network.mean, network.std)
