@@ -101,8 +101,8 @@ def _refuse_small_classes(split: Split, classes: Sequence[str], source: Path, le
     for name, count in zip(classes, counts, strict=True):
         if count < least:
             raise DataError(
-                f"{count} images of the class {name!r} in {str(source)!r}; every class needs at "
-                f"least {least}"
+                f"the class {name!r} in {str(source)!r} has too few images, {count}; every class "
+                f"needs at least {least}"
             )
 
 

@@ -1,0 +1,325 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import typer
+from idx_files import NAMES, digests, idx_bytes, small_set, write_set
+from PIL import Image
+from sklearn import datasets
+from typer.testing import CliRunner
+
+from smidgen.cli.data import data as data_command
+from smidgen.data import Data, Split, find_data, load_data, normalise, published
+from smidgen.data.dataset import mean_and_std, stratified_mask
+from smidgen.errors import DataError
+
+MNIST_COUNTS = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+
+# Recorded when the split was first drawn; figures on another split are not comparable.
+RECORDED_SPLIT = [15, 47, 61, 62, 69, 73, 75, 88, 100, 112]
+RECORDED_SPLIT += [136, 137, 153, 166, 169, 181, 184, 194, 200, 218]
+
+
+# The split
+
+
+def test_one_in_so_many_of_every_class_is_masked():
+    labels = np.repeat([0, 1, 2], [24, 12, 3])
+    assert np.bincount(labels[stratified_mask(labels, 12)]).tolist() == [2, 1, 1]
+    assert np.bincount(labels[stratified_mask(labels, 6)]).tolist() == [4, 2, 1]
+
+
+def test_largest_remainders_round_up_to_the_exact_total():
+    labels = np.repeat(np.arange(10), MNIST_COUNTS)
+    held_out = np.bincount(labels[stratified_mask(labels, 12)])
+    # 60,000 / 12 = 5,000; a class of 12 q + r gets q, and one more where r ≥ 7.
+    assert held_out.sum() == 5000
+    assert held_out.tolist() == [494, 562, 496, 511, 487, 452, 493, 522, 487, 496]
+
+
+def test_the_split_is_the_same_for_ever():
+    mask = stratified_mask(np.arange(240) % 10, 12)
+    assert np.flatnonzero(mask).tolist() == RECORDED_SPLIT
+
+
+def test_fit_and_validation_part_the_training_images():
+    numbers = torch.arange(120, dtype=torch.uint8)
+    train = Split(numbers[:, None, None, None].expand(-1, 1, 28, 28), numbers.long() % 3)
+    data = Data("numbers", train, train, ("a", "b", "c"), 0.5, 0.5)
+    fit, val = data.fit_split()
+    assert (len(fit), len(val), val.labels.bincount().tolist()) == (110, 10, [4, 3, 3])
+    both = torch.cat([fit.images, val.images])[:, 0, 0, 0]
+    assert torch.equal(both.sort().values, numbers)
+    assert torch.equal(fit.images[:, 0, 0, 0].long() % 3, fit.labels)
+
+
+def test_the_split_and_the_global_generators_do_not_touch_each_other():
+    data = load_data("digits")
+    first = data.fit_split()[1]
+    np.random.seed(1)
+    torch.manual_seed(1)
+    second = data.fit_split()[1]
+    assert torch.equal(first.images, second.images)
+    drawn = np.random.random(), torch.rand(1)
+    np.random.seed(1)
+    torch.manual_seed(1)
+    assert drawn == (np.random.random(), torch.rand(1))
+
+
+def test_normalise_by_hand():
+    images = torch.tensor([0, 51, 255], dtype=torch.uint8)
+    expected = torch.tensor([-0.4, 0.0, 1.6])  # 51 / 255 = 0.2
+    torch.testing.assert_close(normalise(images, mean=0.2, std=0.5), expected)
+    with pytest.raises(DataError, match=r"takes uint8 images from 0 to 255, not torch\.float32"):
+        normalise(images.float(), 0.2, 0.5)
+
+
+def test_mean_and_std_agree_with_numpy():
+    images = torch.randint(
+        0, 256, (5000, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    scaled = images.numpy() / 255
+    assert mean_and_std(images) == pytest.approx((scaled.mean(), scaled.std()), rel=1e-12)
+
+
+# Published sets
+
+
+@pytest.fixture
+def files(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """The four files of a small "mnist" that nobody offers for download."""
+    files = small_set(classes=10, train=40, test=20)
+    small = published.Published("MNIST", tuple("0123456789"), 0.1, 0.3, (), digests(files))
+    monkeypatch.setitem(published.PUBLISHED, "mnist", small)
+    return files
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_files_are_found_raw_or_gzipped(tmp_path, files, zipped):
+    folder = write_set(tmp_path / "MNIST" / "raw", files, zipped)
+    data = load_data("mnist", tmp_path, download=False)
+    assert find_data("mnist", tmp_path) == folder
+    assert data.train.images.shape == (40, 1, 28, 28)
+    assert data.train.images.dtype == torch.uint8
+    assert data.train.images[:, 0, 27, 3].tolist() == list(range(40))
+    assert data.test.labels.tolist() == [*range(10), *range(10)]
+    assert data.test.labels.dtype == torch.int64
+    assert (data.mean, data.std) == (0.1, 0.3)
+
+
+def test_places_are_searched_in_their_order(tmp_path, files, monkeypatch):
+    named, here, cache = tmp_path / "named", tmp_path / "here", tmp_path / "cache"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("SMIDGEN_DATA", str(named))
+    monkeypatch.setattr("pooch.os_cache", lambda name: cache)
+    assert find_data("mnist") is None
+    write_set(cache / "MNIST" / "raw", files)
+    assert find_data("mnist") == cache / "MNIST" / "raw"
+    write_set(here / "data" / "MNIST" / "raw", files)
+    assert find_data("mnist") == Path("data/MNIST/raw")
+    write_set(named / "MNIST" / "raw", files)
+    assert find_data("mnist") == named / "MNIST" / "raw"
+    assert find_data("mnist", tmp_path) is None
+
+
+def test_a_changed_copy_is_not_taken_for_the_published_set(tmp_path, files):
+    folder = write_set(tmp_path / "MNIST" / "raw", files)
+    path = folder / NAMES[1]
+    path.write_bytes(path.read_bytes()[:-1] + b"\7")
+    with pytest.raises(DataError, match=r"train-labels.* is not the file that was published.*idx:"):
+        load_data("mnist", tmp_path)
+
+
+def test_swapped_files_are_refused(tmp_path, files):
+    images, labels = NAMES[:2]
+    files[images], files[labels] = files[labels], files[images]
+    write_set(tmp_path, files)
+    with pytest.raises(DataError, match="are the files swapped"):
+        load_data(f"idx:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("mnits", "unknown data set 'mnits'; did you mean 'mnist'"),
+        ("fashion-mnist", "did you mean 'fashion_mnist'"),
+        ("zip:x", "choose from digits, fashion_mnist, folder:DIR, idx:DIR, kmnist, mnist"),
+        ("folder:", "'folder:' names no folder; write folder:DIR"),
+    ],
+)
+def test_unknown_names_are_refused(name, match):
+    with pytest.raises(DataError, match=match):
+        load_data(name)
+    with pytest.raises(DataError, match=match):
+        find_data(name)
+
+
+def test_real_mnist_is_what_it_should_be():
+    if not os.environ.get("SMIDGEN_DATA") or find_data("mnist") is None:
+        pytest.skip("needs MNIST in $SMIDGEN_DATA")
+    data = load_data("mnist", download=False)
+    assert (len(data.train), len(data.test)) == (60_000, 10_000)
+    assert data.train.labels.bincount().tolist() == MNIST_COUNTS
+    assert data.train.labels[:5].tolist() == [5, 0, 4, 1, 9]
+    assert mean_and_std(data.train.images) == pytest.approx((data.mean, data.std), abs=5e-5)
+    assert [len(split) for split in data.fit_split()] == [55_000, 5_000]
+
+
+# Digits
+
+
+def test_digits_are_scikit_learns_in_mnists_frame():
+    data = load_data("digits")
+    labels = torch.cat([data.train.labels, data.test.labels])
+    assert labels.bincount().tolist() == np.bincount(datasets.load_digits().target).tolist()
+    assert len(data.test) == 300  # 1,797 / 6, rounded
+    images = torch.cat([data.train.images, data.test.images])[:, 0].double()
+    pixels = torch.arange(28, dtype=torch.float64)
+    for axis in (1, 2):
+        mass = images.sum(3 - axis)  # (N, 28)
+        centres = (mass * pixels).sum(1) / mass.sum(1)
+        assert (centres - 14).abs().max() <= 0.5
+    rows, columns = images.amax(2) > 0, images.amax(1) > 0
+    assert torch.maximum(rows.sum(1), columns.sum(1)).max() == 20
+    assert (data.mean, data.std) == pytest.approx(mean_and_std(data.train.images))
+
+
+# Data of one's own
+
+
+def test_idx_folder(tmp_path):
+    write_set(tmp_path, small_set(classes=3, train=24, test=6), zipped=True)
+    data = load_data(f"idx:{tmp_path}")
+    assert data.classes == ("0", "1", "2")
+    assert data.train.labels.bincount().tolist() == [8, 8, 8]
+    assert data.mean == pytest.approx(11.5 / 255)
+    assert data.std == pytest.approx(np.arange(24).std() / 255)
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "match"),
+    [
+        (NAMES[3], [0, 1, 2, 0, 1, 3], "holds the label 3; the training labels go from 0 to 2"),
+        (NAMES[1], [0, 2] * 12, r"the class '1' in .* has too few images, 0; .* needs at least 2"),
+        (NAMES[1], [0] * 23 + [1], "1 images of the class '1' in .* needs at least 2"),
+        (NAMES[1], [0] * 23 + [200], "holds the label 200 and only 24 labels; number the classes"),
+    ],
+)
+def test_labels_out_of_range_are_refused(tmp_path, name, labels, match):
+    write_set(tmp_path, small_set() | {name: idx_bytes(np.array(labels, np.uint8))})
+    with pytest.raises(DataError, match=match):
+        load_data(f"idx:{tmp_path}")
+
+
+def test_a_missing_idx_file_is_named(tmp_path):
+    write_set(tmp_path, small_set())
+    (tmp_path / NAMES[2]).unlink()
+    with pytest.raises(DataError, match=r"no file .*t10k-images-idx3-ubyte', raw or \.gz"):
+        load_data(f"idx:{tmp_path}")
+
+
+def draw(folder: Path, count: int, level: int = 200, suffix: str = "png") -> None:
+    """Pictures of a bar, 28 × 28 on black; picture i is one pixel taller than picture i - 1."""
+    folder.mkdir(parents=True)
+    for number in range(count):
+        pixels = np.zeros((28, 28), np.uint8)
+        pixels[4 : 6 + number, 13:15] = level
+        Image.fromarray(pixels).save(folder / f"{number:02}.{suffix}")
+
+
+def test_picture_folder_without_a_test_part(tmp_path):
+    draw(tmp_path / "ring", 12)
+    draw(tmp_path / "bar", 6, level=100)
+    (tmp_path / "bar" / ".DS_Store").write_bytes(b"left by a file manager")
+    (tmp_path / "notes.txt").write_text("beside the class folders")
+    data = load_data(f"folder:{tmp_path}")
+    assert data.classes == ("bar", "ring")
+    assert data.train.labels.tolist() == [0] * 5 + [1] * 10
+    assert data.test.labels.tolist() == [0, 1, 1]
+    assert data.train.images[0].max() == 100  # 28 × 28 on black is taken as it is
+    assert torch.equal(data.test.images, load_data(f"folder:{tmp_path}").test.images)
+
+
+def test_picture_folder_with_a_test_part(tmp_path):
+    for part, count in (("train", 3), ("test", 2)):
+        draw(tmp_path / part / "a", count)
+        draw(tmp_path / part / "b", count, suffix="jpg")
+    Image.new("RGB", (90, 50), "white").save(tmp_path / "test" / "b" / "wide.png")
+    with pytest.raises(DataError, match=r"wide.png' is blank"):
+        load_data(f"folder:{tmp_path}")
+    paper = Image.new("RGB", (90, 50), "white")
+    paper.paste("black", (40, 5, 50, 45))
+    paper.save(tmp_path / "test" / "b" / "wide.png")
+    data = load_data(f"folder:{tmp_path}")
+    assert (len(data.train), len(data.test)) == (6, 5)
+    bar = torch.zeros(28, 28, dtype=torch.uint8)
+    bar[4:24, 12:17] = 255  # 10 × 40 in a box of 20, centred, light on dark
+    assert torch.equal(data.test.images[4, 0], bar)
+
+
+def test_an_empty_class_folder_is_refused(tmp_path):
+    draw(tmp_path / "a", 3)
+    (tmp_path / "b").mkdir()
+    with pytest.raises(DataError, match=r"class folder .*b' is empty; put pictures into it"):
+        load_data(f"folder:{tmp_path}")
+
+
+def test_what_is_no_picture_is_refused(tmp_path):
+    draw(tmp_path / "a", 3)
+    draw(tmp_path / "b", 3)
+    (tmp_path / "b" / "01.png").write_text("not a picture")
+    with pytest.raises(DataError, match=r"b/01\.png' is no PNG, JPEG or WebP picture"):
+        load_data(f"folder:{tmp_path}")
+
+
+def test_a_decompression_bomb_is_refused(tmp_path):
+    draw(tmp_path / "a", 3)
+    draw(tmp_path / "b", 3)
+    Image.new("1", (20_000, 10_000)).save(tmp_path / "b" / "bomb.png")
+    assert (tmp_path / "b" / "bomb.png").stat().st_size < 100_000
+    with pytest.raises(DataError, match=r"bomb\.png' has more than 50,000,000 pixels"):
+        load_data(f"folder:{tmp_path}")
+
+
+def test_folders_that_make_no_data_set_are_refused(tmp_path):
+    with pytest.raises(DataError, match=r"cannot read the folder .*none': No such file"):
+        load_data(f"folder:{tmp_path / 'none'}")
+    with pytest.raises(DataError, match="holds 0 class folders; make one for each"):
+        load_data(f"folder:{tmp_path}")
+    draw(tmp_path / "a", 3)
+    draw(tmp_path / "b", 2)
+    with pytest.raises(DataError, match=r"class 'b' in .* too few images, 2; .* needs at least 3"):
+        load_data(f"folder:{tmp_path}")
+    draw(tmp_path / "both" / "train" / "a", 3)
+    draw(tmp_path / "both" / "test" / "b", 3)
+    with pytest.raises(DataError, match=r"same classes in train and in test; .* has a, b"):
+        load_data(f"folder:{tmp_path / 'both'}")
+
+
+# The command
+
+
+def test_the_command_shows_what_is_there(tmp_path, files):
+    folder = write_set(tmp_path / "MNIST" / "raw", files)
+    app = typer.Typer()
+    app.command()(data_command)
+    arguments = ["mnist", "--data-dir", str(tmp_path)]
+    result = CliRunner().invoke(app, [*arguments, "--json"])
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == {
+        "data": "mnist",
+        "path": str(folder),
+        "classes": list("0123456789"),
+        "counts": {"fit": [3] * 10, "val": [1] * 10, "test": [2] * 10},
+        "mean": 0.1,
+        "std": 0.3,
+    }
+    shown = CliRunner().invoke(app, arguments).stdout
+    assert "MNIST/raw" in shown.replace("\n", "")
+    assert "mean 0.1000" in shown
