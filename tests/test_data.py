@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,13 @@ MNIST_COUNTS = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
 # Recorded when the split was first drawn; figures on another split are not comparable.
 RECORDED_SPLIT = [15, 47, 61, 62, 69, 73, 75, 88, 100, 112]
 RECORDED_SPLIT += [136, 137, 153, 166, 169, 181, 184, 194, 200, 218]
+
+
+def test_the_room_opens_without_what_only_some_data_needs():
+    heavy = "{'sklearn', 'PIL', 'pooch', 'requests', 'filelock'}"
+    code = f"import sys, smidgen.data; print({heavy} & set(sys.modules))"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout == "set()\n"
 
 
 # The split
@@ -58,12 +66,11 @@ def test_fit_and_validation_part_the_training_images():
     assert torch.equal(fit.images[:, 0, 0, 0].long() % 3, fit.labels)
 
 
-def test_the_split_and_the_global_generators_do_not_touch_each_other():
-    data = load_data("digits")
-    first = data.fit_split()[1]
+def test_the_split_and_the_global_generators_do_not_touch_each_other(digits):
+    first = digits.fit_split()[1]
     np.random.seed(1)
     torch.manual_seed(1)
-    second = data.fit_split()[1]
+    second = digits.fit_split()[1]
     assert torch.equal(first.images, second.images)
     drawn = np.random.random(), torch.rand(1)
     np.random.seed(1)
@@ -160,26 +167,22 @@ def test_unknown_names_are_refused(name, match):
         find_data(name)
 
 
-def test_real_mnist_is_what_it_should_be():
-    if not os.environ.get("SMIDGEN_DATA") or find_data("mnist") is None:
-        pytest.skip("needs MNIST in $SMIDGEN_DATA")
-    data = load_data("mnist", download=False)
-    assert (len(data.train), len(data.test)) == (60_000, 10_000)
-    assert data.train.labels.bincount().tolist() == MNIST_COUNTS
-    assert data.train.labels[:5].tolist() == [5, 0, 4, 1, 9]
-    assert mean_and_std(data.train.images) == pytest.approx((data.mean, data.std), abs=5e-5)
-    assert [len(split) for split in data.fit_split()] == [55_000, 5_000]
+def test_real_mnist_is_what_it_should_be(mnist):
+    assert (len(mnist.train), len(mnist.test)) == (60_000, 10_000)
+    assert mnist.train.labels.bincount().tolist() == MNIST_COUNTS
+    assert mnist.train.labels[:5].tolist() == [5, 0, 4, 1, 9]
+    assert mean_and_std(mnist.train.images) == pytest.approx((mnist.mean, mnist.std), abs=5e-5)
+    assert [len(split) for split in mnist.fit_split()] == [55_000, 5_000]
 
 
 # Digits
 
 
-def test_digits_are_scikit_learns_in_mnists_frame():
-    data = load_data("digits")
-    labels = torch.cat([data.train.labels, data.test.labels])
+def test_digits_are_scikit_learns_in_mnists_frame(digits):
+    labels = torch.cat([digits.train.labels, digits.test.labels])
     assert labels.bincount().tolist() == np.bincount(datasets.load_digits().target).tolist()
-    assert len(data.test) == 300  # 1,797 / 6, rounded
-    images = torch.cat([data.train.images, data.test.images])[:, 0].double()
+    assert len(digits.test) == 300  # 1,797 / 6, rounded
+    images = torch.cat([digits.train.images, digits.test.images])[:, 0].double()
     pixels = torch.arange(28, dtype=torch.float64)
     for axis in (1, 2):
         mass = images.sum(3 - axis)  # (N, 28)
@@ -187,7 +190,7 @@ def test_digits_are_scikit_learns_in_mnists_frame():
         assert (centres - 14).abs().max() <= 0.5
     rows, columns = images.amax(2) > 0, images.amax(1) > 0
     assert torch.maximum(rows.sum(1), columns.sum(1)).max() == 20
-    assert (data.mean, data.std) == pytest.approx(mean_and_std(data.train.images))
+    assert (digits.mean, digits.std) == pytest.approx(mean_and_std(digits.train.images))
 
 
 # Data of one's own
@@ -207,7 +210,7 @@ def test_idx_folder(tmp_path):
     [
         (NAMES[3], [0, 1, 2, 0, 1, 3], "holds the label 3; the training labels go from 0 to 2"),
         (NAMES[1], [0, 2] * 12, r"the class '1' in .* has too few images, 0; .* needs at least 2"),
-        (NAMES[1], [0] * 23 + [1], "1 images of the class '1' in .* needs at least 2"),
+        (NAMES[1], [0, 1] * 11 + [0, 2], r"the class '2' in .* has too few images, 1; "),
         (NAMES[1], [0] * 23 + [200], "holds the label 200 and only 24 labels; number the classes"),
     ],
 )

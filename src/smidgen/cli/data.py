@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from smidgen.cli.options import DataDir, Json
+from smidgen.cli.output import console, emit
+
 
 def data(
     name: Annotated[
-        str,
-        typer.Argument(help="mnist, fashion_mnist, kmnist, digits, idx:DIR or folder:DIR."),
+        str, typer.Argument(help="mnist, fashion_mnist, kmnist, digits, idx:DIR or folder:DIR.")
     ] = "mnist",
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(help="Where data lies, else $SMIDGEN_DATA, ./data, cache."),
-    ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    data_dir: DataDir = None,
+    json_: Json = False,
 ) -> None:
     """Show what is in a data set and where it lies; download it if it is nowhere."""
+    from rich.markup import escape
     from rich.table import Table
 
-    from smidgen.cli.output import console, emit
     from smidgen.data import find_data, load_data
 
     loaded = load_data(name, data_dir)
@@ -45,11 +43,11 @@ def data(
             }
         )
         return
-    table = Table("class", *splits, title=f"{loaded.name}, {path or 'built in'}")
+    table = Table("class", *splits, title=escape(f"{loaded.name}, {path or 'built in'}"))
     for column in table.columns[1:]:
         column.justify = "right"
     for label, class_name in enumerate(loaded.classes):
-        table.add_row(class_name, *(f"{counts[split][label]:,}" for split in splits))
+        table.add_row(escape(class_name), *(f"{counts[split][label]:,}" for split in splits))
     table.add_section()
     table.add_row("all", *(f"{sum(counts[split]):,}" for split in splits))
     screen = console()
