@@ -30,7 +30,7 @@ def mnist() -> Data:
 
 @pytest.fixture(scope="session")
 def digits() -> Data:
-    """The embedded digits, 1,498 to train and 299 to test."""
+    """The embedded digits, 1,497 to train and 300 to test."""
     return load_data("digits")
 
 

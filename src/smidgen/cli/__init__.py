@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from smidgen.cli import training, using
+from smidgen.cli import data, training, using
 from smidgen.errors import SmidgenError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ for command in (
     training.train,
     using.evaluate,
     using.predict,
+    data.data,
 ):
     app.command()(command)
 

@@ -87,6 +87,8 @@ def quickstart(
     json_: Json = False,
 ) -> None:
     """Watch a tiny network learn handwriting: MNIST where it can be had, else embedded digits."""
+    from rich.markup import escape
+
     from smidgen.data import load_data
     from smidgen.recipe import load_recipe, override
     from smidgen.train import fit
@@ -96,7 +98,7 @@ def quickstart(
     try:
         data = load_data("mnist", data_dir)
     except DataError as problem:
-        people.print(f"[bold yellow]MNIST could not be had:[/] {problem}")
+        people.print(f"[bold yellow]MNIST could not be had:[/] {escape(str(problem))}")
         people.print(
             "[bold yellow]Training on scikit-learn's 1,797 embedded digits instead. "
             "The figures below are NOT MNIST figures.[/]"

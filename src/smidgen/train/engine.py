@@ -93,11 +93,11 @@ class Network:
         self.pool: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> Network:
-        """Starts the workers, with one core for each; leaving ends them."""
+        """Starts the workers, one core for each, the caller's among them; leaving ends them."""
         threads = min(len(self.replicas), os.cpu_count() or 1)
         self.threads_before = torch.get_num_threads()
         torch.set_num_threads(1)
-        self.pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self.pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -112,8 +112,12 @@ class Network:
 
     def backward(self, batch: Split, draws: dict[str, Tensor]) -> Tensor:
         """Sets the gradient of the mean loss over the batch; returns (summed loss, hits)."""
-        jobs = [(replica, batch, draws) for replica in self.replicas]
-        totals = list(map(_backward, jobs) if self.pool is None else self.pool.map(_backward, jobs))
+        mine, *others = self.replicas
+        if self.pool is None:
+            totals = [replica.backward(batch, draws) for replica in self.replicas]
+        else:
+            running = [self.pool.submit(other.backward, batch, draws) for other in others]
+            totals = [mine.backward(batch, draws), *(job.result() for job in running)]
         total = totals[0] if len(totals) == 1 else torch.stack(totals).sum(dim=0)
         parts: tuple[Tensor, ...] = self.process.sum(total).split(self.parts)
         gradient, score, statistics = parts
@@ -189,11 +193,6 @@ class Replica:
         self.score[0] = loss.detach()
         self.score[1] = (logits.detach().argmax(dim=1) == labels).sum()
         return self.total
-
-
-def _backward(job: tuple[Replica, Split, dict[str, Tensor]]) -> Tensor:
-    replica, batch, draws = job
-    return replica.backward(batch, draws)
 
 
 def epoch_batches(
