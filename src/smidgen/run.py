@@ -8,6 +8,8 @@ result.json        what `smidgen train --json` prints, and where and with what i
 test_logits.safetensors  the logits of the one final look at the test set, for paired tests
 README.md          the card
 plots/*.png        the pictures
+badges/*.svg       the badges
+summary.txt        the model, layer by layer
 """
 
 from __future__ import annotations
@@ -163,11 +165,22 @@ class Run:
         """Keeps the card."""
         self._write("README.md", lambda file: file.write_text(text, encoding="utf-8"))
 
+    def write_summary(self, text: str) -> None:
+        """Keeps the text that describes the model."""
+        self._write("summary.txt", lambda file: file.write_text(text, encoding="utf-8"))
+
     def plot_path(self, name: str) -> Path:
         """Where the picture of that name belongs; its folder exists afterwards."""
-        with _explained(self.path / "plots", "write"):
-            (self.path / "plots").mkdir(exist_ok=True)
-        return self.path / "plots" / f"{name}.png"
+        return self._folder("plots") / f"{name}.png"
+
+    def badge_path(self, name: str) -> Path:
+        """Where the badge of that name belongs; its folder exists afterwards."""
+        return self._folder("badges") / f"{name}.svg"
+
+    def _folder(self, name: str) -> Path:
+        with _explained(self.path / name, "write"):
+            (self.path / name).mkdir(exist_ok=True)
+        return self.path / name
 
     def _file(self, name: str) -> Path:
         path = self.path / name

@@ -1,0 +1,90 @@
+"""Reports: a run becomes pictures, a card and badges; several runs become a comparison.
+
+    write_report("runs/one", load_data("mnist"))       # README.md, summary.txt, plots/, badges/
+    inject(open_trial("runs/one"), Path("README.md"))  # its figures, between two markers
+
+Everything is drawn from what the run folder keeps; no network is run again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+
+from smidgen.data import Data
+from smidgen.recipe import Augment
+from smidgen.report import figures, plots
+from smidgen.report.badge import badge
+from smidgen.report.card import card
+from smidgen.report.compare import Comparison, compare, draw_comparison, open_trials
+from smidgen.report.readme import inject, is_current
+from smidgen.report.summary import summary
+from smidgen.report.trial import Answers, Trial, open_trial, read_answers
+from smidgen.run import Run, write_whole
+
+__all__ = [
+    "Answers",
+    "Comparison",
+    "Trial",
+    "compare",
+    "draw_comparison",
+    "inject",
+    "is_current",
+    "open_trial",
+    "open_trials",
+    "read_answers",
+    "save",
+    "write_report",
+]
+
+
+def write_report(run: Run | Path | str, data: Data) -> list[Path]:
+    """The files written into the folder of a run or of its seeds: card, summary, pictures, badges.
+
+    Raises RunError where there is no finished run, and where it was not tested on `data`.
+    """
+    trial = open_trial(run)
+    answers = read_answers(trial, data)
+    folder = Run(trial.path)
+    drawn = _draw(trial, answers, data)
+    files = [folder.plot_path(name) for name in drawn]
+    for path, figure in zip(files, drawn.values(), strict=True):
+        save(figure, path)
+    badges = {
+        "accuracy": badge("test accuracy", figures.accuracy(trial)),
+        "parameters": badge("parameters", f"{trial.results[0]['params']:,}"),
+    }
+    for name, picture in badges.items():
+        files.append(folder.badge_path(name))
+        _save_text(picture, files[-1])
+    folder.write_summary(summary(trial))
+    folder.write_card(card(trial, answers, data, list(drawn)))
+    return [*files, trial.path / "summary.txt", trial.path / "README.md"]
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes the figure as a PNG file, whole or not at all."""
+    write_whole(path, lambda file: figure.savefig(file, format="png"))
+
+
+def _save_text(text: str, path: Path) -> None:
+    write_whole(path, lambda file: file.write_text(text, encoding="utf-8"))
+
+
+def _draw(trial: Trial, answers: Answers, data: Data) -> dict[str, Figure]:
+    """The pictures by name; those that have nothing to show are left out."""
+    recipe = trial.runs[0].recipe
+    rows = [run.metrics() for run in trial.runs]
+    drawn = {
+        "curves": plots.curves(rows, trial.mean("test_accuracy")),
+        "examples": plots.examples(data.train, data.classes),
+        "confusion": plots.confusion(answers, data.classes),
+    }
+    if recipe.augment != Augment():
+        generator = torch.Generator().manual_seed(recipe.seed)
+        drawn["augmented"] = plots.augmented(data.train, recipe.augment, generator)
+    if len(answers.worst(1)):
+        drawn["mistakes"] = plots.mistakes(answers, data.test.images, data.classes)
+    return drawn

@@ -1,0 +1,245 @@
+"""The card: a run in words, with the metadata block that the Hugging Face hub reads."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from smidgen import metrics
+from smidgen.data import Data
+from smidgen.recipe import to_toml
+from smidgen.report.figures import (
+    KNOWN_DATA,
+    NOT_MNIST,
+    accuracy,
+    certainty,
+    data_title,
+    interval,
+    percent,
+)
+from smidgen.report.trial import Answers, Trial
+
+LIMITS = """\
+- The network knows one thing: 28 × 28 grey images in which one light shape stands in the middle
+  of a dark ground. `smidgen predict` brings other pictures into that frame.
+- It answers with one of its classes whatever it is shown; on a picture that is none of them the
+  probability means nothing.
+- The training accuracy is the running one of the last epoch, with dropout and augmentation on, as
+  the field reports it. It is not comparable with the test accuracy, which has both off."""
+
+PICTURES = {
+    "curves": ("Curves", "Loss and accuracy of each epoch."),
+    "confusion": ("Confusion matrix", "Rows are true classes, columns predicted ones."),
+    "mistakes": ("Worst mistakes", "The wrong answers of highest loss, worst first."),
+    "examples": ("The data", "Training images with their labels."),
+    "augmented": ("Augmentation", "Training images, and below each what training made of it."),
+}
+
+
+def card(trial: Trial, answers: Answers, data: Data, pictures: list[str]) -> str:
+    """The card of a trial as Markdown; `pictures` are the names of those that were drawn."""
+    result = trial.results[0]
+    title = data_title(result["data"])
+    sections = [
+        _front_matter(trial),
+        f"# {result['model']} on {title}",
+        f"**{accuracy(trial)}** of {trial.test_images:,} test images are classified correctly, "
+        f"by {result['params']:,} parameters.",
+        *([NOT_MNIST] if result["data"] == "digits" else []),
+        f"> [!NOTE]\n> {certainty(trial)}",
+        "## Target, result, analysis",
+        _target_result_analysis(trial, answers, data),
+        "## Figures",
+        _figures(trial, answers, data),
+        "## Classes",
+        _class_scores(answers, data.classes),
+        *(_picture(name) for name in PICTURES if name in pictures),
+        "## Recipe",
+        f"```toml\n{to_toml(trial.runs[0].recipe)}```",
+        _again(trial),
+        "## Machine",
+        _machine(result),
+        "## Limits",
+        LIMITS,
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _front_matter(trial: Trial) -> str:
+    """YAML between two rules; every value is JSON, which YAML includes."""
+    result = trial.results[0]
+    name, hub_name = KNOWN_DATA.get(result["data"], (result["data"], None))
+    over = f", mean over {trial.seeds} seeds" if trial.seeds > 1 else ", one seed"
+    metric = {"type": "accuracy", "name": f"test accuracy{over}", "value": _mean_accuracy(trial)}
+    dataset = {"name": name, "type": hub_name or result["data"], "split": "test"}
+    task = {"type": "image-classification"}
+    entries: dict[str, Any] = {
+        "library_name": "smidgen",
+        "pipeline_tag": "image-classification",
+        "tags": ["smidgen", "tinyml", "image-classification"],
+        **({"datasets": [hub_name]} if hub_name else {}),
+        "metrics": ["accuracy"],
+        "model-index": [
+            {
+                "name": result["model"],
+                "results": [{"task": task, "dataset": dataset, "metrics": [metric]}],
+            }
+        ],
+    }
+    lines = (f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in entries.items())
+    return "\n".join(["---", *lines, "---"])
+
+
+def _target_result_analysis(trial: Trial, answers: Answers, data: Data) -> str:
+    result = trial.results[0]
+    epochs = "one epoch" if result["epochs"] == 1 else f"{result['epochs']} epochs"
+    analysis = [
+        _gap(trial),
+        _steadiness(trial),
+        _confusions(answers, data.classes),
+        _calibration(answers),
+    ]
+    return "\n".join(
+        [
+            f"- **Target.** The best test accuracy that {result['params']:,} parameters reach in "
+            f"{epochs} ({result['images_seen']:,} images seen), with nothing chosen on the test "
+            "images.",
+            f"- **Result.** {accuracy(trial)}; 95 % interval {interval(trial)}.",
+            f"- **Analysis.** {' '.join(sentence for sentence in analysis if sentence)}",
+        ]
+    )
+
+
+def _gap(trial: Trial) -> str:
+    """What the distance between training and unseen images means."""
+    train, name = trial.mean("train_accuracy"), "validation"
+    unseen = trial.mean("val_accuracy")
+    if unseen is None:
+        name, unseen = "test", _mean_accuracy(trial)
+    if train is None:
+        return ""
+    points = 100 * (train - unseen)
+    figures = f"Training accuracy {percent(train)}, {name} accuracy {percent(unseen)}:"
+    if points > 0.5:
+        return f"{figures} it overfits by {points:.2f} points; augment more, or train it shorter."
+    if points < -0.5:
+        return (
+            f"{figures} counted while it learns, with augmentation and dropout on, training is the "
+            "harder of the two, so nothing points to overfitting."
+        )
+    return f"{figures} the two are close, so nothing points to overfitting."
+
+
+def _steadiness(trial: Trial) -> str:
+    """How steady the last epochs were: at most five, and none of the first half."""
+    k = min(5, trial.results[0]["epochs"] // 2)
+    for key, name in ("val_accuracy", "Validation"), ("test_accuracy", "Test"):
+        values = [[row[key] for row in run.metrics()] for run in trial.runs]
+        curves = [[value for value in curve if value is not None] for curve in values]
+        if k >= 2 and curves == values:
+            last = [metrics.last_epochs(curve, k) for curve in curves]
+            low, high = min(each.min for each in last), max(each.max for each in last)
+            seeds = " in every seed" if trial.seeds > 1 else ""
+            return (
+                f"{name} accuracy stays between {percent(low)} and {percent(high)} over the last "
+                f"{k} epochs{seeds}."
+            )
+    return ""
+
+
+def _confusions(answers: Answers, classes: tuple[str, ...]) -> str:
+    """The most frequent mistake and the class that is found least often."""
+    counts = answers.confusion
+    mistakes = counts - counts.diagonal().diag()
+    if not mistakes.any():
+        return "Nothing is misclassified."
+    true, predicted = divmod(int(mistakes.argmax()), len(classes))
+    times, all_mistakes = int(mistakes[true, predicted]), int(mistakes.sum())
+    recall = metrics.per_class(counts).recall
+    hardest = int(recall.argmin())
+    return (
+        f"The most frequent mistake is {classes[true]} taken for {classes[predicted]} ({times} of "
+        f"{all_mistakes:,}); {classes[hardest]} has the lowest recall "
+        f"({percent(recall[hardest].item())})."
+    )
+
+
+def _calibration(answers: Answers) -> str:
+    confidence = answers.logits.softmax(2).amax(2).mean().item()
+    share = answers.correct.double().mean().item()
+    leaning = "too sure" if confidence > share else "too modest"
+    return (
+        f"Its mean confidence is {percent(confidence)} and its accuracy {percent(share)}: "
+        f"{leaning} by {100 * abs(confidence - share):.2f} points."
+    )
+
+
+def _figures(trial: Trial, answers: Answers, data: Data) -> str:
+    result = trial.results[0]
+    fitted = result["images_seen"] // result["epochs"]
+    validated = len(data.train) - fitted
+    seeds = ", ".join(str(each["seed"]) for each in trial.results)
+    errors = [
+        metrics.expected_calibration_error(logits.softmax(1), answers.labels)
+        for logits in answers.logits
+    ]
+    rows = {
+        "test accuracy": accuracy(trial),
+        "95 % interval": interval(trial),
+        "seeds": f"{trial.seeds} ({seeds})",
+        "validation accuracy": percent(trial.mean("val_accuracy")),
+        "training accuracy": f"{percent(trial.mean('train_accuracy'))}, running, last epoch",
+        "calibration error": f"{percent(sum(errors) / len(errors))} (ECE, 15 bins)",
+        "parameters": f"{result['params']:,} ({4 * result['params'] / 1000:,.1f} kB as float32)",
+        "data": f"{data_title(result['data'])}: {fitted:,} images to fit, {validated:,} to "
+        f"validate, {trial.test_images:,} to test",
+        "epochs": f"{result['epochs']} ({result['images_seen']:,} images seen)",
+        "time": f"{trial.mean('seconds'):,.1f} s a seed, "
+        f"{trial.mean('images_per_second'):,.0f} images/s",
+        "test set": f"read {result['test_reads']} × in each run; nothing was chosen on it, the "
+        "weights are the last epoch's or their average",
+    }
+    return "| | |\n| --- | --- |\n" + "\n".join(
+        f"| {key} | {value} |" for key, value in rows.items()
+    )
+
+
+def _class_scores(answers: Answers, classes: tuple[str, ...]) -> str:
+    confusion = answers.confusion
+    scores = metrics.per_class(confusion)
+    columns = [each.tolist() for each in (scores.precision, scores.recall, scores.f1)]
+    images = (confusion.sum(1) // len(answers.logits)).tolist()
+    rows = [
+        f"| {name} | {count:,} | {percent(precision)} | {percent(recall)} | {percent(f1)} |"
+        for name, count, precision, recall, f1 in zip(classes, images, *columns, strict=True)
+    ]
+    head = "| class | test images | precision | recall | F1 |\n| --- | --- | --- | --- | --- |"
+    return "\n".join([head, *rows])
+
+
+def _picture(name: str) -> str:
+    title, caption = PICTURES[name]
+    return f"## {title}\n\n{caption}\n\n![{title}](plots/{name}.png)"
+
+
+def _again(trial: Trial) -> str:
+    seeds = f" --seeds {trial.seeds}" if trial.seeds > 1 else ""
+    recipe = "recipe.toml" if trial.seeds == 1 else f"{trial.runs[0].path.name}/recipe.toml"
+    return (
+        "To train it again, in this folder:\n\n"
+        f"```\nsmidgen train {trial.results[0]['model']} --recipe {recipe}{seeds}\n```"
+    )
+
+
+def _machine(result: dict[str, Any]) -> str:
+    hardware, versions = result["hardware"], result["versions"]
+    where = hardware.get("gpu") or f"{hardware['cpu']}, {hardware['cores']} cores"
+    software = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return (
+        f"{where}; workers {result['workers']}, {result['precision']}, "
+        f"{result['memory_format']}; {software}."
+    )
+
+
+def _mean_accuracy(trial: Trial) -> float:
+    return round(sum(trial.test_accuracies) / trial.seeds, 6)

@@ -1,0 +1,230 @@
+"""The pictures of a run. Every function returns a figure; nothing here touches matplotlib's state.
+
+Colours are those of Okabe and Ito, which colour-blind people can tell apart too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator
+from numpy.typing import NDArray
+from torch import Tensor
+
+from smidgen import metrics
+from smidgen.augment import augment
+from smidgen.data import Split
+from smidgen.recipe import Augment
+from smidgen.report.trial import Answers
+
+BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#666666"
+STYLES = {"train": (BLUE, "o", "-"), "val": (ORANGE, "s", "--"), "test": (GREEN, "^", ":")}
+NAMES = {"train": "training", "val": "validation", "test": "test"}
+ACCURACY_TICKS = (0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9998, 0.9999)
+LEGEND: dict[str, Any] = {
+    "loc": "upper center",
+    "bbox_to_anchor": (0.5, -0.13),
+    "ncols": 3,
+    "frameon": False,
+    "fontsize": 9,
+    "columnspacing": 1.2,
+    "handlelength": 1.8,
+}
+LOSS_TICKS = tuple(digit * 10.0**power for power in range(-5, 3) for digit in (1, 2, 5))
+
+Row = dict[str, float | None]
+
+
+def curves(runs: Sequence[Sequence[Row]], final_test: float | None) -> Figure:
+    """Loss and accuracy over the epochs: a thin line a run, and a strong one for their mean.
+
+    The scales are logarithmic in the loss and in the error, so that the step from 99 to 99.5 %
+    is as long as the one from 98 to 99 %.
+    """
+    figure = Figure((10, 4.4), dpi=150, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    losses = _draw_curves(left, runs, "loss")
+    errors = _draw_curves(right, runs, "accuracy")
+    epochs = len(runs[0])
+    if final_test is not None and runs[0][-1]["test_accuracy"] is None:
+        errors.append(_error(final_test))
+        label = f"test  {100 * final_test:.2f} %"
+        right.plot(epochs, errors[-1], "*", color=GREEN, markersize=13, label=label, zorder=4)
+    _log_axis(left, losses, LOSS_TICKS, [f"{tick:g}" for tick in LOSS_TICKS])
+    ticks = [_error(tick) for tick in ACCURACY_TICKS]
+    _log_axis(right, errors, ticks, [f"{100 * tick:g} %" for tick in ACCURACY_TICKS])
+    right.invert_yaxis()
+    for axes, title in (left, "Loss"), (right, "Accuracy"):
+        _title(axes, title)
+        axes.set_xlabel("epoch")
+        axes.set_xlim(*((0.5, 1.5) if epochs == 1 else (1 - 0.02 * epochs, 1.02 * epochs)))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
+        axes.grid(color="#E5E5E5", linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(**LEGEND)
+    return figure
+
+
+def examples(split: Split, classes: Sequence[str]) -> Figure:
+    """A 10 × 10 grid of labelled images, as many of each class as there is room for."""
+    per_class = -(-100 // len(classes))
+    first = [torch.nonzero(split.labels == c).flatten()[:per_class] for c in range(len(classes))]
+    chosen = torch.cat(first)[:100]
+    captions = [_short(classes[label]) for label in split.labels[chosen].tolist()]
+    return _gallery(split.images[chosen, 0], captions, columns=10)
+
+
+def augmented(split: Split, settings: Augment, generator: torch.Generator) -> Figure:
+    """Three bands of ten training images: the originals above, an augmented copy below each."""
+    bands, columns = 3, 10
+    chosen = torch.randperm(len(split), generator=generator)[: bands * columns]
+    originals = split.images[chosen]
+    copies = augment(originals, settings, generator).round().clamp(0, 255).byte()
+    figure = Figure((9, 5.6), dpi=150, layout="constrained")
+    for band, axes in enumerate(figure.subplots(bands, 1)):
+        part = slice(band * columns, (band + 1) * columns)
+        pair = torch.cat([originals[part, 0], copies[part, 0]])
+        centres = _mosaic(axes, pair, columns, gap=(2, 2))
+        for row, text in (0, "original"), (len(pair) // 2, "augmented"):
+            axes.text(-3, centres[row][1], text, ha="right", va="center", fontsize=10)
+    return figure
+
+
+def confusion(answers: Answers, classes: Sequence[str]) -> Figure:
+    """The confusion matrix; only mistakes are coloured, for the diagonal would drown them."""
+    counts, size = answers.confusion, len(classes)
+    mistakes = counts - counts.diagonal().diag()
+    figure = Figure((8, 7), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    most = max(1, int(mistakes.max()))
+    axes.imshow(mistakes.numpy(), cmap="Oranges", vmin=0, vmax=1.6 * most)
+    font = max(4.0, min(10.0, 100 / size))
+    for row, column in counts.nonzero().tolist():
+        hit = row == column
+        style = {"color": GREY, "fontsize": 0.8 * font} if hit else {"fontsize": font}
+        axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", **style)
+    for row, recall in enumerate(metrics.per_class(counts).recall.tolist()):
+        axes.text(size - 0.3, row, f"{100 * recall:.1f} %", va="center", fontsize=font)
+    axes.text(size - 0.3, -0.75, "recall", va="center", fontsize=font, color=GREY)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks(range(size), [_short(c) for c in classes], fontsize=font, parse_math=False)
+    axes.tick_params(length=0)
+    axes.tick_params(axis="x", rotation=45 if max(map(len, classes)) > 2 else 0)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    axes.spines[:].set_visible(False)
+    added = f", {len(answers.logits)} seeds added up" if len(answers.logits) > 1 else ""
+    _title(axes, f"{mistakes.sum():,} mistakes in {counts.sum():,} answers{added}")
+    return figure
+
+
+def mistakes(answers: Answers, images: Tensor, classes: Sequence[str]) -> Figure:
+    """The 24 wrong answers of highest loss, worst first; there must be one at least.
+
+    `images` are uint8 (N, 1, H, W). With several seeds the answer is that of their mean
+    probabilities.
+    """
+    worst = answers.worst(24)
+    confidence, predicted = answers.probabilities[worst].max(1)
+    captions = [
+        f"{_short(classes[true])} → {_short(classes[wrong])}\n{100 * chance:.1f} %"
+        for true, wrong, chance in zip(
+            answers.labels[worst].tolist(), predicted.tolist(), confidence.tolist(), strict=True
+        )
+    ]
+    title = "true → predicted, and the probability of the wrong answer"
+    return _gallery(images[worst, 0], captions, columns=6, title=title)
+
+
+def _draw_curves(axes: Axes, runs: Sequence[Sequence[Row]], quantity: str) -> list[float]:
+    """Draws the loss or the error of each split that was measured; the heights come back."""
+    drawn: list[float] = []
+    for split, (colour, marker, line) in STYLES.items():
+        rows = [[row[f"{split}_{quantity}"] for row in run] for run in runs]
+        values = np.array(rows, dtype=np.float64)  # (runs, epochs); None becomes nan
+        if np.isnan(values).any():
+            continue
+        last = values[:, -1].mean()
+        if quantity == "accuracy":
+            heights, label = np.vectorize(_error)(values), f"{NAMES[split]}  {100 * last:.2f} %"
+        else:
+            heights, label = values.clip(LOSS_TICKS[0]), f"{NAMES[split]}  {last:.3f}"
+        epochs = np.arange(1, values.shape[1] + 1)
+        if len(runs) > 1:
+            axes.plot(epochs, heights.T, color=colour, alpha=0.3, linewidth=0.8)
+        (mean,) = axes.plot(epochs, heights.mean(0), line, color=colour, linewidth=2, label=label)
+        mean.set(marker=marker if len(epochs) <= 20 else "", markersize=5)
+        drawn += heights.flatten().tolist()
+    return drawn
+
+
+def _error(accuracy: float) -> float:
+    """1 − accuracy, kept off zero for the logarithm."""
+    return max(1 - accuracy, 1 - ACCURACY_TICKS[-1])
+
+
+def _log_axis(
+    axes: Axes, values: Sequence[float], ticks: Sequence[float], labels: Sequence[str]
+) -> None:
+    """A logarithmic y axis that begins and ends on a tick around the values."""
+    low = max((tick for tick in ticks if tick <= min(values)), default=min(ticks))
+    high = min((tick for tick in ticks if tick >= max(values)), default=max(ticks))
+    axes.set_yscale("log")
+    shown = {tick: label for tick, label in zip(ticks, labels, strict=True) if low <= tick <= high}
+    axes.set_yticks(list(shown), list(shown.values()))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_ylim(low / 1.05, high * 1.05)
+
+
+def _gallery(
+    images: Tensor, captions: Sequence[str], columns: int, title: str | None = None
+) -> Figure:
+    """Images (N, H, W) in rows on a page of their size, each with its caption below."""
+    _, height, width = images.shape
+    pixel = 8 / (columns * (width + 6))  # inches, on a page 8 inches wide
+    lines = [line for caption in captions for line in caption.split("\n")]
+    font = min(9.0, 72 * pixel * (width + 4) / (0.62 * max(map(len, lines))))
+    gap = round((1.5 * font / 72 * len(lines) / len(captions) + 0.1) / pixel)
+    rows = -(-len(images) // columns)
+    page = (8, rows * (height + gap) * pixel + (0.3 if title else 0))
+    figure = Figure(page, dpi=150, layout="constrained")
+    axes = figure.subplots()
+    centres = _mosaic(axes, images, columns, gap=(gap, 6))
+    for (x, y), caption in zip(centres, captions, strict=True):
+        below = y + height / 2 + 1
+        axes.text(x, below, caption, ha="center", va="top", fontsize=font, parse_math=False)
+    if title:
+        _title(axes, title)
+    return figure
+
+
+def _mosaic(
+    axes: Axes, images: Tensor, columns: int, gap: tuple[int, int]
+) -> list[tuple[float, float]]:
+    """Draws images (N, H, W) row by row on white; the centre (x, y) of each comes back."""
+    _, height, width = images.shape
+    rows = -(-len(images) // columns)
+    step_y, step_x = height + gap[0], width + gap[1]
+    canvas: NDArray[np.uint8] = np.full((rows * step_y, columns * step_x - gap[1]), 255, np.uint8)
+    centres = []
+    for index, image in enumerate(images.numpy()):
+        top, left = index // columns * step_y, index % columns * step_x
+        canvas[top : top + height, left : left + width] = image
+        centres.append((left + (width - 1) / 2, top + (height - 1) / 2))
+    axes.imshow(canvas, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.axis("off")
+    return centres
+
+
+def _title(axes: Axes, text: str) -> None:
+    axes.set_title(text, loc="left", fontsize=12, fontweight="bold")
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 12 else f"{name[:11]}…"
