@@ -140,6 +140,8 @@ def _recipe(
 def _train_seeds(recipe: Recipe, seeds: int, out: Path, data_dir: Path | None, json_: bool) -> None:
     from rich.progress import Progress
 
+    from smidgen.data import load_data
+    from smidgen.report import write_report
     from smidgen.sweep import fit_seeds, write_summary
 
     people = console(json_)
@@ -157,6 +159,7 @@ def _train_seeds(recipe: Recipe, seeds: int, out: Path, data_dir: Path | None, j
         f"minimum {percent(score['min'])}, n = {score['n']}, "
         f"95 % interval of the mean {percent(low, 3)} to {percent(high, 3)}\n{out}"
     )
+    write_report(out, load_data(recipe.data, data_dir))
     if json_:
         emit(summary)
 
