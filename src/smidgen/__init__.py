@@ -1,1 +1,81 @@
-"""Image classifiers that fit in a smidgen."""
+"""Image classifiers that fit in a smidgen: designed, trained, verified and shipped on a budget.
+
+    import smidgen
+
+    run = smidgen.train("tiny_mnist", recipe="tiny_mnist_best")
+    smidgen.evaluate(str(run.path))["accuracy"]
+
+Names are imported when they are first used, so that `import smidgen` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from smidgen.errors import (
+    BudgetError,
+    DataError,
+    ExportError,
+    MissingExtraError,
+    ModelError,
+    RecipeError,
+    RunError,
+    SmidgenError,
+    TrainingError,
+)
+
+if TYPE_CHECKING:
+    from smidgen.data import load_data
+    from smidgen.evaluate import evaluate
+    from smidgen.target import load
+    from smidgen.train import train
+    from smidgen.zoo import create_model, list_models, register_model
+
+__all__ = [
+    "BudgetError",
+    "DataError",
+    "ExportError",
+    "MissingExtraError",
+    "ModelError",
+    "RecipeError",
+    "RunError",
+    "SmidgenError",
+    "TrainingError",
+    "create_model",
+    "evaluate",
+    "list_models",
+    "load",
+    "load_data",
+    "register_model",
+    "train",
+]
+
+_ROOMS = {
+    "create_model": "zoo",
+    "evaluate": "evaluate",
+    "list_models": "zoo",
+    "load": "target",
+    "load_data": "data",
+    "register_model": "zoo",
+    "train": "train",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'smidgen' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"smidgen.{_ROOMS[name]}"), name)
+
+
+class _Package(ModuleType):
+    """Keeps `smidgen.train` the function, though importing the room would make it the module."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _ROOMS and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -10,20 +10,23 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from smidgen.data import Data
+from smidgen.data import Data, load_data
 from smidgen.errors import DataError
 from smidgen.frame import read_image
 from smidgen.metrics import confusion_matrix, expected_calibration_error, wilson_interval
-from smidgen.target import Target
+from smidgen.target import Target, load
 from smidgen.train.engine import predict
 
 
-def evaluate(target: Target, data: Data) -> dict[str, Any]:
-    """Scores on the data's test images: accuracy, correct, n, interval, loss, confusion, ece.
+def evaluate(target: Target | str, data: Data | None = None) -> dict[str, Any]:
+    """Scores on test images: accuracy, correct, n, interval, loss, confusion, ece.
 
-    The interval is Wilson's at 95 %; `confusion` counts true classes in rows. Raises DataError
-    where the data's classes are not the network's.
+    The images are by default those of the data set that the network was trained on. The interval
+    is Wilson's at 95 %; `confusion` counts true classes in rows. Raises DataError where the data's
+    classes are not the network's.
     """
+    target = load(target) if isinstance(target, str) else target
+    data = data or load_data(target.data)
     if data.classes != target.classes:
         raise DataError(
             f"{data.name!r} has the classes {', '.join(data.classes)}, but {target.name!r} was "

@@ -168,6 +168,18 @@ def parse_recipe(document: Mapping[str, Any], source: str) -> Recipe:
     return validate(Recipe, document, source, RecipeError)
 
 
+def recipe_for(model: str | None, recipe: Path | str | None, changes: Mapping[str, Any]) -> Recipe:
+    """The recipe of that name or file, or else the model's own, for that model and changed.
+
+    A model without a recipe of its own is trained by `default`. Raises RecipeError where neither
+    a model nor a recipe is named.
+    """
+    if model is None and recipe is None:
+        raise RecipeError("name a model or a --recipe; `smidgen models` lists the models")
+    chosen = load_recipe(recipe or (str(model) if model in list_recipes() else "default"))
+    return override(chosen, ({"model": model} if model else {}) | dict(changes))
+
+
 def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     """The recipe with each dotted key set to its value, checked as a whole.
 

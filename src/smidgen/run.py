@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
+import itertools
 import json
 import os
 import tempfile
@@ -190,6 +191,13 @@ class Run:
 
     def _write(self, name: str, write: Callable[[Path], object]) -> None:
         write_whole(self.path / name, write)
+
+
+def free_folder(name: str) -> Path:
+    """runs/NAME, or runs/NAME-2 and so on, whichever is not there yet."""
+    numbered = (Path("runs", f"{name}-{number}") for number in itertools.count(2))
+    return next(path for path in itertools.chain([Path("runs", name)], numbered)
+                if not path.exists())  # fmt: skip
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,9 +46,11 @@ def train(
 ) -> None:
     """Train a model by a recipe; the run folder holds weights, curves, pictures and the card."""
     from smidgen.data import load_data
-    from smidgen.run import Run
+    from smidgen.recipe import parse_setting, recipe_for
+    from smidgen.run import Run, free_folder
     from smidgen.train import fit
     from smidgen.train import resume as resume_run
+    from smidgen.zoo import create_model
 
     device = "cpu" if no_cuda else device
     flags = {
@@ -70,8 +71,11 @@ def train(
             loaded = load_data(Run.open(resume).recipe.data, data_dir)
             _report(resume_run(resume, loaded, device=device, watch=watch), loaded, json_)
         return
-    chosen = _recipe(model, recipe, settings or [], flags)
-    out = out or _new_folder(chosen.model)
+    if model is not None:
+        create_model(model)  # an unknown name is refused before anything else is looked at
+    changes = {key: value for key, value in flags.items() if value is not None}
+    chosen = recipe_for(model, recipe, changes | dict(map(parse_setting, settings or [])))
+    out = out or free_folder(chosen.model)
     if seeds is not None:
         _train_seeds(chosen, seeds, out, data_dir, json_)
         return
@@ -91,6 +95,7 @@ def quickstart(
 
     from smidgen.data import load_data
     from smidgen.recipe import load_recipe, override
+    from smidgen.run import free_folder
     from smidgen.train import fit
 
     people = console(json_)
@@ -110,7 +115,7 @@ def quickstart(
         f"{recipe.epochs} {'epoch' if recipe.epochs == 1 else 'epochs'}."
     )
     with _progress(json_) as watch:
-        run = fit(recipe, data, out or _new_folder("quickstart"), watch=watch)
+        run = fit(recipe, data, out or free_folder("quickstart"), watch=watch)
     _report(run, data, json_)
     people.print(
         f"\nWhat next?\n"
@@ -119,22 +124,6 @@ def quickstart(
         f"  a better one   smidgen train skip_13k --recipe skip_13k_best\n"
         f"  all models     smidgen models"
     )
-
-
-def _recipe(
-    model: str | None, name: str | None, settings: list[str], flags: dict[str, Any]
-) -> Recipe:
-    """The recipe that the command line asks for, the named one changed by flags and settings."""
-    from smidgen.recipe import list_recipes, load_recipe, override, parse_setting
-    from smidgen.zoo import create_model
-
-    if model is None and name is None:
-        raise RecipeError("name a model or a --recipe; `smidgen models` lists the models")
-    if model is not None:
-        create_model(model)  # an unknown name is refused before anything else is looked at
-    recipe = load_recipe(name or (model if model in list_recipes() else "default"))
-    changes = {"model": model} | flags | dict(map(parse_setting, settings))
-    return override(recipe, {key: value for key, value in changes.items() if value is not None})
 
 
 def _train_seeds(recipe: Recipe, seeds: int, out: Path, data_dir: Path | None, json_: bool) -> None:
@@ -182,13 +171,6 @@ def _report(run: Any, data: Any, json_: bool) -> None:
         f"{result['seconds']:.1f} s ({result['images_per_second']:,.0f} images/s, "
         f"{result['workers']} workers)\n{run.path}"
     )
-
-
-def _new_folder(name: str) -> Path:
-    """runs/NAME, or runs/NAME-2 and so on, whichever is free."""
-    folders = itertools.chain([Path("runs", name)], (Path("runs", f"{name}-{i}")
-                              for i in itertools.count(2)))  # fmt: skip
-    return next(folder for folder in folders if not folder.exists())
 
 
 @contextmanager

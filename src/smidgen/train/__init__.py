@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from smidgen.data import Data
+from smidgen.data import Data, load_data
 from smidgen.errors import RunError
-from smidgen.recipe import SGD, Adam, Recipe
-from smidgen.run import Run
+from smidgen.recipe import SGD, Adam, Recipe, recipe_for
+from smidgen.run import Run, free_folder
 from smidgen.train.engine import INIT, Network, epoch_batches, generator
 from smidgen.train.progress import Meter, Progress, Watch
 from smidgen.train.record import finish, score
@@ -28,7 +28,7 @@ from smidgen.train.schedule import learning_rate
 from smidgen.train.settle import choose_device, join_processes, settle
 from smidgen.zoo import create_model
 
-__all__ = ["Progress", "Watch", "fit", "new_module", "resume"]
+__all__ = ["Progress", "Watch", "fit", "new_module", "resume", "train"]
 
 
 OPTIMIZER = "optimizer."  # starts the names of the optimiser's tensors in a checkpoint
@@ -36,6 +36,23 @@ OPTIMIZER = "optimizer."  # starts the names of the optimiser's tensors in a che
 
 def _silent(progress: Progress) -> None:
     pass
+
+
+def train(
+    model: str,
+    recipe: Path | str | None = None,
+    data: Data | None = None,
+    out: Path | str | None = None,
+    **settings: Any,
+) -> Run:
+    """The finished run of a model, as `smidgen train` would train it.
+
+    `recipe` is a name or a file, by default the model's own; `settings` change its keys
+    (`epochs=5`), those of a table as one dictionary (`optimizer={"name": "adam", "lr": 0.01}`).
+    """
+    chosen = recipe_for(model, recipe, settings)
+    loaded = data or load_data(chosen.data)
+    return fit(chosen, loaded, out or free_folder(chosen.model))
 
 
 def fit(

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from smidgen.augment import affine_matrices, augment, draw, resample
+from smidgen.recipe import Augment
+
+
+def picture() -> Tensor:
+    """A smooth, lopsided blob (1, 1, 28, 28) with a black border."""
+    rows, columns = torch.meshgrid(torch.arange(28.0), torch.arange(28.0), indexing="ij")
+    blob = torch.exp(
+        -((rows - 10) ** 2 / 18 + (columns - 16) ** 2 / 8 + (rows - columns) ** 2 / 90)
+    )
+    return (300 * blob - 45).clamp(min=0)[None, None]
+
+
+def moved(image: Tensor, **change: float | tuple[float, float]) -> Tensor:
+    """The image under one known change of angle, shift, zoom or shear."""
+    parts = {
+        "angle": torch.tensor([change.get("angle", 0.0)]),
+        "shift": torch.tensor([change.get("shift", (0.0, 0.0))]),
+        "zoom": torch.tensor([change.get("zoom", 1.0)]),
+        "shear": torch.tensor([change.get("shear", 0.0)]),
+    }
+    draws = {"affine": affine_matrices(**parts), "cropped": torch.tensor([False])}
+    return resample(image, draws, Augment(rotation=1.0))
+
+
+def by_scipy(image: Tensor, matrix: list[list[float]], shift: tuple[float, float]) -> Tensor:
+    """The same change by scipy, bilinear about the centre; matrix maps output to input (y, x)."""
+    linear, centre = np.array(matrix), np.array([13.5, 13.5])
+    moved_back = np.array([shift[1] * 28, shift[0] * 28])
+    offset = centre - linear @ (centre + moved_back)
+    array = ndimage.affine_transform(image[0, 0].numpy(), linear, offset, order=1)
+    return torch.from_numpy(array)[None, None]
+
+
+@pytest.mark.parametrize("angle", [0.0, 10.0, -33.0, 90.0])
+def test_rotation_is_scipys(angle: float) -> None:
+    cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    # counter-clockwise with y downwards: a point of the output came from the clockwise turn of it
+    expected = by_scipy(picture(), [[cos, sin], [-sin, cos]], (0, 0))
+    torch.testing.assert_close(moved(picture(), angle=angle), expected, atol=0.02, rtol=0)
+
+
+def test_a_positive_angle_turns_counter_clockwise() -> None:
+    image = torch.zeros(1, 1, 28, 28)
+    image[0, 0, 13:15, 22:26] = 255  # a bar at three o'clock
+    turned = moved(image, angle=90.0)
+    assert turned[0, 0, 2:6, 13:15].min() > 250  # stands at twelve
+
+
+@pytest.mark.parametrize("shift", [(0.25, 0.0), (0.0, -0.1), (0.05, 0.13)])
+def test_translation_is_scipys(shift: tuple[float, float]) -> None:
+    expected = by_scipy(picture(), [[1, 0], [0, 1]], shift)
+    torch.testing.assert_close(moved(picture(), shift=shift), expected, atol=0.02, rtol=0)
+
+
+def test_a_shift_by_whole_pixels_moves_them() -> None:
+    image = torch.zeros(1, 1, 28, 28)
+    image[0, 0, 10, 10] = 200
+    shifted = moved(image, shift=(2 / 28, 3 / 28))  # right 2, down 3
+    assert shifted[0, 0, 13, 12].item() == pytest.approx(200, abs=0.01)
+    assert shifted.sum().item() == pytest.approx(200, abs=0.02)
+
+
+@pytest.mark.parametrize("zoom", [0.8, 1.3])
+def test_scale_is_scipys(zoom: float) -> None:
+    expected = by_scipy(picture(), [[1 / zoom, 0], [0, 1 / zoom]], (0, 0))
+    torch.testing.assert_close(moved(picture(), zoom=zoom), expected, atol=0.02, rtol=0)
+
+
+def test_shear_is_scipys() -> None:
+    lean = math.tan(math.radians(20))
+    expected = by_scipy(picture(), [[1, 0], [lean, 1]], (0, 0))  # input x = x + lean · y
+    torch.testing.assert_close(moved(picture(), shear=20.0), expected, atol=0.02, rtol=0)
+
+
+def test_all_at_once_is_one_resampling() -> None:
+    angle, zoom, lean = math.radians(15), 1.1, math.tan(math.radians(8))
+    cos, sin = math.cos(angle) / zoom, math.sin(angle) / zoom
+    matrix = [[cos, sin], [lean * cos - sin, cos + lean * sin]]
+    expected = by_scipy(picture(), matrix, (0.05, -0.08))
+    ours = moved(picture(), angle=15.0, zoom=1.1, shear=8.0, shift=(0.05, -0.08))
+    torch.testing.assert_close(ours, expected, atol=0.02, rtol=0)
+
+
+def test_the_border_is_background() -> None:
+    grey = torch.full((8, 1, 28, 28), 77, dtype=torch.uint8)
+    turned = augment(grey, Augment(rotation=45.0), torch.Generator().manual_seed(0))
+    corners = turned[:, 0, [0, 0, -1, -1], [0, -1, 0, -1]]
+    assert (corners == 0).any()
+    assert turned.max() <= 77.001
+
+
+def test_a_centre_crop_is_enlarged() -> None:
+    """Cropping 14 of 28 doubles: output pixel o shows input 13.5 + (o − 13.5) / 2."""
+    settings = Augment(crop_size=14, crop_probability=1.0)
+    ramp = torch.arange(28.0).expand(1, 1, 28, 28)
+    cropped = augment(ramp, settings, torch.Generator().manual_seed(0))
+    expected = 13.5 + (torch.arange(28.0) - 13.5) / 2
+    torch.testing.assert_close(cropped[0, 0, 10], expected, atol=1e-3, rtol=0)
+
+
+def test_a_crop_happens_as_often_as_it_should() -> None:
+    settings = Augment(crop_size=22, crop_probability=0.1)
+    cropped = draw(20_000, settings, torch.Generator().manual_seed(0))["cropped"]
+    assert cropped.float().mean().item() == pytest.approx(0.1, abs=0.01)
+
+
+def test_cutout_blanks_one_square() -> None:
+    white = torch.full((500, 1, 28, 28), 255, dtype=torch.uint8)
+    cut = augment(white, Augment(cutout=5), torch.Generator().manual_seed(0))
+    blanked = (cut == 0).sum(dim=(1, 2, 3))
+    assert blanked.max() == 25  # fewer where the square hangs over the edge
+    rows = (cut == 0).any(dim=3).sum(dim=2)
+    assert rows.max() == 5
+
+
+def test_elastic_moves_pixels_by_about_its_amount() -> None:
+    ramp = torch.arange(28.0).expand(200, 1, 28, 28)
+    bent = augment(ramp, Augment(elastic=1.0), torch.Generator().manual_seed(0))
+    moved_by = (bent - ramp)[:, 0, 4:-4, 4:-4]  # along x, a displacement of 1 pixel changes 1
+    assert moved_by.std().item() == pytest.approx(0.8, abs=0.3)
+    assert moved_by.mean().item() == pytest.approx(0.0, abs=0.1)
+
+
+def test_draws_stay_in_their_ranges() -> None:
+    settings = Augment(rotation=30.0, translation=0.2)
+    theta = draw(5_000, settings, torch.Generator().manual_seed(0))["affine"]
+    angles = torch.atan2(theta[:, 1, 0], theta[:, 0, 0]).rad2deg()
+    assert angles.abs().max() <= 30.001
+    assert angles.max() > 29
+    assert angles.min() < -29
+    undone = torch.linalg.solve(theta[:, :, :2], -theta[:, :, 2:]).squeeze(2) / 2
+    assert undone.abs().max() <= 0.2001
+    assert undone.abs().max() > 0.19
+
+
+def test_nothing_to_change_changes_nothing() -> None:
+    images = torch.randint(0, 256, (4, 1, 28, 28), dtype=torch.uint8)
+    assert torch.equal(augment(images, Augment(), torch.Generator()), images.float())
+
+
+def test_the_generator_decides() -> None:
+    images = picture().repeat(3, 1, 1, 1)
+    settings = Augment(rotation=20.0, elastic=1.0, cutout=4)
+    first, second, other = (
+        augment(images, settings, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)
+    )
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+
+
+def test_shards_of_the_draws_change_shards_of_the_images() -> None:
+    images = picture().repeat(6, 1, 1, 1)
+    settings = Augment(rotation=20.0, translation=0.1, cutout=4)
+    draws = draw(6, settings, torch.Generator().manual_seed(0))
+    whole = resample(images, draws, settings)
+    tail = resample(images[4:], {name: values[4:] for name, values in draws.items()}, settings)
+    torch.testing.assert_close(whole[4:], tail)

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from importlib import metadata
+
+import pytest
+import torch
+from torch import nn
+
+from smidgen.errors import ModelError
+from smidgen.zoo import create_model, has_weights, list_models, register_model, registry, weights
+
+COUNTS = {
+    "mnist_net": 108_864,
+    "skip_13k": 13_272,
+    "tiny_mnist": 9_146,
+    "tiny_net": 22_334,
+}
+BOUNDS = {
+    "mnist_net_25k": (0, 24_999),
+    "mnist_net_13k": (12_500, 13_500),
+    "mnist_classifier": (0, 19_999),
+    "net": (1_000_001, 2_000_000),
+}
+
+
+def size(name: str) -> int:
+    return sum(parameter.numel() for parameter in create_model(name).parameters())
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_exact_counts(name: str) -> None:
+    assert size(name) == COUNTS[name]
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_bounded_counts(name: str) -> None:
+    low, high = BOUNDS[name]
+    assert low <= size(name) <= high
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_every_model_classifies_images(name: str) -> None:
+    model = create_model(name)
+    images = torch.randn(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    logits = model(images)
+    assert logits.shape == (3, 10)
+    logits.logsumexp(dim=1).sum().backward()
+    for key, parameter in model.named_parameters():
+        assert parameter.grad is not None, key
+        assert torch.isfinite(parameter.grad).all(), key
+    model.eval()
+    torch.testing.assert_close(model(images)[:1], model(images[:1]))  # images do not mix
+    assert create_model(name, classes=26)(images).shape == (3, 26)
+
+
+@pytest.mark.parametrize("name", [name for name in list_models() if has_weights(name)])
+def test_shipped_weights_fit(name: str) -> None:
+    model = create_model(name, pretrained=True)
+    assert not model.training
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, weights(name)[key]), key
+        assert torch.isfinite(value.double()).all(), key
+
+
+def test_all_weights_but_nets_ship() -> None:
+    documents = [*COUNTS, *BOUNDS]
+    assert [name for name in documents if not has_weights(name)] == ["net"]
+
+
+def test_models_are_listed_by_pattern() -> None:
+    assert list_models("tiny_*") == ["tiny_mnist", "tiny_net"]
+    assert list_models("nothing*") == []
+
+
+def test_unknown_models_are_refused() -> None:
+    with pytest.raises(ModelError, match="unknown model 'tiny_mnst'; did you mean 'tiny_mnist'"):
+        create_model("tiny_mnst")
+    with pytest.raises(ModelError, match=r"no weights ship with 'net', only with .*tiny_mnist"):
+        create_model("net", pretrained=True)
+
+
+def test_models_can_be_added(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_builders", dict(registry._builders))
+
+    @register_model
+    def line(classes: int = 10) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(784, classes))
+
+    assert size("line") == 7850
+
+    def line_again() -> nn.Module:
+        return nn.Identity()
+
+    line_again.__name__ = "line"
+    with pytest.raises(ModelError, match="'line' is registered already"):
+        register_model(line_again)
+
+
+def test_entry_points_add_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    def foreign(classes: int = 10) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(784, classes))
+
+    class Entry:
+        def load(self) -> object:
+            return foreign
+
+    found = [Entry()]
+    monkeypatch.setattr(
+        metadata, "entry_points", lambda group: found if group == "smidgen.models" else []
+    )
+    monkeypatch.setattr(registry, "_builders", dict(registry._builders))
+    registry._load_entry_points.cache_clear()
+    assert "foreign" in list_models()
