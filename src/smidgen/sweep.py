@@ -38,7 +38,10 @@ def fit_seeds(
     workers = {} if recipe.workers else {"workers": 1}
     recipes = [override(recipe, {"seed": recipe.seed + i} | workers) for i in range(seeds)]
     tasks = [delayed(_fit_one)(each, out / f"seed-{each.seed}", data_dir) for each in recipes]
-    parallel = Parallel(n_jobs=min(jobs, seeds), return_as="generator_unordered")
+    return _finished(tasks, out, Parallel(n_jobs=jobs, return_as="generator_unordered"))
+
+
+def _finished(tasks: list[Any], out: Path, parallel: Parallel) -> Iterator[Run]:
     try:
         for path in parallel(tasks):
             yield Run.open(path)

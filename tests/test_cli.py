@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from smidgen.data import Data
+
+TRAIN_KEYS = {
+    "run", "model", "data", "params", "epochs", "images_seen", "seed", "train_accuracy",
+    "val_accuracy", "test_accuracy", "seconds", "images_per_second",
+}  # fmt: skip
+EVALUATE_KEYS = {"accuracy", "correct", "n", "interval", "loss", "confusion", "ece"}
+
+
+def smidgen(
+    *arguments: object, cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "smidgen", *map(str, arguments)],
+        capture_output=True, text=True, timeout=120, cwd=cwd, env=os.environ | environment,
+        check=False,
+    )  # fmt: skip
+
+
+def document(done: subprocess.CompletedProcess[str]) -> Any:
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the embedded digits, trained by the command line."""
+    out = tmp_path_factory.mktemp("cli") / "run"
+    done = smidgen(
+        "train", "tiny_net", "--data", "digits", "--epochs", 2, "--batch-size", 64, "--lr", 0.01,
+        "--step-size", 1, "--gamma", 0.1, "--no-cuda", "--seed", 3, "--out", out, "--json",
+    )  # fmt: skip
+    result = document(done)
+    assert result.keys() >= TRAIN_KEYS
+    assert (result["model"], result["data"], result["seed"]) == ("tiny_net", "digits", 3)
+    assert result["images_seen"] == 2 * 1497
+    assert "epoch 2/2" in done.stderr
+    return out
+
+
+def test_train_keeps_the_fifth_documents_flags(run: Path) -> None:
+    from smidgen.run import Run
+
+    kept = Run.open(run)
+    assert kept.recipe.schedule.model_dump() == {"name": "step", "step_size": 1, "gamma": 0.1}
+    assert kept.recipe.batch_size == 64
+    assert [row["lr"] for row in kept.metrics()] == [0.01, pytest.approx(0.001)]
+    files = {path.name for path in run.iterdir()}
+    assert files >= {"README.md", "recipe.toml", "metrics.csv", "model.safetensors", "last.pt",
+                     "result.json", "summary.txt", "plots"}  # fmt: skip
+    plots = {path.stem for path in (run / "plots").iterdir()}
+    assert plots >= {"curves", "examples", "augmented", "confusion", "mistakes"}
+
+
+def test_evaluate_scores_a_run(run: Path) -> None:
+    score = document(smidgen("evaluate", run, "--json"))
+    assert score.keys() == EVALUATE_KEYS
+    assert score["n"] == 300
+    assert score["accuracy"] == score["correct"] / 300
+    assert score["interval"][0] < score["accuracy"] < score["interval"][1]
+    assert sum(map(sum, score["confusion"])) == 300
+    assert score["accuracy"] == pytest.approx(
+        json.loads((run / "result.json").read_text())["test_accuracy"]
+    )
+
+
+def test_evaluate_reads_shipped_weights(mnist: Data) -> None:
+    score = document(smidgen("evaluate", "tiny_mnist", "--json"))
+    assert score["n"] == 10_000
+    assert score["accuracy"] > 0.98
+
+
+def test_predict_reads_dark_on_light_too(tmp_path: Path, mnist: Data) -> None:
+    for number, ink in enumerate(("light", "dark")):
+        picture = mnist.test.images[number, 0].numpy()
+        grey = picture if ink == "light" else 255 - picture
+        enlarged = Image.fromarray(np.kron(grey, np.ones((9, 9), dtype=np.uint8)))
+        enlarged.convert("RGB").save(tmp_path / f"{ink}.png")
+    done = smidgen("predict", "tiny_mnist", tmp_path / "light.png", tmp_path / "dark.png", "--json")
+    for number, prediction in enumerate(document(done)["predictions"]):
+        assert prediction.keys() == {"image", "label", "probability", "probabilities"}
+        assert sum(prediction["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+        assert prediction["label"] == str(mnist.test.labels[number].item())
+
+
+def test_models_lists_the_zoo() -> None:
+    listed = {row["model"]: row for row in document(smidgen("models", "--json"))["models"]}
+    assert listed["tiny_mnist"] == {"model": "tiny_mnist", "params": 9146, "weights": True}
+    assert "22,334" in smidgen("models", "tiny*").stdout
+
+
+def test_seeds_run_side_by_side(tmp_path: Path) -> None:
+    arguments = (
+        "train", "tiny_mnist", "--data", "digits", "--seeds", 2, "--batch-size", 64,
+        "--out", tmp_path / "series", "--json",
+    )  # fmt: skip
+    summary = document(smidgen(*arguments))
+    assert summary["test_accuracy"].keys() >= {"mean", "sd", "min", "n", "interval"}
+    assert [run["seed"] for run in summary["runs"]] == [0, 1]
+    accuracies = [run["test_accuracy"] for run in summary["runs"]]
+    assert summary["test_accuracy"]["mean"] == pytest.approx(np.mean(accuracies))
+    assert summary["test_accuracy"]["sd"] == pytest.approx(np.std(accuracies, ddof=1))
+    first = (tmp_path / "series" / "seed-0" / "model.safetensors").stat().st_mtime_ns
+    assert document(smidgen(*arguments))["runs"] == summary["runs"]  # nothing is trained again
+    assert (tmp_path / "series" / "seed-0" / "model.safetensors").stat().st_mtime_ns == first
+
+
+def test_quickstart_falls_back_on_the_digits_and_says_so(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    done = smidgen(
+        "quickstart", "--out", tmp_path / "run", "--data-dir", empty, "--json",
+        HTTPS_PROXY="http://127.0.0.1:9", https_proxy="http://127.0.0.1:9",
+    )  # fmt: skip
+    result = document(done)
+    assert result["data"] == "digits"
+    assert result["test_accuracy"] > 0.9
+    assert "MNIST could not be had" in done.stderr
+    assert "NOT MNIST" in done.stderr
+    assert "What next?" in done.stderr
+    assert "digits" in (tmp_path / "run" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "tiny_mnst"], "unknown model 'tiny_mnst'; did you mean 'tiny_mnist'?"),
+        (["train"], "name a model or a --recipe"),
+        (["train", "tiny_mnist", "--set", "epoch=2"], "unknown key 'epoch'"),
+        (["train", "tiny_mnist", "--epochs", "0"], "epochs = 0"),
+        (["train", "tiny_mnist", "--data", "cifar"], "unknown data set 'cifar'"),
+        (["train", "tiny_mnist", "--recipe", "none.toml"], "cannot read 'none.toml'"),
+        (["train", "tiny_mnist", "--device", "tpu", "--data", "digits"], "--device 'tpu'"),
+        (["train", "tiny_mnist", "--seeds", "1"], "at least 2 seeds"),
+        (["train", "--resume", "nowhere"], "'nowhere' is not a run folder"),
+        (["train", "net", "--resume", "nowhere"], "--resume goes on with the run's own recipe"),
+        (["evaluate", "net"], "no weights ship with 'net'"),
+        (["evaluate", "nothing"], "unknown model 'nothing'"),
+        (["predict", "tiny_mnist", "none.png"], "none.png"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_2(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    done = smidgen(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [["trian"], ["train", "--epochs", "ten"], ["predict"]])
+def test_misuse_exits_with_2(arguments: list[str]) -> None:
+    assert smidgen(*arguments).returncode == 2
