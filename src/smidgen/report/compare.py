@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from smidgen import metrics
@@ -115,10 +116,10 @@ def draw_comparison(trials: Sequence[Trial], comparisons: Sequence[Comparison]) 
         low, high = np.array(comparison.interval) * 100
         right.plot([low, high], [row, row], color=colour, linewidth=3, alpha=0.5)
         right.plot(100 * comparison.difference, row, "D", color=colour, markersize=8)
-        style = {"ha": "center", "va": "bottom", "fontsize": 9, "color": colour}
-        right.text(100 * comparison.difference, row - 0.15, comparison.verdict, **style)
+        _say(right, 100 * comparison.difference, row, comparison.verdict, colour)
     right.axvline(0, color="black", linewidth=1)
-    right.text(0, 0, "  the reference", va="center", fontsize=9, color=GREY)
+    right.plot(0, 0, "D", color=BLUE, markersize=8)
+    _say(right, 0, 0, "the first", BLUE)
     labels = [f"{_tail(trial.path)}\n{_seeds(trial)}" for trial in trials]
     left.set_yticks(range(len(trials)), labels, fontsize=9, parse_math=False)
     left.set_ylim(len(trials) - 0.4, -0.6)
@@ -130,6 +131,12 @@ def draw_comparison(trials: Sequence[Trial], comparisons: Sequence[Comparison]) 
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(axis="y", length=0)
     return figure
+
+
+def _say(axes: Axes, x: float, row: int, text: str, colour: str) -> None:
+    """Writes above a mark, on white, so that no line crosses the words."""
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
+    axes.text(x, row - 0.2, text, ha="center", va="bottom", fontsize=9, color=colour, bbox=box)
 
 
 def _seeds(trial: Trial) -> str:

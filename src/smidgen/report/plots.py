@@ -81,17 +81,18 @@ def examples(split: Split, classes: Sequence[str]) -> Figure:
 
 
 def augmented(split: Split, settings: Augment, generator: torch.Generator) -> Figure:
-    """Three bands of ten training images: the originals above, an augmented copy below each."""
-    bands, columns = 3, 10
+    """Bands of ten training images: the originals above, an augmented copy below each."""
+    columns = min(10, len(split))
+    bands = min(3, len(split) // columns)
     chosen = torch.randperm(len(split), generator=generator)[: bands * columns]
     originals = split.images[chosen]
     copies = augment(originals, settings, generator).round().clamp(0, 255).byte()
-    figure = Figure((9, 5.6), dpi=150, layout="constrained")
-    for band, axes in enumerate(figure.subplots(bands, 1)):
+    figure = Figure((9, 1.87 * bands), dpi=150, layout="constrained")
+    for band, axes in enumerate(figure.subplots(bands, 1, squeeze=False).flat):
         part = slice(band * columns, (band + 1) * columns)
         pair = torch.cat([originals[part, 0], copies[part, 0]])
         centres = _mosaic(axes, pair, columns, gap=(2, 2))
-        for row, text in (0, "original"), (len(pair) // 2, "augmented"):
+        for row, text in (0, "original"), (columns, "augmented"):
             axes.text(-3, centres[row][1], text, ha="right", va="center", fontsize=10)
     return figure
 
@@ -104,14 +105,16 @@ def confusion(answers: Answers, classes: Sequence[str]) -> Figure:
     axes = figure.subplots()
     most = max(1, int(mistakes.max()))
     axes.imshow(mistakes.numpy(), cmap="Oranges", vmin=0, vmax=1.6 * most)
-    font = max(4.0, min(10.0, 100 / size))
+    font = max(4.0, min(10.0, 150 / size))
     for row, column in counts.nonzero().tolist():
         hit = row == column
         style = {"color": GREY, "fontsize": 0.8 * font} if hit else {"fontsize": font}
         axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", **style)
+    notes: dict[str, Any] = {"textcoords": "offset points", "fontsize": font}
     for row, recall in enumerate(metrics.per_class(counts).recall.tolist()):
-        axes.text(size - 0.3, row, f"{100 * recall:.1f} %", va="center", fontsize=font)
-    axes.text(size - 0.3, -0.75, "recall", va="center", fontsize=font, color=GREY)
+        place = (size - 0.5, row)
+        axes.annotate(f"{100 * recall:.1f} %", place, (8, 0), va="center", **notes)
+    axes.annotate("recall", (size - 0.5, -0.5), (8, 6), color=GREY, **notes)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_ticks(range(size), [_short(c) for c in classes], fontsize=font, parse_math=False)
     axes.tick_params(length=0)
