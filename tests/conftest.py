@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from made_up_runs import tiny_data, write_run
 
 from smidgen.data import Data, Split, load_data
 from smidgen.errors import DataError
@@ -68,3 +69,17 @@ def run_folder(few: Data, recipe: Recipe, tmp_path: Path) -> Path:
 
     with torch.random.fork_rng():
         return fit(recipe, few, tmp_path / "run").path
+
+
+@pytest.fixture
+def one_seed(tmp_path: Path) -> Path:
+    """A made-up run that is wrong about images 3, 13 and 7 of 200."""
+    return write_run(tmp_path / "one", tiny_data(), [3, 13, 7]).path
+
+
+@pytest.fixture
+def three_seeds(tmp_path: Path) -> Path:
+    """A folder of three made-up runs, with 2, 4 and 6 mistakes of 200."""
+    for seed in range(3):
+        write_run(tmp_path / f"many/seed-{seed}", tiny_data(), list(range(2 * seed + 2)), seed)
+    return tmp_path / "many"

@@ -7,37 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from made_up_runs import tiny_data, write_run
 from PIL import Image
 from typer.testing import CliRunner
 
 from smidgen import metrics, report
-from smidgen.cli import results as commands
+from smidgen.cli import app
 from smidgen.data import load_data
 from smidgen.errors import RunError
-
-
-@pytest.fixture
-def one(tmp_path: Path) -> Path:
-    """One seed that is wrong about images 3, 13 and 7 of 200."""
-    return write_run(tmp_path / "one", tiny_data(), [3, 13, 7]).path
-
-
-@pytest.fixture
-def seeds(tmp_path: Path) -> Path:
-    """Three seeds with 2, 4 and 6 mistakes of 200."""
-    for seed in range(3):
-        write_run(tmp_path / f"many/seed-{seed}", tiny_data(), list(range(2 * seed + 2)), seed)
-    return tmp_path / "many"
 
 
 def compared(*runs: Path) -> list[report.Comparison]:
     return report.compare([report.open_trial(run) for run in runs], tiny_data())
 
 
-def test_a_run_cannot_be_told_apart_from_itself(one: Path) -> None:
-    (comparison,) = compared(one, one)
+def test_a_run_cannot_be_told_apart_from_itself(one_seed: Path) -> None:
+    (comparison,) = compared(one_seed, one_seed)
     assert (comparison.difference, comparison.interval, comparison.p_value) == (0, (0, 0), 1)
     assert comparison.verdict == "cannot be told apart"
 
@@ -64,38 +49,38 @@ def test_a_few_images_are_not_enough(tmp_path: Path) -> None:
     assert not comparison.differs
 
 
-def test_seeds_are_compared_by_welch_and_by_the_images(seeds: Path, tmp_path: Path) -> None:
+def test_seeds_are_compared_by_welch_and_by_the_images(three_seeds: Path, tmp_path: Path) -> None:
     for seed in range(3):
         wrong = list(range(100, 130 + 2 * seed))
         write_run(tmp_path / f"bad/seed-{seed}", tiny_data(), wrong, seed)
-    (comparison,) = compared(seeds, tmp_path / "bad")
+    (comparison,) = compared(three_seeds, tmp_path / "bad")
     assert comparison.test == "Welch"
     assert comparison.p_value == metrics.welch_t_test([0.99, 0.98, 0.97], [0.85, 0.84, 0.83])
     assert comparison.difference == pytest.approx(-0.14)
     assert comparison.verdict == "worse"
 
 
-def test_one_seed_against_many_rests_on_the_images(one: Path, seeds: Path) -> None:
-    (comparison,) = compared(seeds, one)
+def test_one_seed_against_many_rests_on_the_images(one_seed: Path, three_seeds: Path) -> None:
+    (comparison,) = compared(three_seeds, one_seed)
     assert (comparison.test, comparison.p_value) == ("none", None)
 
 
-def test_every_further_comparison_asks_for_more_certainty(one: Path) -> None:
-    assert [each.confidence for each in compared(one, one, one)] == [0.975, 0.975]
+def test_every_further_comparison_asks_for_more_certainty(one_seed: Path) -> None:
+    assert [each.confidence for each in compared(one_seed, one_seed, one_seed)] == [0.975, 0.975]
 
 
-def test_what_cannot_be_compared_is_refused(one: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_compared_is_refused(one_seed: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="needs at least two runs"):
-        report.open_trials([one], None)
+        report.open_trials([one_seed], None)
     other = write_run(tmp_path / "other", tiny_data("digits"), []).path
     with pytest.raises(
         RunError, match=r"different data cannot be compared: .*one on 'mnist', .*other on"
     ):
-        report.open_trials([one, other], None)
+        report.open_trials([one_seed, other], None)
 
 
-def test_the_comparison_is_drawn_with_its_verdicts(one: Path, seeds: Path) -> None:
-    trials = [report.open_trial(path) for path in (one, seeds)]
+def test_the_comparison_is_drawn_with_its_verdicts(one_seed: Path, three_seeds: Path) -> None:
+    trials = [report.open_trial(path) for path in (one_seed, three_seeds)]
     figure = report.draw_comparison(trials, report.compare(trials, tiny_data()))
     left, right = figure.axes
     labels = [label.get_text() for label in left.get_yticklabels()]
@@ -114,9 +99,6 @@ def digits_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def call(*arguments: str) -> Any:
-    app = typer.Typer()
-    app.command()(commands.report)
-    app.command()(commands.compare)
     return CliRunner().invoke(app, arguments, catch_exceptions=False)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import matplotlib
 import numpy as np
+import pytest
 import torch
 from made_up_runs import CLASSES, images, logits_for, tiny_data
 

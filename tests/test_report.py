@@ -11,13 +11,12 @@ from typing import Any
 import matplotlib
 import pytest
 import torch
-import typer
 from made_up_runs import CLASSES, tiny_data, write_run
 from PIL import Image
 from typer.testing import CliRunner
 
 from smidgen import metrics, report
-from smidgen.cli import results as commands
+from smidgen.cli import app
 from smidgen.data import Data, Split, load_data
 from smidgen.errors import RunError
 from smidgen.report.badge import badge
@@ -25,22 +24,8 @@ from smidgen.report.trial import Answers
 from smidgen.run import Run
 
 
-@pytest.fixture
-def one(tmp_path: Path) -> Path:
-    """One seed that is wrong about images 3, 13 and 7 of 200."""
-    return write_run(tmp_path / "one", tiny_data(), [3, 13, 7]).path
-
-
-@pytest.fixture
-def seeds(tmp_path: Path) -> Path:
-    """Three seeds with 2, 4 and 6 mistakes of 200."""
-    for seed in range(3):
-        write_run(tmp_path / f"many/seed-{seed}", tiny_data(), list(range(2 * seed + 2)), seed)
-    return tmp_path / "many"
-
-
-def test_a_run_is_a_trial_of_one_seed(one: Path) -> None:
-    trial = report.open_trial(one)
+def test_a_run_is_a_trial_of_one_seed(one_seed: Path) -> None:
+    trial = report.open_trial(one_seed)
     assert (trial.seeds, trial.test_images, trial.test_accuracies) == (1, 200, [0.985])
     assert trial.interval == metrics.wilson_interval(197, 200)
     assert trial.summary["sd"] is None
@@ -53,8 +38,8 @@ def test_seeds_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     assert [result["seed"] for result in trial.results] == [0, 2, 10]
 
 
-def test_seeds_have_students_interval(seeds: Path) -> None:
-    summary = report.open_trial(seeds).summary
+def test_seeds_have_students_interval(three_seeds: Path) -> None:
+    summary = report.open_trial(three_seeds).summary
     assert summary["mean"] == pytest.approx(0.98)
     assert summary["sd"] == pytest.approx(0.01)
     assert (summary["min"], summary["n"]) == (0.97, 3)
@@ -62,25 +47,25 @@ def test_seeds_have_students_interval(seeds: Path) -> None:
     assert summary["interval"] == pytest.approx((0.98 - half, 0.98 + half))
 
 
-def test_what_is_no_finished_run_is_refused(tmp_path: Path, one: Path) -> None:
+def test_what_is_no_finished_run_is_refused(tmp_path: Path, one_seed: Path) -> None:
     with pytest.raises(RunError, match="is not a run folder"):
         report.open_trial(tmp_path / "nowhere")
-    (one / "test_logits.safetensors").unlink()
+    (one_seed / "test_logits.safetensors").unlink()
     with pytest.raises(RunError, match="kept no answers on the test images; train it again"):
-        report.open_trial(one)
-    (one / "result.json").unlink()
+        report.open_trial(one_seed)
+    (one_seed / "result.json").unlink()
     with pytest.raises(RunError, match=r"holds no result\.json"):
-        report.open_trial(one)
+        report.open_trial(one_seed)
 
 
-def test_seeds_of_different_recipes_are_refused(seeds: Path) -> None:
-    write_run(seeds / "seed-3", tiny_data(), [], seed=3, epochs=3)
+def test_seeds_of_different_recipes_are_refused(three_seeds: Path) -> None:
+    write_run(three_seeds / "seed-3", tiny_data(), [], seed=3, epochs=3)
     with pytest.raises(RunError, match="differ in more than their seed"):
-        report.open_trial(seeds)
+        report.open_trial(three_seeds)
 
 
-def test_other_test_images_are_refused(one: Path) -> None:
-    trial, data = report.open_trial(one), tiny_data()
+def test_other_test_images_are_refused(one_seed: Path) -> None:
+    trial, data = report.open_trial(one_seed), tiny_data()
     shuffled = Split(data.test.images, data.test.labels.flip(0))
     others = Data("mnist", data.train, shuffled, CLASSES, 0.1, 0.3)
     for other in (others, tiny_data(test=100)):
@@ -103,11 +88,11 @@ def test_seeds_answer_with_their_mean_probabilities() -> None:
     assert answers.worst(5).tolist() == [0]
 
 
-def test_a_report_writes_every_file_and_leaves_matplotlib_as_it_was(one: Path) -> None:
+def test_a_report_writes_every_file_and_leaves_matplotlib_as_it_was(one_seed: Path) -> None:
     before = dict(matplotlib.rcParams)
-    files = report.write_report(one, tiny_data())
+    files = report.write_report(one_seed, tiny_data())
     assert dict(matplotlib.rcParams) == before
-    assert sorted(str(file.relative_to(one)) for file in files) == [
+    assert sorted(str(file.relative_to(one_seed)) for file in files) == [
         "README.md", "badges/accuracy.svg", "badges/parameters.svg", "plots/augmented.png",
         "plots/confusion.png", "plots/curves.png", "plots/examples.png", "plots/mistakes.png",
         "summary.txt",
@@ -117,9 +102,9 @@ def test_a_report_writes_every_file_and_leaves_matplotlib_as_it_was(one: Path) -
             with Image.open(file) as picture:
                 assert picture.format == "PNG"
                 assert min(picture.size) > 200
-    links = re.findall(r"\]\((.+?)\)", (one / "README.md").read_text("utf-8"))
+    links = re.findall(r"\]\((.+?)\)", (one_seed / "README.md").read_text("utf-8"))
     assert len(links) == 5
-    assert all((one / link).is_file() for link in links)
+    assert all((one_seed / link).is_file() for link in links)
 
 
 def test_a_report_leaves_out_what_has_nothing_to_show(tmp_path: Path) -> None:
@@ -138,8 +123,8 @@ def read_card(path: Path, data: Data) -> tuple[dict[str, Any], str]:
     return {key: json.loads(value) for key, value in entries}, text
 
 
-def test_the_card_of_one_seed_says_how_little_that_is(one: Path) -> None:
-    front, text = read_card(one, tiny_data())
+def test_the_card_of_one_seed_says_how_little_that_is(one_seed: Path) -> None:
+    front, text = read_card(one_seed, tiny_data())
     assert "# tiny_mnist on MNIST" in text
     assert "**98.50 %** of 200 test images are classified correctly, by 9,146 parameters" in text
     # √(0.985 · 0.015 / 200) is 0.86 points; two runs differ by √2 · 1.96 as much by chance.
@@ -157,8 +142,8 @@ def test_the_card_of_one_seed_says_how_little_that_is(one: Path) -> None:
     assert metric == {"type": "accuracy", "name": "test accuracy, one seed", "value": 0.985}
 
 
-def test_the_card_of_seeds_gives_mean_and_spread(seeds: Path) -> None:
-    front, text = read_card(seeds, tiny_data())
+def test_the_card_of_seeds_gives_mean_and_spread(three_seeds: Path) -> None:
+    front, text = read_card(three_seeds, tiny_data())
     assert "**98.00 ± 1.00 %** of 200 test images" in text
     assert "over 3 seeds, all of them counted; the lowest is 97.00 %" in text
     assert "95.52 to 100.48 % (Student's t, over seeds)" in text
@@ -184,10 +169,10 @@ def test_the_card_says_loudly_that_digits_are_not_mnist(tmp_path: Path) -> None:
         (0.981, 0.98, "the two are close"),
     ],
 )
-def test_the_analysis_reads_the_gap(one: Path, train: float, val: float, words: str) -> None:
-    run = Run(one)
+def test_the_analysis_reads_the_gap(one_seed: Path, train: float, val: float, words: str) -> None:
+    run = Run(one_seed)
     run.write_result(run.result() | {"train_accuracy": train, "val_accuracy": val})
-    assert words in read_card(one, tiny_data())[1]
+    assert words in read_card(one_seed, tiny_data())[1]
 
 
 def test_the_analysis_reads_the_last_epochs(tmp_path: Path) -> None:
@@ -196,9 +181,9 @@ def test_the_analysis_reads_the_last_epochs(tmp_path: Path) -> None:
     assert "Validation accuracy stays between 96.67 % and 97.50 % over the last 2 epochs." in text
 
 
-def test_the_summary_adds_up(one: Path) -> None:
-    report.write_report(one, tiny_data())
-    lines = (one / "summary.txt").read_text("utf-8").splitlines()
+def test_the_summary_adds_up(one_seed: Path) -> None:
+    report.write_report(one_seed, tiny_data())
+    lines = (one_seed / "summary.txt").read_text("utf-8").splitlines()
     assert lines[0] == "tiny_mnist, 10 classes"
     assert lines[2].split() == ["0.weight", *"8×1×3×3".replace("×", " × ").split(), "72"]
     assert lines[-1] == "9,146 trainable parameters, 72 numbers with running statistics"
@@ -211,12 +196,14 @@ def test_a_badge_is_whole_xml_that_says_its_figure() -> None:
     assert root.get("aria-label") == "a < b: 98.50 %"
 
 
-def test_a_block_is_written_between_its_markers_and_nowhere_else(one: Path, tmp_path: Path) -> None:
+def test_a_block_is_written_between_its_markers_and_nowhere_else(
+    one_seed: Path, tmp_path: Path
+) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(
         "# Mine\n<!-- smidgen:begin one --><!-- smidgen:end one -->\nkept ü\n", "utf-8"
     )
-    trial = report.open_trial(one)
+    trial = report.open_trial(one_seed)
     assert not report.is_current(trial, readme)
     report.inject(trial, readme)
     text = readme.read_text("utf-8")
@@ -229,29 +216,29 @@ def test_a_block_is_written_between_its_markers_and_nowhere_else(one: Path, tmp_
     assert readme.read_text("utf-8") == text
 
 
-def test_a_changed_figure_is_noticed(one: Path, tmp_path: Path) -> None:
+def test_a_changed_figure_is_noticed(one_seed: Path, tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text("<!-- smidgen:begin one -->\n<!-- smidgen:end one -->")
-    trial = report.open_trial(one)
+    trial = report.open_trial(one_seed)
     report.inject(trial, readme)
     readme.write_text(readme.read_text("utf-8").replace("98.50", "99.50"), "utf-8")
     assert not report.is_current(trial, readme)
 
 
-def test_windows_line_ends_stay(one: Path, tmp_path: Path) -> None:
+def test_windows_line_ends_stay(one_seed: Path, tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_bytes(b"a\r\n<!-- smidgen:begin one -->\r\n<!-- smidgen:end one -->\r\n")
-    trial = report.open_trial(one)
+    trial = report.open_trial(one_seed)
     report.inject(trial, readme)
     assert readme.read_bytes().count(b"\n") == readme.read_bytes().count(b"\r\n") > 8
     assert report.is_current(trial, readme)
 
 
-def test_a_run_elsewhere_is_linked_from_the_readme(one: Path, tmp_path: Path) -> None:
+def test_a_run_elsewhere_is_linked_from_the_readme(one_seed: Path, tmp_path: Path) -> None:
     readme = tmp_path / "docs" / "page.md"
     readme.parent.mkdir()
     readme.write_text("<!-- smidgen:begin ../one -->\n<!-- smidgen:end ../one -->")
-    report.inject(report.open_trial(one), readme)
+    report.inject(report.open_trial(one_seed), readme)
     assert "(../one/plots/curves.png)" in readme.read_text("utf-8")
 
 
@@ -269,21 +256,21 @@ def test_a_run_elsewhere_is_linked_from_the_readme(one: Path, tmp_path: Path) ->
     ],
 )
 def test_missing_and_stale_markers_are_refused(
-    one: Path, tmp_path: Path, text: str, message: str
+    one_seed: Path, tmp_path: Path, text: str, message: str
 ) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(text)
     for act in (report.inject, report.is_current):
         with pytest.raises(RunError, match=message):
-            act(report.open_trial(one), readme)
+            act(report.open_trial(one_seed), readme)
     assert readme.read_text() == text
 
 
-def test_a_readme_that_cannot_be_read_is_refused(one: Path, tmp_path: Path) -> None:
+def test_a_readme_that_cannot_be_read_is_refused(one_seed: Path, tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes("Grüße".encode("latin-1"))
     for name in ("nowhere", "latin"):
         with pytest.raises(RunError, match=f"cannot read .*{name}"):
-            report.inject(report.open_trial(one), tmp_path / name)
+            report.inject(report.open_trial(one_seed), tmp_path / name)
 
 
 @pytest.fixture
@@ -297,9 +284,6 @@ def digits_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def call(*arguments: str) -> Any:
-    app = typer.Typer()
-    app.command()(commands.report)
-    app.command()(commands.compare)
     return CliRunner().invoke(app, arguments, catch_exceptions=False)
 
 

@@ -39,7 +39,8 @@ def report(
         reports.inject(trial, inject)
         files = [inject]
     else:
-        files = reports.write_report(run, load_data(trial.results[0]["data"], data_dir))
+        with console(json_).status("drawing"):
+            files = reports.write_report(run, load_data(trial.results[0]["data"], data_dir))
     if json_:
         return emit({"run": str(run), "files": [str(file) for file in files]})
     return console().print("\n".join(str(file) for file in files))
@@ -57,9 +58,10 @@ def compare(
     """Say which runs differ from the first, and which cannot be told apart from it."""
     from smidgen import report as reports
 
-    trials, data = reports.open_trials(runs, data_dir)
-    comparisons = reports.compare(trials, data)
-    reports.save(reports.draw_comparison(trials, comparisons), plot)
+    with console(json_).status("comparing"):
+        trials, data = reports.open_trials(runs, data_dir)
+        comparisons = reports.compare(trials, data)
+        reports.save(reports.draw_comparison(trials, comparisons), plot)
     if json_:
         return emit(
             {
