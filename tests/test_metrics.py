@@ -146,6 +146,15 @@ def test_pass_probability_is_honest_about_the_next_seed() -> None:
     assert np.mean(predicted) == pytest.approx(np.mean(draws[:, 5] >= 0.994), abs=0.03)
 
 
+def test_one_run_is_tested_by_students_predictive() -> None:
+    scale = np.std(SEEDS, ddof=1) * math.sqrt(1 + 1 / 5)
+    above = stats.t.sf(0.9970, df=4, loc=np.mean(SEEDS), scale=scale)
+    assert metrics.student_t_test(SEEDS, 0.9970) == pytest.approx(2 * above)
+    assert metrics.student_t_test(SEEDS, float(np.mean(SEEDS))) == pytest.approx(1)
+    assert metrics.student_t_test([0.5, 0.5], 0.5) == 1
+    assert metrics.student_t_test([0.5, 0.5], 0.75) == 0
+
+
 def test_welch_agrees_with_scipy() -> None:
     other = [0.9921, 0.9960, 0.9944]
     oracle = stats.ttest_ind(SEEDS, other, equal_var=False).pvalue
@@ -171,6 +180,8 @@ def test_one_seed_has_no_spread(values: list[float]) -> None:
         metrics.over_seeds(values)
     with pytest.raises(RunError, match=message):
         metrics.pass_probability(values, 0.99)
+    with pytest.raises(RunError, match=message):
+        metrics.student_t_test(values, 0.99)
     with pytest.raises(RunError, match=message):
         metrics.welch_t_test(SEEDS, values)
     with pytest.raises(RunError, match=message):

@@ -176,6 +176,21 @@ def pass_probability(values: Sequence[float], threshold: float) -> float:
     return float(stdtr(n - 1, (mean - threshold) / (sd * math.sqrt(1 + 1 / n))))
 
 
+def student_t_test(values: Sequence[float], single: float) -> float:
+    """The two-sided p-value that one run is one more seed of a recipe (Student 1908).
+
+    The recipe's own spread stands for both, as with one run there is no other. Without any spread
+    it is 1 where the figures are equal and 0 otherwise. Raises RunError for fewer than two values.
+    """
+    from scipy.special import stdtr
+
+    _need_two(values)
+    gap, sd, n = abs(fmean(values) - single), stdev(values), len(values)
+    if sd == 0:
+        return float(gap == 0)
+    return float(2 * stdtr(n - 1, -gap / (sd * math.sqrt(1 + 1 / n))))
+
+
 def welch_t_test(first: Sequence[float], second: Sequence[float]) -> float:
     """The two-sided p-value that two recipes have the same mean over seeds (Welch 1947).
 

@@ -79,10 +79,10 @@ def compare(
     out = console()
     out.print(_accuracies(trials))
     out.print(_differences(comparisons))
-    if any(trial.seeds == 1 for trial in trials):
+    if any(each.test == "McNemar" for each in comparisons):
         out.print(
-            "One seed says whether its weights differ, not whether its recipe does: "
-            "train more with --seeds 5."
+            "McNemar's test of one seed each says whether these weights differ, not whether their "
+            "recipes do: train more with --seeds 5."
         )
     return out.print(str(plot))
 
@@ -105,7 +105,9 @@ def _check(trial: Trial, readme: Path, json_: bool) -> None:
 
 
 def _accuracies(trials: list[Trial]) -> Table:
-    table = _table("run", "parameters", "seeds", "accuracy", "sd", "lowest", "95 % interval")
+    from smidgen.report.figures import accuracy
+
+    table = _table("run", "parameters", "seeds", "accuracy ± sd", "lowest", "95 % interval")
     for trial in trials:
         summary = trial.summary
         low, high = summary["interval"]
@@ -113,8 +115,7 @@ def _accuracies(trials: list[Trial]) -> Table:
             str(trial.path),
             f"{trial.results[0]['params']:,}",
             str(trial.seeds),
-            percent(summary["mean"]),
-            percent(summary["sd"]),
+            accuracy(trial),
             percent(summary["min"]),
             f"{100 * low:.2f} to {percent(high)}",
         )
@@ -132,7 +133,7 @@ def _differences(comparisons: list[Comparison]) -> Table:
             f"{100 * each.difference:+z.2f}",
             f"{100 * low:+z.2f} to {100 * high:+z.2f}",
             each.test,
-            "–" if each.p_value is None else f"{each.p_value:.2g}",
+            f"{each.p_value:.2g}",
             each.verdict,
         )
     return table
@@ -144,5 +145,5 @@ def _table(first: str, *others: str) -> Table:
     table = Table()
     table.add_column(first, overflow="fold")
     for name in others:
-        table.add_column(name, justify="right", no_wrap=name == "verdict")
+        table.add_column(name, justify="right", no_wrap=True)
     return table

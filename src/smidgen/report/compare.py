@@ -1,10 +1,11 @@
 """Runs side by side: are they different, or is it the luck of images and seeds?
 
-The first trial is the reference. Every other one is held against it on the same test images: the
-difference in accuracy with its paired bootstrap interval over images and, where seeds allow, a
-test. One seed each: McNemar's exact test. Two seeds or more each: Welch's t-test over the seeds.
-The two count as different only if the interval excludes zero and the test, where there is one,
-agrees. With k comparisons each is made at the level 5 % / k (Bonferroni).
+The first trial is the reference; every other one is held against it on the same test images. Two
+questions are asked, and only if both say so do the two count as different. Would other images say
+the same? The paired bootstrap interval of the difference must not hold zero. Could it be chance?
+A test must reject that: McNemar's exact test for one seed each, which can speak for these weights
+only, and a t-test over the seeds where there are more, Student's for one against many and Welch's
+for many against many. With k comparisons each is made at the level 5 % / k (Bonferroni).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Comparison:
     interval: metrics.Interval
     confidence: float
     test: str
-    p_value: float | None
+    p_value: float
     differs: bool
 
     @property
@@ -81,13 +82,14 @@ def _compare(
     first, second = (each.correct.double().mean(0) for each in (expected, answers))
     generator = np.random.default_rng(SEED)
     interval = metrics.paired_bootstrap(first, second, generator, 1 - level)
-    test, p_value = "none", None
-    if reference.seeds == other.seeds == 1:
-        test = "McNemar"
-        p_value = metrics.mcnemar_exact(int((first > second).sum()), int((second > first).sum()))
-    elif reference.seeds > 1 and other.seeds > 1:
-        test = "Welch"
-        p_value = metrics.welch_t_test(reference.test_accuracies, other.test_accuracies)
+    match sorted([reference.test_accuracies, other.test_accuracies], key=len):
+        case [[_], [_]]:
+            test, hits = "McNemar", (first > second, second > first)
+            p_value = metrics.mcnemar_exact(int(hits[0].sum()), int(hits[1].sum()))
+        case [[single], many]:
+            test, p_value = "Student", metrics.student_t_test(many, single)
+        case [few, many]:
+            test, p_value = "Welch", metrics.welch_t_test(few, many)
     apart = interval[0] > 0 or interval[1] < 0
     return Comparison(
         reference=str(reference.path),
@@ -97,7 +99,7 @@ def _compare(
         confidence=1 - level,
         test=test,
         p_value=p_value,
-        differs=apart and (p_value is None or p_value < level),
+        differs=apart and p_value < level,
     )
 
 
