@@ -84,8 +84,8 @@ def _compare(
     interval = metrics.paired_bootstrap(first, second, generator, 1 - level)
     match sorted([reference.test_accuracies, other.test_accuracies], key=len):
         case [[_], [_]]:
-            test, hits = "McNemar", (first > second, second > first)
-            p_value = metrics.mcnemar_exact(int(hits[0].sum()), int(hits[1].sum()))
+            only_first, only_second = int((first > second).sum()), int((second > first).sum())
+            test, p_value = "McNemar", metrics.mcnemar_exact(only_first, only_second)
         case [[single], many]:
             test, p_value = "Student", metrics.student_t_test(many, single)
         case [few, many]:
