@@ -1,0 +1,275 @@
+"""The layer table of a network and its totals."""
+
+from __future__ import annotations
+
+import copy
+import html
+import re
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from smidgen.anatomy.cost import is_linear, macs, peak_activations, stored
+from smidgen.anatomy.sight import Sight
+from smidgen.anatomy.spread import sights
+from smidgen.anatomy.structure import Structure, examine
+from smidgen.anatomy.trace import Call, Op, Trace, Value, record
+from smidgen.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One executed layer: a call of one of torch's modules, or a functional call.
+
+    `output_shape` is that of one image, without the batch. `params` counts a tensor where it is
+    read first. `receptive_field` and `jump` are in input pixels, the larger of the two axes.
+    The shares are of the network's totals.
+    """
+
+    name: str
+    type: str
+    output_shape: tuple[int, ...]
+    params: int
+    macs: int
+    receptive_field: int
+    jump: int | float
+    params_share: float
+    macs_share: float
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What one network weighs, counted from one executed forward pass of one image.
+
+    Bytes are given for float32, and for int8 engines: one byte a weight and four a bias, one
+    byte an activation.
+    """
+
+    model: str
+    params: int
+    trainable_params: int
+    stored_numbers: int
+    macs: int
+    receptive_field: int
+    weight_bytes: int
+    weight_bytes_int8: int
+    peak_activation_bytes: int
+    peak_activation_bytes_int8: int
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    layers: tuple[Layer, ...]
+    unused: dict[str, int]  # layers and parameters that nothing reads, with their numbers
+    structure: Structure = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document that `smidgen describe --json` prints."""
+        document = asdict(self)
+        del document["structure"]
+        return document
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """The layer table as text, heading first and totals last."""
+        heading = ("layer", "type", "output", "params", "", "MACs", "", "RF", "jump")
+        body = [
+            (
+                layer.name,
+                layer.type,
+                " × ".join(map(str, layer.output_shape)),
+                f"{layer.params:,}",
+                f"{layer.params_share:.1%}",
+                f"{layer.macs:,}",
+                f"{layer.macs_share:.1%}",
+                str(layer.receptive_field),
+                f"{layer.jump:g}",
+            )
+            for layer in self.layers
+        ]
+        field = str(self.receptive_field)
+        total = ("total", "", "", f"{self.params:,}", "", f"{self.macs:,}", "", field, "")
+        return [heading, *body, total]
+
+    def facts(self) -> list[str]:
+        """The totals that no column holds, one line each."""
+        lines = [
+            f"{self.trainable_params:,} of {self.params:,} parameters are trainable",
+            f"{self.stored_numbers:,} numbers to store once batch norm is folded: "
+            f"{self.weight_bytes:,} bytes as float32, {self.weight_bytes_int8:,} as int8",
+            f"{self.peak_activation_bytes:,} bytes of activations at once as float32, "
+            f"{self.peak_activation_bytes_int8:,} as int8",
+        ]
+        lines += [f"never used: {name} ({count:,} parameters)" for name, count in self.unused.items()]
+        return lines
+
+    def to_markdown(self) -> str:
+        """The layer table and the totals in Markdown."""
+        heading, *body = self.rows()
+        rule = ("---", "---", "---", *("---:",) * (len(heading) - 3))
+        lines = ["| " + " | ".join(row) + " |" for row in (heading, rule, *body)]
+        return "\n".join([f"**{self.model}**", "", *lines, "", *(f"- {f}" for f in self.facts())])
+
+    def _repr_html_(self) -> str:
+        heading, *body = (tuple(map(html.escape, row)) for row in self.rows())
+        lines = ["<tr>" + "".join(f"<th>{cell}</th>" for cell in heading) + "</tr>"]
+        lines += ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in body]
+        facts = "".join(f"<li>{html.escape(fact)}</li>" for fact in self.facts())
+        title = f"<caption>{html.escape(self.model)}</caption>"
+        return f"<table>{title}{''.join(lines)}</table><ul>{facts}</ul>"
+
+
+def describe(
+    model: nn.Module, input_shape: tuple[int, int, int] = (1, 28, 28), name: str | None = None
+) -> Anatomy:
+    """What the network weighs: its layer table, totals and structure, without training.
+
+    The model itself is left as it is; a copy runs forward once in eval mode and once in train
+    mode, on noise. `name` is what the result calls it (its class name otherwise). Raises
+    ModelError where the forward pass fails on (1, *input_shape).
+    """
+    evaluated = record(private_copy(model).eval(), noise(1, input_shape))
+    trained = record(private_copy(model).train(), noise(2, input_shape))
+    assert evaluated.output is not None
+    seen = sights(evaluated)
+    layers, name_of = _table(evaluated, seen)
+    params = _params_read(evaluated)
+    cost, peak = stored(evaluated), peak_activations(evaluated)
+    return Anatomy(
+        model=name or type(model).__name__,
+        params=sum(params.values()),
+        trainable_params=sum(n for name, n in params.items() if name in evaluated.trainable),
+        stored_numbers=cost.numbers,
+        macs=sum(layer.macs for layer in layers),
+        receptive_field=_size(seen.get(evaluated.output)),
+        weight_bytes=cost.bytes_float32,
+        weight_bytes_int8=cost.bytes_int8,
+        peak_activation_bytes=4 * peak,
+        peak_activation_bytes_int8=peak,
+        input_shape=input_shape,
+        output_shape=evaluated.output.shape[1:],
+        layers=tuple(layers),
+        unused=_unused(evaluated, trained),
+        structure=examine(evaluated, trained, seen, name_of),
+    )
+
+
+def private_copy(model: nn.Module) -> nn.Module:
+    """A copy on the CPU that may be run and changed. Raises ModelError where there can be none."""
+    try:
+        return copy.deepcopy(model).cpu()
+    except Exception as problem:
+        raise ModelError(
+            f"{type(model).__name__} cannot be copied: {problem}; keep only parameters, buffers "
+            "and plain values as attributes"
+        ) from problem
+
+
+def noise(images: int, input_shape: tuple[int, int, int] = (1, 28, 28), seed: int = 0) -> Tensor:
+    """Normal noise (N, C, H, W), the same for the same arguments."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(images, *input_shape, generator=generator)
+
+
+def _size(sight: Sight | None) -> int:
+    return 0 if sight is None else max(field.size for field in sight.fields)
+
+
+def _jump(sight: Sight | None) -> int | float:
+    jump = 0 if sight is None else max(field.jump for field in sight.fields)
+    return int(jump) if jump == int(jump) else float(jump)
+
+
+@dataclass
+class _Row:
+    start: int
+    name: str
+    kind: str
+    ops: list[Op]
+    output: Value | None
+
+
+def _table(trace: Trace, seen: dict[Value, Sight]) -> tuple[list[Layer], dict[Op, str]]:
+    """The executed layers in the order they ran, and the layer of each operation."""
+    rows = sorted(_module_rows(trace) + _functional_rows(trace), key=lambda row: row.start)
+    all_params = sum(_params_read(trace).values()) or 1
+    all_macs = sum(macs(op) for row in rows for op in row.ops) or 1
+    calls: Counter[str] = Counter()
+    counted: set[str] = set()
+    layers, name_of = [], {}
+    for row in rows:
+        calls[row.name] += 1
+        name = row.name if calls[row.name] == 1 else f"{row.name}#{calls[row.name]}"
+        name_of |= dict.fromkeys(row.ops, name)
+        read = {n for op in row.ops for v in op.inputs for n in v.state} - counted
+        counted |= read
+        params = sum(trace.parameters.get(n, 0) for n in read)
+        row_macs = sum(macs(op) for op in row.ops)
+        sight = None if row.output is None else seen.get(row.output)
+        layers.append(
+            Layer(
+                name=name,
+                type=row.kind,
+                output_shape=row.output.shape[1:] if row.output else (),
+                params=params,
+                macs=row_macs,
+                receptive_field=_size(sight),
+                jump=_jump(sight),
+                params_share=params / all_params,
+                macs_share=row_macs / all_macs,
+            )
+        )
+    return layers, name_of
+
+
+def _module_rows(trace: Trace) -> list[_Row]:
+    """A row for each call of one of torch's own layers, whatever it executes (even nothing)."""
+    own: dict[Call, list[Op]] = {call: [] for call in trace.calls if call.builtin}
+    for op in trace.ops:
+        if op.flows and op.call in own:
+            own[op.call].append(op)
+    return [
+        _Row(call.start, call.path or call.kind, call.kind, ops, call.output)
+        for call, ops in own.items()
+        if ops or not call.children
+    ]
+
+
+def _functional_rows(trace: Trace) -> list[_Row]:
+    """A row for each operation that a module of the network's own calls; views are none."""
+    rows = []
+    for start, op in enumerate(trace.ops):
+        hidden = not op.flows or op.call.builtin or op.is_view or op.name == "write"
+        if not hidden:
+            kind = _kind(op)
+            name = f"{op.call.path}.{kind}" if op.call.path else kind
+            rows.append(_Row(start, name, kind, [op], op.outputs[0]))
+    return rows
+
+
+def _kind(op: Op) -> str:
+    """What people call the operation: native_batch_norm is batch_norm, _softmax is softmax."""
+    if op.name == "convolution":
+        sides = len(op.arguments["weight"].shape) - 2
+        return f"conv_transpose{sides}d" if op.arguments["transposed"] else f"conv{sides}d"
+    if is_linear(op):
+        return "linear"
+    if macs(op):
+        return "matmul"
+    return re.sub(r"^(native)?_|_with_indices$", "", op.name)
+
+
+def _params_read(trace: Trace) -> dict[str, int]:
+    return {name: trace.parameters[name] for name in trace.read & trace.parameters.keys()}
+
+
+def _unused(evaluated: Trace, trained: Trace) -> dict[str, int]:
+    """Layers never called and parameters never read, in neither mode, with their numbers."""
+    idle = [path for path in evaluated.uncalled if path in trained.uncalled]
+    unread = evaluated.parameters.keys() - evaluated.read - trained.read
+    unused = {path: 0 for path in idle}
+    for name in sorted(unread):
+        layer = name.rpartition(".")[0]
+        owner = layer if layer in unused else name
+        unused[owner] = unused.get(owner, 0) + evaluated.parameters[name]
+    return unused
