@@ -158,12 +158,11 @@ def networks(draw: st.DrawFn) -> tuple[list[Step], int]:
 KINDS = ["convolution", "residual", "concatenation", "transposed", "max", "adaptive"]
 
 
-def seen_by_gradient(twin: nn.Module, canvas: int = 96) -> int:
+def seen_by_gradient(twin: nn.Module, canvas: int = 72) -> int:
     """The most that a unit near the middle sees, as the extent of its gradient on the input."""
-    twin = twin.double()
     for parameter in twin.parameters():
         parameter.data.fill_(1.0)
-    images = torch.ones(1, 1, canvas, canvas, dtype=torch.double, requires_grad=True)
+    images = torch.ones(1, 1, canvas, canvas, requires_grad=True)
     output = twin(images)
     middle = min(output.shape[-2:]) // 2
     extent = 0

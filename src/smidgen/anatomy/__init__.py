@@ -2,9 +2,11 @@
 
     anatomy = describe(model)      # layer table, parameters, MACs, receptive field, memory
     print(anatomy.to_markdown())
+    behaviour = probe(model)       # finite, alive, and the same whatever else is in the batch
 """
 
 from smidgen.anatomy.layers import Anatomy, Layer, describe
+from smidgen.anatomy.probe import Behaviour, probe
 from smidgen.anatomy.structure import GlobalPool, Structure
 
-__all__ = ["Anatomy", "GlobalPool", "Layer", "Structure", "describe"]
+__all__ = ["Anatomy", "Behaviour", "GlobalPool", "Layer", "Structure", "describe", "probe"]

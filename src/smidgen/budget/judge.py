@@ -1,0 +1,288 @@
+"""Rules and measurements become a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from smidgen.budget.rules import Budget
+
+if TYPE_CHECKING:  # their rooms need torch, this one does not
+    from smidgen.anatomy import Anatomy, Behaviour
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule: its limit, what was measured, and, where it fails, what to change."""
+
+    rule: str
+    limit: int | float | str
+    actual: int | float | str
+    passed: bool
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Every rule that could be measured; `unmeasured` names those that need a run folder."""
+
+    rules: tuple[Rule, ...]
+    unmeasured: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return all(rule.passed for rule in self.rules)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document that `smidgen check --json` prints."""
+        return {
+            "passed": self.passed,
+            "rules": [asdict(rule) for rule in self.rules],
+            "unmeasured": list(self.unmeasured),
+        }
+
+
+@dataclass(frozen=True)
+class Score:
+    """A measured share with its 95 % interval, and what that interval is over."""
+
+    value: float
+    interval: tuple[float, float]
+    over: str  # "10,000 images", "5 seeds"
+
+
+@dataclass(frozen=True)
+class Training:
+    """How one training went, or several seeds of it; None where it was not recorded."""
+
+    epochs: int
+    images_seen: int
+    images_per_epoch: int | None  # the size of the training split
+    first_epoch_accuracy: Score | None
+    train_accuracy: float | None
+    accuracy: Score
+    last_accuracy: Score | None  # the lowest of the last epochs
+    test_reads: int
+
+
+def judge(
+    budget: Budget, anatomy: Anatomy, behaviour: Behaviour, training: Training | None = None
+) -> Verdict:
+    """The verdict of a budget over one network, and over its training where there is one.
+
+    How a network behaves is judged by every budget: its output shape, finite outputs and
+    gradients, dropout in training only, nothing unused, no image that depends on its neighbours.
+    """
+    rules = [
+        *_weight(budget, anatomy),
+        *_field(budget, anatomy),
+        *_kinds(budget, anatomy),
+        *_behaviour(budget, anatomy, behaviour),
+        *(_training(budget, training) if training else ()),
+    ]
+    judged = {rule.rule for rule in rules}
+    wanted = [key for key in _TRAINING_RULES if getattr(budget, key) is not None]
+    return Verdict(tuple(rules), tuple(key for key in wanted if key not in judged))
+
+
+_TRAINING_RULES = (
+    "max_epochs",
+    "max_images_seen",
+    "min_first_epoch_accuracy",
+    "min_train_accuracy",
+    "min_accuracy",
+    "min_last_accuracy",
+    "max_test_reads",
+)
+
+
+def at_most(rule: str, limit: int | None, actual: int, note: str = "") -> Iterator[Rule]:
+    """The rule that a figure may not pass a limit, if there is a limit."""
+    if limit is not None:
+        over = f"{actual - limit:,} too many: {note}" if actual > limit else ""
+        yield Rule(rule, limit, actual, actual <= limit, over)
+
+
+def _weight(budget: Budget, anatomy: Anatomy) -> Iterator[Rule]:
+    heavy = max(anatomy.layers, key=lambda layer: layer.params)
+    busy = max(anatomy.layers, key=lambda layer: layer.macs)
+    narrow = f"narrow {heavy.name}, which has {heavy.params_share:.0%} of the parameters"
+    earlier = f"pool or stride before {busy.name}, which has {busy.macs_share:.0%} of the MACs"
+    smaller = "pool or stride earlier, or narrow the first layers"
+    hints = {
+        "params": narrow,
+        "stored_numbers": narrow,
+        "macs": earlier,
+        "weight_bytes": narrow,
+        "weight_bytes_int8": narrow,
+        "peak_activation_bytes": smaller,
+        "peak_activation_bytes_int8": smaller,
+    }
+    for figure, hint in hints.items():
+        rule = f"max_{figure}"
+        yield from at_most(rule, getattr(budget, rule), getattr(anatomy, figure), hint)
+
+
+def _field(budget: Budget, anatomy: Anatomy) -> Iterator[Rule]:
+    actual, least, most = (
+        anatomy.receptive_field,
+        budget.min_receptive_field,
+        budget.max_receptive_field,
+    )
+    if least is not None:
+        note = "" if actual >= least else "add a convolution or a pool, or dilate one"
+        yield Rule("min_receptive_field", least, actual, actual >= least, note)
+    yield from at_most("max_receptive_field", most, actual, "remove a pool or shrink a kernel")
+
+
+def _kinds(budget: Budget, anatomy: Anatomy) -> Iterator[Rule]:
+    found = {
+        "batch_norm": _batch_norm(anatomy),
+        "dropout": _present(anatomy.structure.dropouts, "dropout", "add nn.Dropout(0.05)"),
+        "residual": _present(
+            anatomy.structure.residuals, "residual connection", "add x + block(x) somewhere"
+        ),
+        "global_average_pool": _global_pool(anatomy),
+        "linear": _present(anatomy.structure.linears, "linear layer", "add one"),
+    }
+    for kind in budget.require:
+        present, actual, note = found[kind]
+        yield Rule(kind, "required", actual, present, "" if present else note)
+    for kind in budget.forbid:
+        present, actual, _ = found[kind]
+        note = f"replace it ({actual}), such as by a 1 × 1 convolution and a global average pool"
+        yield Rule(kind, "forbidden", actual, not present, note if present else "")
+
+
+def _present(names: tuple[str, ...], what: str, advice: str) -> tuple[bool, str, str]:
+    """Whether there are such layers, which, and what to do where there are none."""
+    return bool(names), ", ".join(dict.fromkeys(names)) or f"no {what}", advice
+
+
+def _batch_norm(anatomy: Anatomy) -> tuple[bool, str, str]:
+    last = anatomy.structure.convolutions[-1:]
+    bare = [name for name in anatomy.structure.without_batch_norm if name not in last]
+    if not anatomy.structure.convolutions:
+        return False, "no convolution", "add convolutions with batch norm after each"
+    if bare:
+        return False, f"none after {', '.join(bare)}", f"add nn.BatchNorm2d after {', '.join(bare)}"
+    if anatomy.structure.without_batch_norm == anatomy.structure.convolutions:
+        return False, "no batch norm", "add nn.BatchNorm2d after the convolution"
+    return True, "after every convolution but the last", ""
+
+
+def _global_pool(anatomy: Anatomy) -> tuple[bool, str, str]:
+    pool = anatomy.structure.pool
+    if pool is None:
+        return False, "no global average pool", "end in nn.AdaptiveAvgPool2d(1)"
+    (rows, columns), (read_rows, read_columns) = pool.map_shape, pool.read
+    actual = f"{pool.name} reads {read_rows * read_columns} of {rows * columns} cells"
+    note = f"{pool.name} sees {read_rows} × {read_columns} of a {rows} × {columns} map; use nn.AdaptiveAvgPool2d(1)"
+    return pool.is_global, actual, note
+
+
+def _behaviour(budget: Budget, anatomy: Anatomy, behaviour: Behaviour) -> Iterator[Rule]:
+    wanted = f"(N, {budget.classes})"
+    wrong = [s for n, s in behaviour.output_shapes.items() if s != (n, budget.classes)]
+    shape = f"({', '.join(['N', *map(str, (wrong[0] if wrong else (0, budget.classes))[1:])])})"
+    yield Rule(
+        "output_shape",
+        wanted,
+        str(wrong[0]) if wrong and shape == wanted else shape,
+        not wrong,
+        f"return logits of shape {wanted}, for a batch of one too" if wrong else "",
+    )
+    bad = [*behaviour.failures, *behaviour.not_finite]
+    yield Rule(
+        "finite",
+        "outputs and gradients, every batch size, eval and train mode",
+        "; ".join(bad) or "finite",
+        not bad,
+        "look for a fixed batch size, a division by zero or a logarithm of zero" if bad else "",
+    )
+    yield _probabilities(behaviour)
+    random = ", ".join(dict.fromkeys(anatomy.structure.random_in_eval))
+    changes = bool(random) or behaviour.varies_in_eval
+    yield Rule(
+        "dropout_in_training_only",
+        "none in eval mode",
+        f"random in {random or 'eval mode'}" if changes else "none in eval mode",
+        not changes,
+        "pass training=self.training to F.dropout, or use nn.Dropout" if changes else "",
+    )
+    yield _dead(anatomy, behaviour)
+    moves = behaviour.depends_on_batch
+    yield Rule(
+        "independent_of_batch",
+        "an image's output is its own in eval mode",
+        f"moves by {moves:.1%} with its neighbours" if moves else "independent",
+        not moves,
+        "do not normalise over the batch in eval mode (training=self.training, dim=1)"
+        if moves
+        else "",
+    )
+
+
+def _probabilities(behaviour: Behaviour) -> Rule:
+    reads_as = behaviour.reads_as
+    note = {
+        "probabilities over the batch": "softmax over dim=1, the classes, or return the logits",
+        "probabilities": "the network ends in a softmax and cross-entropy adds one of its own; "
+        "return the logits",
+    }.get(reads_as, "")
+    passed = reads_as != "probabilities over the batch" and not behaviour.not_finite
+    return Rule("probabilities", "sum to 1 for each image", reads_as, passed, note)
+
+
+def _dead(anatomy: Anatomy, behaviour: Behaviour) -> Rule:
+    unused = list(anatomy.unused)
+    cut_off = [
+        name
+        for name in behaviour.without_gradient
+        if name not in unused and name.rpartition(".")[0] not in unused
+    ]
+    dead = unused + [f"{name} (no gradient)" for name in cut_off]
+    numbers = sum(anatomy.unused.values())
+    return Rule(
+        "dead_layers",
+        "none",
+        ", ".join(dead) or "none",
+        not dead,
+        f"call or delete them; {numbers:,} parameters are defined for nothing" if dead else "",
+    )
+
+
+def _training(budget: Budget, training: Training) -> Iterator[Rule]:
+    yield from at_most("max_epochs", budget.max_epochs, training.epochs, "train for fewer epochs")
+    yield from at_most(
+        "max_images_seen", budget.max_images_seen, training.images_seen, "train on fewer images"
+    )
+    if training.images_per_epoch is not None:
+        passes = training.images_per_epoch * training.epochs
+        note = "an epoch is one pass over the training images; count the passes as epochs"
+        yield from at_most("one_pass_per_epoch", passes, training.images_seen, note)
+    yield from _scores(budget, training)
+    note = "look at the validation split while you choose, and at the test images once"
+    yield from at_most("max_test_reads", budget.max_test_reads, training.test_reads, note)
+
+
+def _scores(budget: Budget, training: Training) -> Iterator[Rule]:
+    scores = {
+        "min_first_epoch_accuracy": training.first_epoch_accuracy,
+        "min_accuracy": training.accuracy,
+        "min_last_accuracy": training.last_accuracy,
+    }
+    if training.train_accuracy is not None and budget.min_train_accuracy is not None:
+        least, actual = budget.min_train_accuracy, training.train_accuracy
+        note = "" if actual >= least else f"{100 * (least - actual):.2f} points short; train longer"
+        yield Rule("min_train_accuracy", least, actual, actual >= least, note)
+    for rule, score in scores.items():
+        least = getattr(budget, rule)
+        if least is None or score is None:
+            continue
+        low, high = (100 * bound for bound in score.interval)
+        note = f"95 % interval {low:.2f} to {high:.2f} % over {score.over}"
+        if score.value < least:
+            note += f"; {100 * (least - score.value):.2f} points short, try a `_best` recipe"
+        yield Rule(rule, least, score.value, score.value >= least, note)

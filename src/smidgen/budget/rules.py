@@ -1,0 +1,75 @@
+"""The keys of a budget file."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from smidgen.errors import BudgetError, did_you_mean
+from smidgen.recipe import Frozen, read_toml, validate
+
+Limit = Annotated[int, Field(ge=0)] | None
+Share = Annotated[float, Field(ge=0, le=1)] | None
+Kind = Literal["batch_norm", "dropout", "residual", "global_average_pool", "linear"]
+
+
+class Budget(Frozen):
+    """The rules of one budget; what is not set is not limited.
+
+    Limits are inclusive: "under 8,000 parameters" is `max_params = 7_999`. `batch_norm` is one
+    after every convolution but the last, and `global_average_pool` one that reads the whole map.
+    The figures of a training need a run folder; accuracies are fractions on the test images, the
+    mean over the seeds where there are several, and `min_last_accuracy` holds for every one of
+    the last `last_epochs` epochs.
+    """
+
+    title: Annotated[str, Field(min_length=1)]
+    source: str = ""
+    classes: Annotated[int, Field(ge=2)] = 10
+
+    max_params: Limit = None
+    max_stored_numbers: Limit = None
+    max_macs: Limit = None
+    max_weight_bytes: Limit = None
+    max_weight_bytes_int8: Limit = None
+    max_peak_activation_bytes: Limit = None
+    max_peak_activation_bytes_int8: Limit = None
+    min_receptive_field: Limit = None
+    max_receptive_field: Limit = None
+    require: list[Kind] = []
+    forbid: list[Kind] = []
+
+    max_epochs: Limit = None
+    max_images_seen: Limit = None
+    min_first_epoch_accuracy: Share = None
+    min_train_accuracy: Share = None
+    min_accuracy: Share = None
+    min_last_accuracy: Share = None
+    last_epochs: Annotated[int, Field(ge=1)] = 5
+    max_test_reads: Limit = None
+
+
+def list_budgets() -> list[str]:
+    """The names of the shipped budgets, sorted."""
+    folder = resources.files("smidgen") / "budgets"
+    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name[-5:] == ".toml")
+
+
+def load_budget(name_or_path: str | Path) -> Budget:
+    """The budget of that name, or of that TOML file.
+
+    Raises BudgetError for an unknown name, a file that is not TOML, and every key or value that
+    is not allowed, with the key.
+    """
+    text = str(name_or_path)
+    if text.endswith(".toml"):
+        return validate(Budget, read_toml(Path(text), BudgetError), text, BudgetError)
+    if text not in list_budgets():
+        raise BudgetError(f"unknown budget {text!r}{did_you_mean(text, list_budgets())}")
+    shipped = resources.files("smidgen") / "budgets" / f"{text}.toml"
+    document = tomllib.loads(shipped.read_text(encoding="utf-8"))
+    return validate(Budget, document, text, BudgetError)
