@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from smidgen.errors import RunError
-from smidgen.run import Run
-from smidgen.zoo import create_model, weights_header
+from smidgen.errors import ModelError, RunError
+from smidgen.run import Run, read_weights
+from smidgen.source import build, is_source
+from smidgen.zoo import create_model, has_weights, weights_header
 
 
 @dataclass(frozen=True)
@@ -32,19 +34,52 @@ class Target:
     trained: bool
 
 
-def load(target: str) -> Target:
-    """The network that a zoo name (its shipped weights) or a run folder stands for.
+def load(target: str, weights: bool = True) -> Target:
+    """The network that a zoo name, a run folder, a bundle folder or a Python file stands for.
 
+    A zoo name means its shipped weights. Without the need for `weights`, what has none will do: a
+    zoo model drawn from a fixed seed, a class or function in a file (`path/to/file.py:Net`).
     Raises ModelError and RunError for what is not there, or does not fit.
     """
+    if is_source(target):
+        if weights:
+            raise ModelError(
+                f"{target!r} is a network without trained weights; "
+                "name a zoo model, a run folder or a bundle folder"
+            )
+        return _untrained(target, build(target))
+    if (Path(target) / "config.json").is_file():
+        return _from_bundle(Path(target))
     if Path(target).is_dir():
         return _from_run(Run.open(target))
+    if not weights and not has_weights(target):
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            return _untrained(target, create_model(target))
     model = create_model(target, pretrained=True)
     return _described(target, model, weights_header(target), None)
 
 
+def _from_bundle(path: Path) -> Target:
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        header = {key: str(config[key]) for key in ("model", "data", "mean", "std")}
+        header["classes"] = json.dumps(config["classes"])
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise RunError(
+            f"the bundle {str(path)!r} has a config.json that cannot be used "
+            f"({type(problem).__name__}: {problem}); export it again"
+        ) from None
+    return _with_weights(header, read_weights(path / "model.safetensors")[0], path, None)
+
+
 def _from_run(run: Run) -> Target:
-    state, header = run.state_dict(), run.weights_header()
+    return _with_weights(run.weights_header(), run.state_dict(), run.path, run)
+
+
+def _with_weights(
+    header: dict[str, str], state: dict[str, Tensor], path: Path, run: Run | None
+) -> Target:
     classes = json.loads(header["classes"])
     options: dict[str, Any] = {} if len(classes) == 10 else {"classes": len(classes)}
     model = create_model(header["model"], **options)
@@ -52,9 +87,14 @@ def _from_run(run: Run) -> Target:
         model.load_state_dict(state)
     except RuntimeError as problem:
         raise RunError(
-            f"the weights in {str(run.path)!r} are not of {header['model']!r}: {problem}"
+            f"the weights in {str(path)!r} are not of {header['model']!r}: {problem}"
         ) from None
     return _described(header["model"], model.eval(), header, run)
+
+
+def _untrained(name: str, model: nn.Module) -> Target:
+    digits = tuple("0123456789")
+    return Target(name, model.eval(), 0.1307, 0.3081, digits, "mnist", run=None, trained=False)
 
 
 def _described(name: str, model: nn.Module, header: dict[str, str], run: Run | None) -> Target:

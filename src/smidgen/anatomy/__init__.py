@@ -1,8 +1,8 @@
 """What a network is, counted from what its forward pass executes.
 
-    anatomy = describe(model)      # layer table, parameters, MACs, receptive field, memory
-    print(anatomy.to_markdown())
-    behaviour = probe(model)       # finite, alive, and the same whatever else is in the batch
+anatomy = describe(model)      # layer table, parameters, MACs, receptive field, memory
+print(anatomy.to_markdown())
+behaviour = probe(model)       # finite, alive, and the same whatever else is in the batch
 """
 
 from smidgen.anatomy.layers import Anatomy, Layer, describe

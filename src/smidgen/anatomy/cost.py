@@ -15,7 +15,7 @@ _ATTENTION = (
 )
 _BATCH_NORM = ("native_batch_norm", "cudnn_batch_norm")
 # The two operands of a matrix product, by the operation's name.
-_PRODUCTS = {
+_PRODUCTS: dict[str, tuple[str, ...]] = {
     "mm": ("self", "mat2"),
     "bmm": ("self", "mat2"),
     "addmm": ("mat1", "mat2"),
@@ -32,9 +32,7 @@ def is_batch_norm(op: Op) -> bool:
 
 def is_linear(op: Op) -> bool:
     """Whether it multiplies by a matrix that does not depend on the image."""
-    return op.name in _PRODUCTS and any(
-        not op.arguments[name].flows for name in _PRODUCTS[op.name]
-    )
+    return op.name in _PRODUCTS and any(not op.arguments[name].flows for name in _PRODUCTS[op.name])
 
 
 def macs(op: Op) -> int:
@@ -52,8 +50,10 @@ def macs(op: Op) -> int:
         return int(left.size * (right.shape[-1] if len(right.shape) > 1 else 1))
     if op.name in _ATTENTION:
         query, key, value = (arguments[name] for name in ("query", "key", "value"))
-        return int(query.size * key.shape[-2] + query.size // query.shape[-1] * value.size
-                   // prod(value.shape[:-2]))
+        return int(
+            query.size * key.shape[-2]
+            + query.size // query.shape[-1] * value.size // prod(value.shape[:-2])
+        )
     if op.name == "mkldnn_rnn_layer":
         steps = prod(arguments["input"].shape[:-1])
         return int(steps * (arguments["weight0"].size + arguments["weight1"].size))
@@ -146,9 +146,9 @@ def _state(op: Op) -> frozenset[str]:
 
 def _matrices(op: Op) -> list[Value]:
     """The weights that a convolution or a matrix product multiplies by."""
-    names = {"convolution": ("weight",), "mkldnn_rnn_layer": ("weight0", "weight1")}
-    operands = names.get(op.name) or _PRODUCTS.get(op.name, ())
-    return [op.arguments[name] for name in operands if not op.arguments[name].flows]
+    weights = {"convolution": ("weight",), "mkldnn_rnn_layer": ("weight0", "weight1")}
+    operands = [op.arguments[name] for name in (weights | _PRODUCTS).get(op.name, ())]
+    return [value for value in operands if not value.flows]
 
 
 def _has_bias(layer: Op) -> bool:

@@ -100,7 +100,8 @@ class Anatomy:
             f"{self.peak_activation_bytes:,} bytes of activations at once as float32, "
             f"{self.peak_activation_bytes_int8:,} as int8",
         ]
-        lines += [f"never used: {name} ({count:,} parameters)" for name, count in self.unused.items()]
+        for name, count in self.unused.items():
+            lines.append(f"never used: {name} ({count:,} parameters)")
         return lines
 
     def to_markdown(self) -> str:
@@ -196,7 +197,8 @@ def _table(trace: Trace, seen: dict[Value, Sight]) -> tuple[list[Layer], dict[Op
     all_macs = sum(macs(op) for row in rows for op in row.ops) or 1
     calls: Counter[str] = Counter()
     counted: set[str] = set()
-    layers, name_of = [], {}
+    layers: list[Layer] = []
+    name_of: dict[Op, str] = {}
     for row in rows:
         calls[row.name] += 1
         name = row.name if calls[row.name] == 1 else f"{row.name}#{calls[row.name]}"
@@ -267,7 +269,7 @@ def _unused(evaluated: Trace, trained: Trace) -> dict[str, int]:
     """Layers never called and parameters never read, in neither mode, with their numbers."""
     idle = [path for path in evaluated.uncalled if path in trained.uncalled]
     unread = evaluated.parameters.keys() - evaluated.read - trained.read
-    unused = {path: 0 for path in idle}
+    unused = dict.fromkeys(idle, 0)
     for name in sorted(unread):
         layer = name.rpartition(".")[0]
         owner = layer if layer in unused else name

@@ -82,7 +82,7 @@ def _step(model: nn.Module, size: int, input_shape: tuple[int, int, int]) -> lis
     if not output.isfinite().all():
         return ["outputs"]
     try:
-        _loss(output).backward()  # type: ignore[no-untyped-call]
+        _loss(output).backward()
     except RuntimeError as problem:
         raise ModelError(f"no gradient: {problem}") from problem
     gradients = (p.grad for p in model.parameters() if p.grad is not None)

@@ -150,7 +150,7 @@ class _Recorder(TorchDispatchMode):
         return False
 
     def __init__(self, model: nn.Module, images: Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.trace = Trace()
         self.stack: list[Call] = [Call("", type(model).__name__, False, 0)]
         self.kept: list[Tensor] = []  # alive, so that no identity is used twice

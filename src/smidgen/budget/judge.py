@@ -178,7 +178,10 @@ def _global_pool(anatomy: Anatomy) -> tuple[bool, str, str]:
         return False, "no global average pool", "end in nn.AdaptiveAvgPool2d(1)"
     (rows, columns), (read_rows, read_columns) = pool.map_shape, pool.read
     actual = f"{pool.name} reads {read_rows * read_columns} of {rows * columns} cells"
-    note = f"{pool.name} sees {read_rows} × {read_columns} of a {rows} × {columns} map; use nn.AdaptiveAvgPool2d(1)"
+    note = (
+        f"{pool.name} sees {read_rows} × {read_columns} of a {rows} × {columns} map; "
+        "use nn.AdaptiveAvgPool2d(1)"
+    )
     return pool.is_global, actual, note
 
 

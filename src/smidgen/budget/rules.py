@@ -40,8 +40,8 @@ class Budget(Frozen):
     max_peak_activation_bytes_int8: Limit = None
     min_receptive_field: Limit = None
     max_receptive_field: Limit = None
-    require: list[Kind] = []
-    forbid: list[Kind] = []
+    require: list[Kind] = Field(default_factory=list)
+    forbid: list[Kind] = Field(default_factory=list)
 
     max_epochs: Limit = None
     max_images_seen: Limit = None

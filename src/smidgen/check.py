@@ -1,0 +1,102 @@
+"""A target against a budget: everything that can be measured without training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from smidgen.anatomy import Anatomy, Behaviour, describe, probe
+from smidgen.budget import Budget, Score, Training, Verdict, judge, load_budget
+from smidgen.errors import RunError
+from smidgen.metrics import over_seeds, wilson_interval
+from smidgen.run import Run
+from smidgen.target import load
+
+# The published sets have one size; of others the run folder does not tell.
+_TRAINING_IMAGES = {"mnist": 60_000, "fashion_mnist": 60_000, "kmnist": 60_000}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All that is known of a target without training it."""
+
+    name: str
+    anatomy: Anatomy
+    behaviour: Behaviour
+    training: Training | None
+
+
+def check(target: str, budget: str | Path | Budget) -> Verdict:
+    """The verdict of a budget (its name, its file or itself) over a target.
+
+    A target is a zoo name, a bundle folder, a Python file, a run folder, or the folder of a
+    series of seeds; only the last two have a training to judge. Raises ModelError, RunError and
+    BudgetError for what cannot be loaded.
+    """
+    rules = budget if isinstance(budget, Budget) else load_budget(budget)
+    measured = measure(target, rules.last_epochs)
+    return judge(rules, measured.anatomy, measured.behaviour, measured.training)
+
+
+def measure(target: str, last_epochs: int = 5) -> Measured:
+    """What a target weighs, how it behaves, and how its training went if there is a run of it."""
+    seeds = sorted(path.parent for path in Path(target).glob("seed-*/result.json"))
+    loaded = load(str(seeds[0]) if seeds else target, weights=False)
+    runs = [Run.open(path) for path in seeds] or ([loaded.run] if loaded.run else [])
+    return Measured(
+        name=loaded.name,
+        anatomy=describe(loaded.model, name=loaded.name),
+        behaviour=probe(loaded.model),
+        training=summarise(runs, last_epochs) if runs else None,
+    )
+
+
+def summarise(runs: list[Run], last_epochs: int) -> Training:
+    """How the runs of one recipe went, as a budget judges it.
+
+    Accuracies are on the test images; those of single epochs are there only where the recipe
+    watched the test set, or had one epoch. The lowest figure over the seeds counts for the last
+    epochs. Raises RunError for a run that has not finished.
+    """
+    results = [run.result() for run in runs]
+    recipe, first = runs[0].recipe, results[0]
+    images = _test_images(runs[0])
+    curves = [[row["test_accuracy"] for row in run.metrics()] for run in runs]
+    whole = [[a for a in curve if a is not None] for curve in curves]
+    if recipe.epochs == 1:
+        whole = [[result["test_accuracy"]] for result in results]
+    watched = all(len(curve) == recipe.epochs for curve in whole)
+    last = [min(curve[-last_epochs:]) for curve in whole] if watched else []
+    trained = [result["train_accuracy"] for result in results]
+    size = _TRAINING_IMAGES.get(first["data"])
+    return Training(
+        epochs=recipe.epochs,
+        images_seen=max(result["images_seen"] for result in results),
+        images_per_epoch=size and (size if recipe.full else size * 11 // 12),
+        first_epoch_accuracy=_mean([c[0] for c in whole], images) if watched else None,
+        train_accuracy=None if None in trained else fmean(trained),
+        accuracy=_mean([result["test_accuracy"] for result in results], images),
+        last_accuracy=_one(min(last), images) if last else None,
+        test_reads=max(result["test_reads"] for result in results),
+    )
+
+
+def _test_images(run: Run) -> int:
+    logits = run.test_logits()
+    if logits is None:
+        raise RunError(f"the run {str(run.path)!r} holds no test logits; train it again")
+    return len(logits)
+
+
+def _one(accuracy: float, images: int) -> Score:
+    interval = wilson_interval(round(accuracy * images), images)
+    return Score(accuracy, interval, f"{images:,} images")
+
+
+def _mean(accuracies: list[float], images: int) -> Score:
+    """One seed's accuracy with the interval over images, or the mean with that over seeds."""
+    if len(accuracies) == 1:
+        return _one(accuracies[0], images)
+    summary = over_seeds(accuracies)
+    return Score(summary.mean, summary.interval, f"{summary.n} seeds")

@@ -1,0 +1,127 @@
+"""The submission's side: limit this process, check the submission, write one JSON document.
+
+Run as a program by the grader. Everything heavy is imported before the submission is, so that
+its time and memory are its own.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+from smidgen.budget import judge, load_budget
+from smidgen.check import measure
+from smidgen.errors import ModelError, SmidgenError
+
+_FORK = {"os.fork", "os.forkpty"}
+_REFUSED = _FORK | {
+    "os.exec",
+    "os.kill",
+    "os.killpg",
+    "os.posix_spawn",
+    "os.system",
+    "socket.bind",
+    "socket.connect",
+    "subprocess.Popen",
+}
+
+
+def main() -> None:
+    """Checks the submission that the orders on the command line name."""
+    orders = json.loads(sys.argv[1])
+    forks: list[str] = []
+    with os.fdopen(orders["answer"], "w", encoding="utf-8") as answer:
+        _limit(orders)
+        _refuse(forks)
+        document = _check(orders["target"], orders["budget"])
+        if forks:
+            document |= {"status": "forked", "note": f"calls {forks[0]}"}
+        json.dump(document, answer)
+    # Threads and exit handlers of the submission do not get to run on.
+    os._exit(0)
+
+
+def _limit(orders: dict[str, Any]) -> None:
+    limits = {
+        resource.RLIMIT_AS: orders["memory_mb"] * 2**20,
+        resource.RLIMIT_CPU: int(orders["seconds"]) + 1,
+        resource.RLIMIT_FSIZE: orders["file_mb"] * 2**20,
+        resource.RLIMIT_CORE: 0,
+    }
+    for kind, limit in limits.items():
+        resource.setrlimit(kind, (limit, limit))
+
+
+def _refuse(forks: list[str]) -> None:
+    """From now on Python starts no process, kills none and opens no connection here.
+
+    PermissionError is what libraries expect that can do without (matplotlib asks `fc-list`).
+    """
+
+    def hook(event: str, _: object) -> None:
+        if event in _REFUSED:
+            if event in _FORK:
+                forks.append(event)
+            raise PermissionError(f"a submission may not call {event}")
+
+    sys.addaudithook(hook)
+
+
+def _check(target: str, budget: str) -> dict[str, Any]:
+    figures: dict[str, int] = {}
+    try:
+        rules = load_budget(budget)
+        measured = measure(_entry(Path(target)), rules.last_epochs)
+        anatomy = measured.anatomy
+        figures = {
+            "params": anatomy.params,
+            "macs": anatomy.macs,
+            "receptive_field": anatomy.receptive_field,
+        }
+        verdict = judge(rules, anatomy, measured.behaviour, measured.training).to_dict()
+    except BaseException as problem:  # whatever a submission raises, SystemExit too, is its grade
+        kind = "" if isinstance(problem, SmidgenError) else f"{type(problem).__name__}: "
+        note = " ".join(f"{kind}{problem}".split())
+        return {"status": "error", "note": note, "figures": figures, "rules": []}
+    status = "passed" if verdict["passed"] else "failed"
+    return {"status": status, "note": "", "figures": figures, "rules": verdict["rules"]}
+
+
+def _entry(submission: Path) -> str:
+    """The target inside a submission: itself, or the one file of a folder that defines a network.
+
+    Raises ModelError where that is not clear.
+    """
+    known = any((submission / name).exists() for name in ("recipe.toml", "config.json"))
+    if submission.is_file() or known or any(submission.glob("seed-*/result.json")):
+        return str(submission)
+    if (submission / "model.py").is_file():
+        return str(submission / "model.py")
+    networks = [path for path in sorted(submission.glob("*.py")) if _defines_module(path)]
+    if len(networks) != 1:
+        names = ", ".join(path.name for path in networks) or "no file"
+        raise ModelError(f"{names} in the folder defines a network; put it in one model.py")
+    return str(networks[0])
+
+
+def _defines_module(path: Path) -> bool:
+    """Whether the source has a class with a base called Module, without running it."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return False
+    return any(
+        ast.unparse(base).rpartition(".")[2] == "Module"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        for base in node.bases
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""Networks from anyone's Python file: `path/to/file.py:ClassOrFunction`, or just the file."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from smidgen.errors import ModelError, did_you_mean
+
+
+def is_source(target: str) -> bool:
+    """Whether a TARGET names a Python file."""
+    return _split(target)[0].suffix == ".py"
+
+
+def build(target: str) -> nn.Module:
+    """The module that the class or function in that file makes when it is called.
+
+    Without a name the file must hold exactly one module class that needs no arguments. The file
+    is executed, with its folder importable. Raises ModelError, in one line, for a file that
+    cannot be read or imported or that trains when imported, for a name that is not there or a
+    choice that is not clear, and for a constructor that fails or needs arguments.
+    """
+    path, name = _split(target)
+    if not path.is_file():
+        raise ModelError(f"there is no file {str(path)!r}; a target is FILE.py or FILE.py:NAME")
+    with _importable(path.resolve().parent), torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)  # the same file gives the same weights
+        module = _import(path)
+        maker = _named(module, path, name) if name else _only_class(module, path)
+        network = maker if isinstance(maker, nn.Module) else _make(maker, path)
+    if not isinstance(network, nn.Module):
+        raise ModelError(
+            f"{name} in {str(path)!r} gives {type(network).__name__}; "
+            "name a class or function that makes a torch.nn.Module"
+        )
+    return network
+
+
+def _split(target: str) -> tuple[Path, str]:
+    path, colon, name = target.rpartition(":")
+    return (Path(path), name) if colon and path.endswith(".py") else (Path(target), "")
+
+
+def _import(path: Path) -> ModuleType:
+    """The file as a module, executed now."""
+    spec = importlib.util.spec_from_file_location(f"smidgen_target_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    steps: list[object] = []
+
+    def refuse(optimizer: object, *_: object) -> None:
+        steps.append(optimizer)
+        raise ModelError("it trains")
+
+    watch = register_optimizer_step_pre_hook(refuse)
+    failure: BaseException | None = None
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as problem:
+        failure = problem
+    finally:
+        watch.remove()
+    if steps:
+        raise ModelError(
+            f'{str(path)!r} trains when it is imported; move that under if __name__ == "__main__":'
+        ) from failure
+    if failure is not None:
+        raise ModelError(f"cannot import {str(path)!r}: {_said(failure)}") from failure
+    return module
+
+
+def _named(module: ModuleType, path: Path, name: str) -> Any:
+    found = getattr(module, name, None)
+    if not callable(found):
+        near = did_you_mean(name, [*_classes(module), *_functions(module)])
+        raise ModelError(f"no class or function {name!r} in {str(path)!r}{near}")
+    return found
+
+
+def _make(maker: Callable[..., Any], path: Path) -> Any:
+    """What the class or function makes, called without arguments."""
+    called = getattr(maker, "__name__", "it")
+    needed = _needed(maker)
+    if needed:
+        raise ModelError(
+            f"{called} in {str(path)!r} needs arguments ({', '.join(needed)}); give them "
+            f"defaults, or write a function without arguments and name it: {path}:NAME"
+        )
+    try:
+        return maker()
+    except (Exception, SystemExit) as problem:
+        raise ModelError(f"{called}() in {str(path)!r} fails: {_said(problem)}") from problem
+
+
+def _only_class(module: ModuleType, path: Path) -> Callable[[], Any]:
+    classes = _classes(module)
+    if not classes:
+        raise ModelError(
+            f"{str(path)!r} defines no torch.nn.Module class; name what makes one: {path}:NAME"
+        )
+    ready = {name: found for name, found in classes.items() if not _needed(found)} or classes
+    if len(ready) > 1:
+        choices = ", ".join(f"{path}:{name}" for name in ready)
+        raise ModelError(f"{str(path)!r} defines several networks; choose one of {choices}")
+    return next(iter(ready.values()))
+
+
+def _classes(module: ModuleType) -> dict[str, type[nn.Module]]:
+    """The module classes that the file itself defines, in its order."""
+    return {
+        name: found
+        for name, found in vars(module).items()
+        if isinstance(found, type)
+        and issubclass(found, nn.Module)
+        and found.__module__ == module.__name__
+    }
+
+
+def _functions(module: ModuleType) -> list[str]:
+    return [
+        name
+        for name, found in vars(module).items()
+        if inspect.isfunction(found) and found.__module__ == module.__name__
+    ]
+
+
+def _needed(maker: Callable[..., Any]) -> list[str]:
+    """The arguments that have no default."""
+    try:
+        parameters = inspect.signature(maker).parameters.values()
+    except ValueError:
+        return []
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [p.name for p in parameters if p.default is p.empty and p.kind not in optional]
+
+
+def _said(problem: BaseException) -> str:
+    """An exception in one line."""
+    if isinstance(problem, SystemExit):
+        return "it exits"
+    message = (str(problem).strip() or "no message").splitlines()[0]
+    return f"{type(problem).__name__}: {message}"
+
+
+@contextlib.contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """While it lasts, the files beside the target can be imported."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
