@@ -113,7 +113,7 @@ def _held(stated: _Stated, figure: str, actual: int | float | None, missing: str
         return Claim(stated.line, figure, stated.claimed, None, None, missing)
     passed = stated.low <= actual <= stated.high
     shown = f"{actual:,}" if isinstance(actual, int) else f"{actual:.2%}"
-    note = "" if passed else f"it is {shown}; write that"
+    note = "" if passed else f"line {stated.line} says {stated.claimed}; it is {shown}"
     return Claim(stated.line, figure, stated.claimed, actual, passed, note)
 
 

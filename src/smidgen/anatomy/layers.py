@@ -77,7 +77,7 @@ class Anatomy:
             (
                 layer.name,
                 layer.type,
-                " × ".join(map(str, layer.output_shape)),
+                "×".join(map(str, layer.output_shape)),
                 f"{layer.params:,}",
                 f"{layer.params_share:.1%}",
                 f"{layer.macs:,}",

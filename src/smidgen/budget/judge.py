@@ -107,8 +107,10 @@ def at_most(rule: str, limit: int | None, actual: int, note: str = "") -> Iterat
 def _weight(budget: Budget, anatomy: Anatomy) -> Iterator[Rule]:
     heavy = max(anatomy.layers, key=lambda layer: layer.params)
     busy = max(anatomy.layers, key=lambda layer: layer.macs)
-    narrow = f"narrow {heavy.name}, which has {heavy.params_share:.0%} of the parameters"
-    earlier = f"pool or stride before {busy.name}, which has {busy.macs_share:.0%} of the MACs"
+    narrow = f"narrow layer {heavy.name}, which has {heavy.params_share:.0%} of the parameters"
+    earlier = (
+        f"pool or stride before layer {busy.name}, which has {busy.macs_share:.0%} of the MACs"
+    )
     smaller = "pool or stride earlier, or narrow the first layers"
     hints = {
         "params": narrow,
@@ -166,7 +168,8 @@ def _batch_norm(anatomy: Anatomy) -> tuple[bool, str, str]:
     if not anatomy.structure.convolutions:
         return False, "no convolution", "add convolutions with batch norm after each"
     if bare:
-        return False, f"none after {', '.join(bare)}", f"add nn.BatchNorm2d after {', '.join(bare)}"
+        where = f"{'layer' if len(bare) == 1 else 'layers'} {', '.join(bare)}"
+        return False, f"none after {where}", f"add nn.BatchNorm2d after {where}"
     if anatomy.structure.without_batch_norm == anatomy.structure.convolutions:
         return False, "no batch norm", "add nn.BatchNorm2d after the convolution"
     return True, "after every convolution but the last", ""
@@ -177,9 +180,9 @@ def _global_pool(anatomy: Anatomy) -> tuple[bool, str, str]:
     if pool is None:
         return False, "no global average pool", "end in nn.AdaptiveAvgPool2d(1)"
     (rows, columns), (read_rows, read_columns) = pool.map_shape, pool.read
-    actual = f"{pool.name} reads {read_rows * read_columns} of {rows * columns} cells"
+    actual = f"layer {pool.name} reads {read_rows * read_columns} of {rows * columns} cells"
     note = (
-        f"{pool.name} sees {read_rows} × {read_columns} of a {rows} × {columns} map; "
+        f"layer {pool.name} sees {read_rows} × {read_columns} of a {rows} × {columns} map; "
         "use nn.AdaptiveAvgPool2d(1)"
     )
     return pool.is_global, actual, note
@@ -199,10 +202,13 @@ def _behaviour(budget: Budget, anatomy: Anatomy, behaviour: Behaviour) -> Iterat
     bad = [*behaviour.failures, *behaviour.not_finite]
     yield Rule(
         "finite",
-        "outputs and gradients, every batch size, eval and train mode",
+        "everywhere",
         "; ".join(bad) or "finite",
         not bad,
-        "look for a fixed batch size, a division by zero or a logarithm of zero" if bad else "",
+        "outputs and gradients must be finite for every batch size; look for a fixed batch size, "
+        "a division by zero or a logarithm of zero"
+        if bad
+        else "",
     )
     yield _probabilities(behaviour)
     random = ", ".join(dict.fromkeys(anatomy.structure.random_in_eval))
@@ -218,10 +224,11 @@ def _behaviour(budget: Budget, anatomy: Anatomy, behaviour: Behaviour) -> Iterat
     moves = behaviour.depends_on_batch
     yield Rule(
         "independent_of_batch",
-        "an image's output is its own in eval mode",
-        f"moves by {moves:.1%} with its neighbours" if moves else "independent",
+        "in eval mode",
+        f"outputs move by {moves:.1%} with the batch" if moves else "independent",
         not moves,
-        "do not normalise over the batch in eval mode (training=self.training, dim=1)"
+        "an image's output must not depend on its neighbours: pass training=self.training to "
+        "batch norm, and choose dim=1 for sums and softmax"
         if moves
         else "",
     )
@@ -235,7 +242,7 @@ def _probabilities(behaviour: Behaviour) -> Rule:
         "return the logits",
     }.get(reads_as, "")
     passed = reads_as != "probabilities over the batch" and not behaviour.not_finite
-    return Rule("probabilities", "sum to 1 for each image", reads_as, passed, note)
+    return Rule("probabilities", "sum to 1", reads_as, passed, note)
 
 
 def _dead(anatomy: Anatomy, behaviour: Behaviour) -> Rule:

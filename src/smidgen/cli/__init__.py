@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from smidgen.cli import data, results, training, using
+from smidgen.cli import data, results, training, using, weigh
 from smidgen.errors import SmidgenError
 
 app = typer.Typer(
@@ -26,6 +26,9 @@ for command in (
     training.train,
     using.evaluate,
     using.predict,
+    weigh.describe,
+    weigh.check,
+    weigh.grade,
     results.report,
     results.compare,
     data.data,

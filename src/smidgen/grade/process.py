@@ -134,7 +134,7 @@ def _copy(submission: Path, scratch: Path, limits: Limits) -> Path:
 
 def _run(copied: Path, budget: str, limits: Limits, answer: IO[bytes]) -> int | None:
     """The exit code of the process that checks it (negative: a signal), None if it hung."""
-    orders = {"target": str(copied), "budget": budget, "answer": answer.fileno()}
+    orders = {"target": copied.name, "budget": budget, "answer": answer.fileno()}
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "smidgen.grade.child", json.dumps(orders | asdict(limits))],
         cwd=copied.parent,

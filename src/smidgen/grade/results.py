@@ -14,7 +14,7 @@ from smidgen.grade.process import Grade
 from smidgen.run import write_whole
 
 _FIGURES = ("params", "macs", "receptive_field")
-_COLUMNS = ("submission", "status", *_FIGURES, "seconds", "broken", "note")
+COLUMNS = ("submission", "status", *_FIGURES, "seconds", "broken", "note")
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem;
@@ -58,14 +58,14 @@ def cells(grade: Grade) -> tuple[str, ...]:
 def _csv(grades: Sequence[Grade]) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(_COLUMNS)
+    writer.writerow(COLUMNS)
     writer.writerows(map(cells, grades))
     return text.getvalue()
 
 
 def _page(grades: Sequence[Grade], budget: str) -> str:
     passed = sum(grade.passed for grade in grades)
-    head = "".join(f"<th>{name.replace('_', ' ')}</th>" for name in _COLUMNS)
+    head = "".join(f"<th>{name.replace('_', ' ')}</th>" for name in COLUMNS)
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

@@ -1,0 +1,221 @@
+"""Commands that weigh a network without training it: describe, check, grade."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from smidgen.cli.options import Json
+from smidgen.cli.output import console, emit
+from smidgen.errors import BudgetError, DataError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from smidgen.budget import Rule, Verdict
+    from smidgen.claims import Claim
+
+AnyTarget = Annotated[
+    str,
+    typer.Argument(
+        metavar="TARGET", help="A model's name, a run or bundle folder, or FILE.py[:NAME]."
+    ),
+]
+BudgetName = Annotated[str, typer.Option(help="A shipped budget's name, or a .toml file.")]
+
+
+class TableFormat(StrEnum):
+    TABLE = "table"
+    MARKDOWN = "markdown"
+
+
+class VerdictFormat(StrEnum):
+    TABLE = "table"
+    GITHUB = "github"
+    JUNIT = "junit"
+
+
+def describe(
+    target: AnyTarget,
+    format_: Annotated[TableFormat, typer.Option("--format")] = TableFormat.TABLE,
+    json_: Json = False,
+) -> None:
+    """Show what a network weighs: parameters, MACs, receptive field and memory, by layer."""
+    from smidgen.anatomy import describe
+    from smidgen.target import load
+
+    with _own_prints_apart():
+        loaded = load(target, weights=False)
+        anatomy = describe(loaded.model, name=loaded.name)
+    if json_:
+        return emit(anatomy.to_dict())
+    if format_ is TableFormat.MARKDOWN:
+        return print(anatomy.to_markdown())
+    out = console()
+    heading, *body, total = anatomy.rows()
+    table = _table(heading, body, anatomy.model, right=range(3, len(heading)))
+    table.add_section()
+    table.add_row(*total)
+    out.print(table)
+    return out.print("\n".join(anatomy.facts()))
+
+
+def check(
+    target: Annotated[
+        str | None,
+        typer.Argument(help="A model's name, a run or bundle folder, or FILE.py[:NAME]."),
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="A shipped budget's name, or a .toml file.")
+    ] = None,
+    claims: Annotated[
+        Path | None, typer.Option(metavar="README", help="Check the figures that it states.")
+    ] = None,
+    format_: Annotated[VerdictFormat, typer.Option("--format")] = VerdictFormat.TABLE,
+    list_: Annotated[bool, typer.Option("--list", help="List the shipped budgets.")] = False,
+    json_: Json = False,
+) -> None:
+    """Hold a network to a budget, rule by rule; exit code 1 where it breaks one."""
+    if list_:
+        return _list_budgets(json_)
+    if target is None or (budget is None and claims is None):
+        raise BudgetError(
+            "check needs a target and --budget NAME, or --claims README.md; "
+            "smidgen check --list shows the budgets"
+        )
+    from smidgen.budget import Verdict, judge, load_budget
+    from smidgen.check import measure
+    from smidgen.claims import check_claims
+
+    rules = load_budget(budget) if budget else None
+    text = _read(claims) if claims else ""
+    with _own_prints_apart():
+        known = measure(target, rules.last_epochs if rules else 1)
+    verdict = judge(rules, known.anatomy, known.behaviour, known.training) if rules else Verdict(())
+    stated = check_claims(text, known.anatomy, known.training)
+    passed = verdict.passed and not any(claim.passed is False for claim in stated)
+    if json_:
+        listed = {"claims": [vars(claim) for claim in stated]} if claims else {}
+        emit(verdict.to_dict() | {"passed": passed} | listed)
+    else:
+        title = " · ".join(str(part) for part in (known.name, budget, claims) if part)
+        _print_verdict(verdict, stated, title, format_)
+    if not passed:
+        raise typer.Exit(1)
+    return None
+
+
+def grade(
+    folder: Annotated[Path, typer.Argument(help="Submissions: a .py file or a subfolder each.")],
+    budget: BudgetName,
+    out: Annotated[
+        Path | None, typer.Option(help="Write grades.csv, grades.json and grades.html there.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="Time for each submission.")] = 30.0,
+    memory_mb: Annotated[int, typer.Option(help="Address space for each submission.")] = 4096,
+    file_mb: Annotated[int, typer.Option(help="The largest file it may hold or write.")] = 16,
+    json_: Json = False,
+) -> None:
+    """Hold every submission of a folder to a budget; exit code 1 unless all of them pass."""
+    from rich.progress import track
+
+    from smidgen.grade import Limits, find_submissions, grade_folder, write_results
+    from smidgen.grade.results import COLUMNS, cells
+
+    count = len(find_submissions(folder))
+    screen = console(json_)
+    limits = Limits(seconds, memory_mb, file_mb)
+    coming = grade_folder(folder, budget, limits)
+    grades = list(track(coming, "grading", total=count, console=screen))
+    files = write_results(grades, budget, out) if out else []
+    if json_:
+        emit({"budget": budget, "submissions": [grade.to_dict() for grade in grades]})
+    else:
+        rows = [cells(grade) for grade in grades]
+        screen.print(_table(COLUMNS, rows, f"{folder} · {budget}", right=range(2, 6)))
+    passed = sum(grade.passed for grade in grades)
+    screen.print(f"{passed} of {count} passed", *(f"\n{file}" for file in files))
+    if passed < count:
+        raise typer.Exit(1)
+
+
+@contextlib.contextmanager
+def _own_prints_apart() -> Iterator[None]:
+    """What a user's network prints goes to stderr; stdout is for the answer."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def _read(readme: Path) -> str:
+    try:
+        return readme.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise DataError(f"cannot read {str(readme)!r}: {problem}") from None
+
+
+def _list_budgets(json_: bool) -> None:
+    from smidgen.budget import list_budgets, load_budget
+
+    budgets = {name: load_budget(name) for name in list_budgets()}
+    if json_:
+        documents = {name: budget.model_dump(exclude_none=True) for name, budget in budgets.items()}
+        return emit({"budgets": documents})
+    rows = [(name, budget.title) for name, budget in budgets.items()]
+    return console().print(_table(("budget", "what it asks"), rows))
+
+
+def _print_verdict(
+    verdict: Verdict, claims: list[Claim], title: str, format_: VerdictFormat
+) -> None:
+    from smidgen.budget.formats import shown, to_github, to_junit
+
+    rules = [*verdict.rules, *(_as_rule(claim) for claim in claims if claim.passed is not None)]
+    if format_ is VerdictFormat.GITHUB:
+        return print(to_github(rules, title))
+    if format_ is VerdictFormat.JUNIT:
+        return print(to_junit(rules, title))
+    rows = [
+        (rule.rule, shown(rule.limit), shown(rule.actual), "ok" if rule.passed else "BROKEN")
+        for rule in rules
+    ]
+    out = console()
+    out.print(_table(("rule", "limit", "actual", ""), rows, title))
+    for rule in rules:
+        if rule.note:
+            out.print(f"{rule.rule}: {rule.note}", markup=False)
+    if verdict.unmeasured:
+        out.print(
+            f"Not measured: {', '.join(verdict.unmeasured)}. They need a run folder, and those of "
+            "single epochs a recipe with watch_test = true."
+        )
+    unknown = sum(claim.passed is None for claim in claims)
+    if unknown:
+        out.print(f"{unknown} stated figures could not be measured; --json lists them.")
+    broken = sum(not rule.passed for rule in rules)
+    return out.print(f"{broken} of {len(rules)} broken" if broken else f"all {len(rules)} kept")
+
+
+def _as_rule(claim: Claim) -> Rule:
+    from smidgen.budget import Rule
+
+    actual = "not measured" if claim.actual is None else claim.actual
+    name = f"line {claim.line}: {claim.figure}"
+    return Rule(name, claim.claimed, actual, bool(claim.passed), claim.note)
+
+
+def _table(heading: Any, rows: Any, title: str | None = None, right: Any = ()) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(*heading, title=title and escape(title))
+    for column in right:
+        table.columns[column].justify = "right"
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    return table
