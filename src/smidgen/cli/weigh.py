@@ -214,6 +214,7 @@ def _table(heading: Any, rows: Any, title: str | None = None, right: Any = ()) -
     from rich.table import Table
 
     table = Table(*heading, title=title and escape(title))
+    table.columns[0].no_wrap = True
     for column in right:
         table.columns[column].justify = "right"
     for row in rows:
