@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from smidgen.data import Data, Split
 from smidgen.recipe import Augment, Recipe
 from smidgen.run import Run
+from smidgen.zoo import create_model
 
 CLASSES = tuple("0123456789")
 
@@ -61,7 +63,9 @@ def write_run(
         )
     logits = logits_for(data.test.labels, wrong)
     run.write_test_logits(logits)
-    run.write_weights({"0.weight": torch.zeros(8, 1, 3, 3), "1.num": torch.tensor(3)}, {})
+    header = {"model": "tiny_mnist", "data": data.name, "mean": "0.1", "std": "0.3"}
+    weights = create_model("tiny_mnist").state_dict()
+    run.write_weights(weights, header | {"classes": json.dumps(CLASSES)})
     run.write_result(
         {
             "run": str(path), "model": "tiny_mnist", "data": data.name, "params": 9146,

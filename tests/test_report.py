@@ -16,6 +16,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from smidgen import metrics, report
+from smidgen.budget import Budget, Rule, Verdict
 from smidgen.cli import app
 from smidgen.data import Data, Split, load_data
 from smidgen.errors import RunError
@@ -161,6 +162,21 @@ def test_the_card_says_loudly_that_digits_are_not_mnist(tmp_path: Path) -> None:
     assert "datasets" not in front
 
 
+def test_a_budget_becomes_the_target(three_seeds: Path) -> None:
+    budget = Budget(title="Under 10,000 parameters, 99 %", max_params=9_999, min_accuracy=0.99)
+    few = Rule("max_params", 9_999, 9_146, True)
+    short = Rule("min_accuracy", 0.99, 0.98, False, "1.00 points short")
+    goal = budget, Verdict((few, short), unmeasured=("min_last_accuracy",))
+    report.write_report(three_seeds, tiny_data(), goal)
+    text = (three_seeds / "README.md").read_text("utf-8")
+    assert "**Target.** Under 10,000 parameters, 99 %." in text
+    assert "The target is not met: min_accuracy; not measured: min_last_accuracy." in text
+    assert "| max_params | 9,999 | 9,146 | yes |  |" in text
+    assert "| min_accuracy | 99.00 % | 98.00 % | **no** | 1.00 points short |" in text
+    # Student's t with two degrees of freedom beyond 1 / √(4 / 3) standard deviations.
+    assert "One more seed would reach 99.00 % with probability 0.24." in text
+
+
 @pytest.mark.parametrize(
     ("train", "val", "words"),
     [
@@ -184,9 +200,11 @@ def test_the_analysis_reads_the_last_epochs(tmp_path: Path) -> None:
 def test_the_summary_adds_up(one_seed: Path) -> None:
     report.write_report(one_seed, tiny_data())
     lines = (one_seed / "summary.txt").read_text("utf-8").splitlines()
-    assert lines[0] == "tiny_mnist, 10 classes"
-    assert lines[2].split() == ["0.weight", *"8×1×3×3".replace("×", " × ").split(), "72"]
-    assert lines[-1] == "9,146 trainable parameters, 72 numbers with running statistics"
+    assert lines[0] == "tiny_mnist"
+    first = "0 Conv2d 8 × 28 × 28 80 0.9% 56,448 19.5% 3 1"  # 8 · 9 + 8; 28² · 9 · 8
+    assert " ".join(lines[4].split()) == first
+    assert " ".join(lines[-5].split()) == "total 9,146 290,080 34"
+    assert lines[-3] == "9,146 of 9,146 parameters are trainable"
 
 
 def test_a_badge_is_whole_xml_that_says_its_figure() -> None:

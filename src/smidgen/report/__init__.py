@@ -3,7 +3,7 @@
     write_report("runs/one", load_data("mnist"))       # README.md, summary.txt, plots/, badges/
     inject(open_trial("runs/one"), Path("README.md"))  # its figures, between two markers
 
-Everything is drawn from what the run folder keeps; no network is run again.
+The scores are those that the run folder keeps; no image is classified again.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
+from smidgen.anatomy import describe
 from smidgen.data import Data
 from smidgen.recipe import Augment
 from smidgen.report import figures, plots
+from smidgen.report.analysis import Goal
 from smidgen.report.badge import badge
 from smidgen.report.card import card
 from smidgen.report.compare import Comparison, compare, draw_comparison, open_trials
@@ -23,10 +25,12 @@ from smidgen.report.readme import inject, is_current
 from smidgen.report.summary import summary
 from smidgen.report.trial import Answers, Trial, open_trial, read_answers
 from smidgen.run import Run, write_whole
+from smidgen.target import load
 
 __all__ = [
     "Answers",
     "Comparison",
+    "Goal",
     "Trial",
     "compare",
     "draw_comparison",
@@ -40,13 +44,16 @@ __all__ = [
 ]
 
 
-def write_report(run: Run | Path | str, data: Data) -> list[Path]:
+def write_report(run: Run | Path | str, data: Data, goal: Goal | None = None) -> list[Path]:
     """The files written into the folder of a run or of its seeds: card, summary, pictures, badges.
 
-    Raises RunError where there is no finished run, and where it was not tested on `data`.
+    The goal, a budget with its verdict over the run, becomes the target on the card. Raises
+    RunError where there is no finished run, and where it was not tested on `data`.
     """
     trial = open_trial(run)
     answers = read_answers(trial, data)
+    model = load(str(trial.runs[0].path))
+    anatomy = describe(model.model, name=model.name)
     folder = Run(trial.path)
     drawn = _draw(trial, answers, data)
     files = [folder.plot_path(name) for name in drawn]
@@ -59,8 +66,8 @@ def write_report(run: Run | Path | str, data: Data) -> list[Path]:
     for name, picture in badges.items():
         files.append(folder.badge_path(name))
         _save_text(picture, files[-1])
-    folder.write_summary(summary(trial))
-    folder.write_card(card(trial, answers, data, list(drawn)))
+    folder.write_summary(summary(anatomy))
+    folder.write_card(card(trial, answers, data, anatomy, list(drawn), goal))
     return [*files, trial.path / "summary.txt", trial.path / "README.md"]
 
 

@@ -6,8 +6,10 @@ import json
 from typing import Any
 
 from smidgen import metrics
+from smidgen.anatomy import Anatomy
 from smidgen.data import Data
 from smidgen.recipe import to_toml
+from smidgen.report.analysis import Goal, target_result_analysis
 from smidgen.report.figures import (
     KNOWN_DATA,
     NOT_MNIST,
@@ -36,7 +38,14 @@ PICTURES = {
 }
 
 
-def card(trial: Trial, answers: Answers, data: Data, pictures: list[str]) -> str:
+def card(
+    trial: Trial,
+    answers: Answers,
+    data: Data,
+    anatomy: Anatomy,
+    pictures: list[str],
+    goal: Goal | None,
+) -> str:
     """The card of a trial as Markdown; `pictures` are the names of those that were drawn."""
     result = trial.results[0]
     title = data_title(result["data"])
@@ -48,9 +57,9 @@ def card(trial: Trial, answers: Answers, data: Data, pictures: list[str]) -> str
         *([NOT_MNIST] if result["data"] == "digits" else []),
         f"> [!NOTE]\n> {certainty(trial)}",
         "## Target, result, analysis",
-        _target_result_analysis(trial, answers, data),
+        target_result_analysis(trial, answers, data.classes, goal),
         "## Figures",
-        _figures(trial, answers, data),
+        _figures(trial, answers, data, anatomy),
         "## Classes",
         _class_scores(answers, data.classes),
         *(_picture(name) for name in PICTURES if name in pictures),
@@ -90,91 +99,7 @@ def _front_matter(trial: Trial) -> str:
     return "\n".join(["---", *lines, "---"])
 
 
-def _target_result_analysis(trial: Trial, answers: Answers, data: Data) -> str:
-    result = trial.results[0]
-    epochs = "one epoch" if result["epochs"] == 1 else f"{result['epochs']} epochs"
-    analysis = [
-        _gap(trial),
-        _steadiness(trial),
-        _confusions(answers, data.classes),
-        _calibration(answers),
-    ]
-    return "\n".join(
-        [
-            f"- **Target.** The best test accuracy that {result['params']:,} parameters reach in "
-            f"{epochs} ({result['images_seen']:,} images seen), with nothing chosen on the test "
-            "images.",
-            f"- **Result.** {accuracy(trial)}; 95 % interval {interval(trial)}.",
-            f"- **Analysis.** {' '.join(sentence for sentence in analysis if sentence)}",
-        ]
-    )
-
-
-def _gap(trial: Trial) -> str:
-    """What the distance between training and unseen images means."""
-    train, name = trial.mean("train_accuracy"), "validation"
-    unseen = trial.mean("val_accuracy")
-    if unseen is None:
-        name, unseen = "test", _mean_accuracy(trial)
-    if train is None:
-        return ""
-    points = 100 * (train - unseen)
-    figures = f"Training accuracy {percent(train)}, {name} accuracy {percent(unseen)}:"
-    if points > 0.5:
-        return f"{figures} it overfits by {points:.2f} points; augment more, or train it shorter."
-    if points < -0.5:
-        return (
-            f"{figures} counted while it learns, with augmentation and dropout on, training is the "
-            "harder of the two, so nothing points to overfitting."
-        )
-    return f"{figures} the two are close, so nothing points to overfitting."
-
-
-def _steadiness(trial: Trial) -> str:
-    """How steady the last epochs were: at most five, and none of the first half."""
-    k = min(5, trial.results[0]["epochs"] // 2)
-    for key, name in ("val_accuracy", "Validation"), ("test_accuracy", "Test"):
-        values = [[row[key] for row in run.metrics()] for run in trial.runs]
-        curves = [[value for value in curve if value is not None] for curve in values]
-        if k >= 2 and curves == values:
-            last = [metrics.last_epochs(curve, k) for curve in curves]
-            low, high = min(each.min for each in last), max(each.max for each in last)
-            seeds = " in every seed" if trial.seeds > 1 else ""
-            return (
-                f"{name} accuracy stays between {percent(low)} and {percent(high)} over the last "
-                f"{k} epochs{seeds}."
-            )
-    return ""
-
-
-def _confusions(answers: Answers, classes: tuple[str, ...]) -> str:
-    """The most frequent mistake and the class that is found least often."""
-    counts = answers.confusion
-    mistakes = counts - counts.diagonal().diag()
-    if not mistakes.any():
-        return "Nothing is misclassified."
-    true, predicted = divmod(int(mistakes.argmax()), len(classes))
-    times, all_mistakes = int(mistakes[true, predicted]), int(mistakes.sum())
-    recall = metrics.per_class(counts).recall
-    hardest = int(recall.argmin())
-    return (
-        f"The most frequent mistake is {classes[true]} taken for {classes[predicted]} ({times} of "
-        f"{all_mistakes:,}); {classes[hardest]} has the lowest recall "
-        f"({percent(recall[hardest].item())})."
-    )
-
-
-def _calibration(answers: Answers) -> str:
-    confidence = answers.logits.softmax(2).amax(2).mean().item()
-    share = answers.correct.double().mean().item()
-    leaning = "too sure" if confidence > share else "too modest"
-    return (
-        f"Its mean confidence is {percent(confidence)} and its accuracy {percent(share)}: "
-        f"{leaning} by {100 * abs(confidence - share):.2f} points."
-    )
-
-
-def _figures(trial: Trial, answers: Answers, data: Data) -> str:
+def _figures(trial: Trial, answers: Answers, data: Data, anatomy: Anatomy) -> str:
     result = trial.results[0]
     fitted = result["images_seen"] // result["epochs"]
     validated = len(data.train) - fitted
@@ -190,7 +115,11 @@ def _figures(trial: Trial, answers: Answers, data: Data) -> str:
         "validation accuracy": percent(trial.mean("val_accuracy")),
         "training accuracy": f"{percent(trial.mean('train_accuracy'))}, running, last epoch",
         "calibration error": f"{percent(sum(errors) / len(errors))} (ECE, 15 bins)",
-        "parameters": f"{result['params']:,} ({4 * result['params'] / 1000:,.1f} kB as float32)",
+        "parameters": f"{result['params']:,}; {anatomy.stored_numbers:,} numbers to store once "
+        f"batch norm is folded, {anatomy.weight_bytes:,} bytes as float32",
+        "work": f"{anatomy.macs:,} multiply–accumulates an image, "
+        f"{anatomy.peak_activation_bytes:,} bytes of activations as float32",
+        "receptive field": f"{anatomy.receptive_field} pixels",
         "data": f"{data_title(result['data'])}: {fitted:,} images to fit, {validated:,} to "
         f"validate, {trial.test_images:,} to test",
         "epochs": f"{result['epochs']} ({result['images_seen']:,} images seen)",

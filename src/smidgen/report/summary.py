@@ -1,21 +1,21 @@
-"""The model in plain text: its tensors and how many numbers each holds."""
+"""The model in plain text, layer by layer."""
 
 from __future__ import annotations
 
-from smidgen.report.trial import Trial
+from smidgen.anatomy import Anatomy
 
 
-def summary(trial: Trial) -> str:
-    """One line a tensor of the weights, with its shape and size, and the totals."""
-    result, weights = trial.results[0], trial.runs[0].state_dict()
-    # Batch norm's count of batches, a scalar, is no part of the network.
-    tensors = {name: tensor for name, tensor in weights.items() if tensor.dim()}
-    width = max(map(len, tensors))
+def summary(anatomy: Anatomy) -> str:
+    """The layer table in columns, with its totals below."""
+    rows = anatomy.rows()
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
-        f"{name:{width}}  {' × '.join(map(str, tensor.shape)):>18}  {tensor.numel():>12,}"
-        for name, tensor in tensors.items()
+        "  ".join(
+            cell.ljust(width) if index < 3 else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
     ]
-    stored = sum(tensor.numel() for tensor in tensors.values())
-    head = f"{result['model']}, {len(result['classes'])} classes"
-    total = f"{result['params']:,} trainable parameters, {stored:,} numbers with running statistics"
-    return "\n".join([head, "", *lines, "", total]) + "\n"
+    rule = "-" * max(map(len, lines))
+    table = [lines[0], rule, *lines[1:-1], rule, lines[-1]]
+    return "\n".join([anatomy.model, "", *table, "", *anatomy.facts()]) + "\n"
