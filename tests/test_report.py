@@ -312,6 +312,13 @@ def test_report_lists_what_it_wrote(digits_runs: Path) -> None:
     assert call("report", "a").stdout.split() == written
 
 
+def test_report_takes_its_target_from_a_budget(digits_runs: Path) -> None:
+    assert call("report", "a", "--budget", "era-25k-first-epoch").exit_code == 0
+    text = (digits_runs / "a" / "README.md").read_text("utf-8")
+    assert "**Target.** Course brief: under 25,000 parameters, 95 % in the first epoch." in text
+    assert "| max_params | 24,999 | 9,146 | yes |  |" in text
+
+
 def test_report_keeps_a_readme_true(digits_runs: Path) -> None:
     Path("R.md").write_text("<!-- smidgen:begin a -->\n<!-- smidgen:end a -->\n")
     stale = call("report", "a", "--check", "R.md")

@@ -25,11 +25,16 @@ def report(
     check: Annotated[
         Path | None, typer.Option(help="Fail if a README's figures are not those of the run.")
     ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="A budget's name or file: the target on the card.")
+    ] = None,
     data_dir: DataDir = None,
     json_: Json = False,
 ) -> None:
     """Draw a run's pictures and write its card, or keep a README true to it."""
     from smidgen import report as reports
+    from smidgen.budget import load_budget
+    from smidgen.check import check as check_budget
     from smidgen.data import load_data
 
     trial = reports.open_trial(run)
@@ -40,7 +45,9 @@ def report(
         files = [inject]
     else:
         with console(json_).status("drawing"):
-            files = reports.write_report(run, load_data(trial.results[0]["data"], data_dir))
+            rules = load_budget(budget) if budget is not None else None
+            goal = (rules, check_budget(str(run), rules)) if rules is not None else None
+            files = reports.write_report(run, load_data(trial.results[0]["data"], data_dir), goal)
     if json_:
         return emit({"run": str(run), "files": [str(file) for file in files]})
     return console().print("\n".join(str(file) for file in files))
