@@ -17,7 +17,7 @@ RANKS = {
     "frame": 1,
     "recipe": 2, "data": 2, "anatomy": 2, "metrics": 2,
     "augment": 3, "budget": 3, "zoo": 3, "run": 3, "quantize": 3,
-    "train": 4, "target": 4,
+    "source": 3, "train": 4, "target": 4, "claims": 4,
     "evaluate": 5, "export": 5, "check": 5,
     "sweep": 6, "report": 6, "testing": 6, "grade": 6,
     "serve": 7, "bench": 7,

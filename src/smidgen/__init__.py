@@ -28,6 +28,8 @@ from smidgen.errors import (
 )
 
 if TYPE_CHECKING:
+    from smidgen.anatomy import describe
+    from smidgen.check import check
     from smidgen.data import load_data
     from smidgen.evaluate import evaluate
     from smidgen.target import load
@@ -44,7 +46,9 @@ __all__ = [
     "RunError",
     "SmidgenError",
     "TrainingError",
+    "check",
     "create_model",
+    "describe",
     "evaluate",
     "list_models",
     "load",
@@ -54,7 +58,9 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "check": "check",
     "create_model": "zoo",
+    "describe": "anatomy",
     "evaluate": "evaluate",
     "list_models": "zoo",
     "load": "target",
