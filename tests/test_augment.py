@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
-from smidgen.augment import affine_matrices, augment, draw, resample
+from smidgen.augment import affine_matrices, augment, draw, resample, sampling_grid
 from smidgen.recipe import Augment
 
 
@@ -90,6 +91,12 @@ def test_all_at_once_is_one_resampling() -> None:
     expected = by_scipy(picture(), matrix, (0.05, -0.08))
     ours = moved(picture(), angle=15.0, zoom=1.1, shear=8.0, shift=(0.05, -0.08))
     torch.testing.assert_close(ours, expected, atol=0.02, rtol=0)
+
+
+def test_the_sampling_grid_is_torchs() -> None:
+    theta = torch.randn(5, 2, 3, generator=torch.Generator().manual_seed(0))
+    expected = F.affine_grid(theta, [5, 1, 28, 20], align_corners=False)
+    torch.testing.assert_close(sampling_grid(theta, 28, 20), expected)
 
 
 def test_the_border_is_background() -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from typing import Any
 
 from rich.console import Console
 
+WIDTH_OF_FILES = 120  # of what is piped or captured, where no terminal says how wide it is
+
 
 def console(json_: bool = False) -> Console:
     """The console for people: stdout, or stderr when stdout is kept for JSON."""
-    return Console(stderr=json_, highlight=False, soft_wrap=not sys.stdout.isatty())
+    out = Console(stderr=json_, highlight=False)
+    if not out.is_terminal:
+        out.width = WIDTH_OF_FILES
+    return out
 
 
 def emit(document: Any) -> None:

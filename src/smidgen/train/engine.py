@@ -28,6 +28,7 @@ from smidgen.augment import draw, resample
 from smidgen.data import Split, normalise, standardise
 from smidgen.recipe import Recipe
 from smidgen.train.dropout import SeededDropout
+from smidgen.train.memory import keep_freed_memory
 
 ORDER, AUGMENT, DROPOUT, INIT = range(4)  # streams of random numbers, independent of each other
 
@@ -94,6 +95,7 @@ class Network:
 
     def __enter__(self) -> Network:
         """Starts the workers, one core for each, the caller's among them; leaving ends them."""
+        keep_freed_memory()
         threads = min(len(self.replicas), os.cpu_count() or 1)
         self.threads_before = torch.get_num_threads()
         torch.set_num_threads(1)
@@ -200,10 +202,12 @@ def epoch_batches(
 ) -> Iterator[tuple[Split, dict[str, Tensor]]]:
     """The epoch's batches in random order, each with the draws of its augmentation."""
     order = torch.randperm(len(split), generator=generator(recipe.seed, ORDER, epoch))
-    chance = generator(recipe.seed, AUGMENT, epoch)
-    for rows in order.to(split.images.device).split(recipe.batch_size):
-        batch = Split(split.images[rows], split.labels[rows])
-        yield batch, draw(len(batch), recipe.augment, chance)
+    draws = draw(len(split), recipe.augment, generator(recipe.seed, AUGMENT, epoch))
+    for start in range(0, len(split), recipe.batch_size):
+        rows = slice(start, start + recipe.batch_size)
+        chosen = order[rows].to(split.images.device)
+        batch = Split(split.images[chosen], split.labels[chosen])
+        yield batch, {name: values[rows] for name, values in draws.items()}
 
 
 def predict(module: nn.Module, images: Tensor, mean: float, std: float) -> Tensor:
