@@ -19,21 +19,29 @@ class Residual(nn.Module):
         return x + change
 
 
+def conv_bn(inputs: int, outputs: int) -> nn.Sequential:
+    """3 × 3 convolution that keeps the size, without bias, then batch norm."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs)
+    )
+
+
 def conv_bn_relu(inputs: int, outputs: int) -> nn.Sequential:
     """3 × 3 convolution that keeps the size, without bias, then batch norm and ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(),
-    )
+    return conv_bn(inputs, outputs).append(nn.ReLU())
+
+
+def pool_relu() -> nn.Sequential:
+    """Half the size, then ReLU: the two commute, and this way it costs a quarter."""
+    return nn.Sequential(nn.MaxPool2d(2), nn.ReLU())
 
 
 @register_model
 def mnist_classifier(classes: int = 10) -> nn.Module:
     """Five convolutions, three of them residual, a 1 × 1 convolution and a global average pool."""
     return nn.Sequential(
-        conv_bn_relu(1, 16),
-        nn.MaxPool2d(2),  # (N, 16, 14, 14)
+        conv_bn(1, 16),
+        pool_relu(),  # (N, 16, 14, 14)
         Residual(conv_bn_relu(16, 16)),
         Residual(conv_bn_relu(16, 16)),
         nn.MaxPool2d(2),  # (N, 16, 7, 7)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from smidgen.zoo.mnist_classifier import Residual, conv_bn_relu
+from smidgen.zoo.mnist_classifier import Residual, conv_bn, conv_bn_relu, pool_relu
 from smidgen.zoo.registry import register_model
 
 
@@ -13,8 +13,8 @@ def skip_13k(classes: int = 10) -> nn.Module:
     """Widths 1→8→16→16→16→16→32→classes, a skip around each of the equal-width convolutions."""
     return nn.Sequential(
         conv_bn_relu(1, 8),
-        conv_bn_relu(8, 16),
-        nn.MaxPool2d(2),  # (N, 16, 14, 14)
+        conv_bn(8, 16),
+        pool_relu(),  # (N, 16, 14, 14)
         Residual(conv_bn_relu(16, 16)),
         Residual(conv_bn_relu(16, 16)),
         Residual(conv_bn_relu(16, 16)),
