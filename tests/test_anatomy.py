@@ -348,7 +348,7 @@ HAND_FIELDS: list[tuple[str, Callable[[Any, Tensor], Tensor], int]] = [
     ("reflection", lambda s, x: s.conv2(F.pad(x, (1, 1, 1, 1), "reflect")), 3 + 2),
     ("concatenation", lambda s, x: torch.cat([x, s.conv2(x)], 1), 3 + 2),
     ("gate by the whole map", lambda s, x: x * x.mean((2, 3), keepdim=True).sigmoid(), 3 + 27),
-    ("layer norm over the map", lambda s, x: F.layer_norm(x, x.shape[1:]), 3 + 27),
+    ("layer norm over the map", lambda s, x: F.layer_norm(x, x.shape[1:]), 3),
     ("softmax over the map", lambda s, x: x.flatten(2).softmax(-1), 3 + 27),
     ("softmax over the channels", lambda s, x: x.softmax(1), 3),
     ("attention", lambda s, x: attention(x), 3 + 27),

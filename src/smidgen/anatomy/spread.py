@@ -233,23 +233,15 @@ def _product(left: str, right: str, added: str = "") -> Rule:
     return rule
 
 
+def _same(op: Op, place: int, seen: Seen) -> Sight:
+    """A normalisation: its statistics rescale a unit, and are not counted as what it sees."""
+    return _first(op, seen)
+
+
 def _mixing(op: Op, place: int, seen: Seen) -> Sight:
     """The shape stays, and the positions along `dim` are mixed."""
     sight = _first(op, seen)
     return mix(sight, _dims(op.arguments["dim"], len(sight.dims)))
-
-
-def _normalisation(op: Op, place: int, seen: Seen) -> Sight:
-    sight = _first(op, seen)
-    rank = len(sight.dims)
-    match op.name:
-        case "native_layer_norm":
-            return mix(sight, range(rank - len(op.arguments["normalized_shape"]), rank))
-        case "native_group_norm":
-            return mix(sight, range(1, rank))
-        case _:
-            batch = op.arguments["training"]
-            return mix(sight, [d for d in range(rank) if d != 1]) if batch else sight
 
 
 def _unfold(op: Op, place: int, seen: Seen) -> Sight:
@@ -313,7 +305,7 @@ _RULES: dict[str, Rule] = (
     | _table("baddbmm", _product("batch1", "batch2", "self"))
     | _table("mv", _product("self", "vec"))
     | _table("_softmax _log_softmax cumsum sort flip", _mixing)
-    | _table("native_layer_norm native_group_norm native_batch_norm", _normalisation)
+    | _table("native_layer_norm native_group_norm native_batch_norm", _same)
     | _table("im2col", _unfold)
     | _table("pixel_shuffle pixel_unshuffle", _shuffle)
     | _table("channel_shuffle hardswish _prelu_kernel log_sigmoid_forward", _elementwise)

@@ -189,16 +189,7 @@ def _global_pool(anatomy: Anatomy) -> tuple[bool, str, str]:
 
 
 def _behaviour(budget: Budget, anatomy: Anatomy, behaviour: Behaviour) -> Iterator[Rule]:
-    wanted = f"(N, {budget.classes})"
-    wrong = [s for n, s in behaviour.output_shapes.items() if s != (n, budget.classes)]
-    shape = f"({', '.join(['N', *map(str, (wrong[0] if wrong else (0, budget.classes))[1:])])})"
-    yield Rule(
-        "output_shape",
-        wanted,
-        str(wrong[0]) if wrong and shape == wanted else shape,
-        not wrong,
-        f"return logits of shape {wanted}, for a batch of one too" if wrong else "",
-    )
+    yield _output_shape(budget.classes, behaviour.output_shapes)
     bad = [*behaviour.failures, *behaviour.not_finite]
     yield Rule(
         "finite",
@@ -234,6 +225,18 @@ def _behaviour(budget: Budget, anatomy: Anatomy, behaviour: Behaviour) -> Iterat
     )
 
 
+def _output_shape(classes: int, shapes: dict[int, tuple[int, ...]]) -> Rule:
+    wanted = actual = f"(N, {classes})"
+    for size, shape in shapes.items():
+        if shape != (size, classes):
+            rest = ", ".join(map(str, shape[1:]))
+            known = len(shape) > 1 and shape[0] == size
+            actual = f"(N, {rest})" if known else f"{shape} for a batch of {size}"
+            break
+    note = "" if actual == wanted else f"return logits {wanted}, for a batch of one too"
+    return Rule("output_shape", wanted, actual, actual == wanted, note)
+
+
 def _probabilities(behaviour: Behaviour) -> Rule:
     reads_as = behaviour.reads_as
     note = {
@@ -241,7 +244,9 @@ def _probabilities(behaviour: Behaviour) -> Rule:
         "probabilities": "the network ends in a softmax and cross-entropy adds one of its own; "
         "return the logits",
     }.get(reads_as, "")
-    passed = reads_as != "probabilities over the batch" and not behaviour.not_finite
+    if behaviour.not_finite:
+        return Rule("probabilities", "sum to 1", "not finite", False, "see the rule `finite`")
+    passed = reads_as != "probabilities over the batch"
     return Rule("probabilities", "sum to 1", reads_as, passed, note)
 
 
