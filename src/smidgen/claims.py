@@ -92,10 +92,12 @@ def _read(number: int, line: str, match: re.Match[str]) -> _Stated:
     scale = {"k": 1e3, "m": 1e6, "%": 0.01}.get((match["unit"] or "").lower(), 1.0)
     value = float(digits) * scale
     bound = (match["bound"] or "").lower()
-    step = scale * 10.0 ** -len(digits.partition(".")[2]) if scale != 1 or "." in digits else 0.0
-    low, high = value - step, value + step
+    exact = scale == 1 and "." not in digits
+    step = 0.0 if exact else scale * 10.0 ** -len(digits.partition(".")[2])
+    # 13.2K may be rounded or cut off: from 13,150 up to 13,300.
+    low, high = value - step / 2, value if exact else math.nextafter(value + step, 0)
     if match["low"]:
-        low = float(match["low"]) * scale - step
+        low = float(match["low"]) * scale - step / 2
     if re.fullmatch(_BELOW, bound):
         included = bound in ("≤", "<=", "at most", "up to")
         low, high = float("-inf"), value if included else math.nextafter(value, 0)
@@ -103,8 +105,9 @@ def _read(number: int, line: str, match: re.Match[str]) -> _Stated:
         low, high = value, float("inf")
     elif bound:
         low, high = 0.95 * value, 1.05 * value
-    claimed = f"{match['bound'] or ''} {match['low'] + '–' if match['low'] else ''}"
-    claimed = f"{claimed}{match['number']}{match['unit'] or ''}{match['plus'] or ''}".strip()
+    start = min(match.start(name) for name in ("bound", "low", "number") if match[name])
+    end = max(match.end(name) for name in ("number", "unit", "plus"))
+    claimed = re.sub(r"[*`]", "", line[start:end])
     return _Stated(number, line, claimed, low, high, bool(bound or match["plus"]))
 
 
@@ -113,7 +116,7 @@ def _held(stated: _Stated, figure: str, actual: int | float | None, missing: str
         return Claim(stated.line, figure, stated.claimed, None, None, missing)
     passed = stated.low <= actual <= stated.high
     shown = f"{actual:,}" if isinstance(actual, int) else f"{actual:.2%}"
-    note = "" if passed else f"line {stated.line} says {stated.claimed}; it is {shown}"
+    note = "" if passed else f"it is {shown}"
     return Claim(stated.line, figure, stated.claimed, actual, passed, note)
 
 
