@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from smidgen.cli import data, results, training, using, weigh
+from smidgen.cli import bench, data, results, training, using, weigh
 from smidgen.errors import SmidgenError
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ for command in (
     weigh.grade,
     results.report,
     results.compare,
+    bench.bench,
     data.data,
 ):
     app.command()(command)

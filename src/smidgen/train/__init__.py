@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from smidgen.data import Data, load_data
+from smidgen.data import Data, Split, load_data
 from smidgen.errors import RunError
 from smidgen.recipe import SGD, Adam, Recipe, recipe_for
 from smidgen.run import Run, free_folder
@@ -120,24 +120,13 @@ def _train(run: Run, network: Network, data: Data, checkpoint: dict[str, Any], w
     recipe = network.recipe
     fitted, validation = (data.train, None) if recipe.full else data.fit_split()
     fitted = fitted.to(network.device)
-    steps_per_epoch = math.ceil(len(fitted) / recipe.batch_size)
     optimizer = new_optimizer(network.parameters, recipe)
     done, seconds, test_reads = restore(run, checkpoint, network, optimizer)
 
     with network:
         for epoch in range(done, recipe.epochs):
-            network.start_epoch(epoch)
             meter = Meter(epoch, recipe, len(fitted), seconds, watch)
-            for i, (batch, draws) in enumerate(epoch_batches(fitted, recipe, epoch)):
-                step = epoch * steps_per_epoch + i
-                lr = learning_rate(recipe, step, steps_per_epoch)
-                optimizer.param_groups[0]["lr"] = lr
-                sums = network.backward(batch, draws)
-                if recipe.clip_norm is not None:
-                    nn.utils.clip_grad_norm_([network.parameters], recipe.clip_norm)
-                optimizer.step()
-                network.average(step)
-                meter.add(sums, len(batch))
+            lr = train_epoch(network, optimizer, fitted, epoch, meter)
             row = meter.finish() | {"lr": lr} | score("val", network, validation)
             if recipe.watch_test:
                 row |= score("test", network, data.test)
@@ -156,6 +145,25 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]
     """What the optimiser keeps about the one vector it moves: momenta and the number of steps."""
     kept = optimizer.state_dict()["state"].get(0, {})
     return {OPTIMIZER + name: value for name, value in kept.items() if value is not None}
+
+
+def train_epoch(
+    network: Network, optimizer: torch.optim.Optimizer, split: Split, epoch: int, meter: Meter
+) -> float:
+    """Passes once over the split, counted by the meter; returns the last learning rate."""
+    recipe = network.recipe
+    steps = math.ceil(len(split) / recipe.batch_size)
+    network.start_epoch(epoch)
+    for step, (batch, draws) in enumerate(epoch_batches(split, recipe, epoch), epoch * steps):
+        lr = learning_rate(recipe, step, steps)
+        optimizer.param_groups[0]["lr"] = lr
+        sums = network.backward(batch, draws)
+        if recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_([network.parameters], recipe.clip_norm)
+        optimizer.step()
+        network.average(step)
+        meter.add(sums, len(batch))
+    return lr
 
 
 def restore(

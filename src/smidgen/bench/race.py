@@ -1,0 +1,131 @@
+"""Seconds of training until the test images are classified well enough.
+
+The weights are noted down about ten times a second while training goes on, and are scored
+afterwards, so that the clock runs for training alone. That reads the test set often; it shows how
+fast a fixed recipe is, and nothing is chosen by it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from statistics import fmean, median
+from typing import Any
+
+import torch
+from torch import nn
+
+from smidgen.bench.standard import train_standard
+from smidgen.data import Data
+from smidgen.recipe import Recipe, load_recipe, override
+from smidgen.train import new_module, new_optimizer, train_epoch
+from smidgen.train.engine import Network, Process, predict
+from smidgen.train.progress import Meter, Progress
+from smidgen.train.settle import settle
+
+CPU = torch.device("cpu")
+Moment = tuple[float, dict[str, torch.Tensor]]
+
+
+def time_to_accuracy(
+    recipe: Recipe, data: Data, targets: tuple[float, ...], seeds: int = 5
+) -> dict[str, Any]:
+    """Of each seed the seconds to each target and at the end, the final accuracy; and medians.
+
+    A target that a seed never reaches counts as infinitely late.
+    """
+    settled = settle(recipe, new_module(recipe, len(data.classes)), CPU, Process())
+    runs = []
+    for seed in range(seeds):
+        curve = _scored(_engine_moments(override(settled, {"seed": seed}), data), settled, data)
+        runs.append(
+            {
+                "seconds": curve[-1][0],
+                "accuracy": curve[-1][1],
+                **{f"to {target:.2%}": _first(curve, target) for target in targets},
+            }
+        )
+    medians = {key: median(run[key] for run in runs) for key in runs[0] if key != "accuracy"}
+    return {
+        "workers": settled.workers,
+        "runs": runs,
+        "median": medians,
+        "mean_accuracy": fmean(run["accuracy"] for run in runs),
+    }
+
+
+def race(data: Data, recipe: Recipe, target: float = 0.98, rounds: int = 5) -> dict[str, Any]:
+    """Seconds to the target: the standard loop by tiny_mnist's document, the engine by `recipe`.
+
+    The standard loop goes on epoch after epoch until it is there.
+    """
+    published = load_recipe("tiny_mnist")
+    settled = settle(recipe, new_module(recipe, len(data.classes)), CPU, Process())
+    times: dict[str, list[float]] = {"standard": [], "engine": []}
+    for seed in range(rounds):
+        moments = _engine_moments(override(settled, {"seed": seed}), data)
+        times["engine"].append(_first(_scored(moments, settled, data), target))
+        times["standard"].append(_standard_time(override(published, {"seed": seed}), data, target))
+    pairs = zip(times["standard"], times["engine"], strict=True)
+    return {"seconds": {name: median(taken) for name, taken in times.items()},
+            "ratio": median(slow / fast for slow, fast in pairs), "rounds": times}  # fmt: skip
+
+
+def _engine_moments(recipe: Recipe, data: Data) -> list[Moment]:
+    """The weights of one training, with the seconds of training so far."""
+    network = Network(
+        new_module(recipe, len(data.classes)), recipe, data.mean, data.std, CPU, Process()
+    )
+    optimizer = new_optimizer(network.parameters, recipe)
+    moments: list[Moment] = []
+
+    def note(progress: Progress) -> None:
+        state = {key: value.clone() for key, value in network.averaged.state_dict().items()}
+        moments.append((progress.images_seen / progress.images_per_second, state))
+
+    seconds = 0.0
+    with network:
+        for epoch in range(recipe.epochs):
+            meter = Meter(epoch, recipe, len(data.train), seconds, note)
+            train_epoch(network, optimizer, data.train, epoch, meter)
+            meter.finish()
+            seconds = meter.seconds()
+    return moments
+
+
+def _scored(moments: list[Moment], recipe: Recipe, data: Data) -> list[tuple[float, float]]:
+    module = new_module(recipe, len(data.classes))
+    return [(seconds, _accuracy(module, state, data)) for seconds, state in moments]
+
+
+def _accuracy(module: nn.Module, state: dict[str, torch.Tensor], data: Data) -> float:
+    module.load_state_dict(state)
+    logits = predict(module, data.test.images, data.mean, data.std)
+    return (logits.argmax(dim=1) == data.test.labels).double().mean().item()
+
+
+def _first(curve: list[tuple[float, float]], target: float) -> float:
+    return next((seconds for seconds, accuracy in curve if accuracy >= target), float("inf"))
+
+
+def _standard_time(recipe: Recipe, data: Data, target: float, most_epochs: int = 10) -> float:
+    module = new_module(recipe, len(data.classes))
+    judge = copy.deepcopy(module)
+    for seconds in _standard_checkpoints(module, recipe, data, most_epochs):
+        if _accuracy(judge, module.state_dict(), data) >= target:
+            return seconds
+    return float("inf")
+
+
+def _standard_checkpoints(
+    module: nn.Module, recipe: Recipe, data: Data, most_epochs: int
+) -> Iterator[float]:
+    """Trains on; yields the seconds of training so far after every hundredth batch."""
+    before = taken = 0.0
+    optimizer = torch.optim.Adam(module.parameters(), lr=recipe.optimizer.lr)
+    for _ in range(most_epochs):
+        steps = train_standard(module, data.train, recipe, (data.mean, data.std), 0, optimizer)
+        for step, (_, taken) in enumerate(steps, 1):
+            if step % 100 == 0:
+                yield before + taken
+        before += taken

@@ -1,0 +1,196 @@
+"""Images a second, of the engine and of its parts."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from statistics import median
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from smidgen.augment import augment
+from smidgen.bench.standard import train_standard
+from smidgen.data import Data, Split
+from smidgen.recipe import Augment, Recipe, load_recipe, override
+from smidgen.train import new_module, new_optimizer, train_epoch
+from smidgen.train.engine import Network, Process, predict
+from smidgen.train.progress import Meter
+from smidgen.train.settle import settle
+
+CPU = torch.device("cpu")
+AFFINE = Augment(rotation=10.0, translation=0.1, scale=0.1, shear=5.0)
+
+
+def against_standard_loop(data: Data, rounds: int = 5, images: int = 12_800) -> dict[str, Any]:
+    """Images a second of tiny_mnist by its document's recipe: standard loop, engine, ratios.
+
+    The standard loop runs with 0 and with 2 loader workers, torch's own threads in its operators.
+    """
+    recipe = load_recipe("tiny_mnist")
+    split = Split(data.train.images[:images], data.train.labels[:images])
+    runners: dict[str, Callable[[], float]] = {
+        "engine": lambda: engine_rate(recipe, split, data),
+        "standard, 0 workers": lambda: _standard_rate(recipe, split, data, 0),
+        "standard, 2 workers": lambda: _standard_rate(recipe, split, data, 2),
+    }
+    runners["engine"]()  # settles, and warms up
+    rates: dict[str, list[float]] = {name: [] for name in runners}
+    for _, (name, run) in itertools.product(range(rounds), runners.items()):
+        rates[name].append(run())
+    ratios = {
+        f"engine / {name}": median(
+            mine / theirs for mine, theirs in zip(rates["engine"], rates[name], strict=True)
+        )
+        for name in list(runners)[1:]
+    }
+    return {"images_per_second": {name: median(r) for name, r in rates.items()}, "ratios": ratios}
+
+
+def scaling(models: list[str], data: Data, rounds: int = 5) -> dict[str, Any]:
+    """Training throughput with one worker and with one for each core, and the ratio, by model."""
+    split = Split(data.train.images[:6_400], data.train.labels[:6_400])
+    cores = os.cpu_count() or 1
+    found = {}
+    for name in models:
+        recipes = [_settled(override(_recipe(name), {"workers": n})) for n in (1, cores)]
+        for recipe in recipes:
+            engine_rate(recipe, split, data)
+        pairs = [[engine_rate(r, split, data) for r in recipes] for _ in range(rounds)]
+        found[name] = {
+            "one worker": median(one for one, _ in pairs),
+            f"{cores} workers": median(many for _, many in pairs),
+            "ratio": median(many / one for one, many in pairs),
+        }
+    return found
+
+
+def roofline(models: list[str], data: Data, rounds: int = 3) -> dict[str, Any]:
+    """Training FLOP/s of each model as a share of the float32 matrix product on all cores."""
+    found = {}
+    for name in models:
+        recipe = _settled(override(_recipe(name), {"precision": "float32"}))
+        flops = training_flops(new_module(recipe, 10))
+        count = max(recipe.batch_size, min(6_400, int(4e11 / flops)))
+        split = Split(data.train.images[:count], data.train.labels[:count])
+        engine_rate(recipe, split, data)
+        pairs = [(engine_rate(recipe, split, data), matmul_flops()) for _ in range(rounds)]
+        found[name] = {
+            "images_per_second": median(rate for rate, _ in pairs),
+            "flops_per_image": flops,
+            "matmul_flops_per_second": median(peak for _, peak in pairs),
+            "share": median(rate * flops / peak for rate, peak in pairs),
+        }
+    return found
+
+
+def engine_rate(recipe: Recipe, split: Split, data: Data) -> float:
+    """Images a second of one epoch of the engine over the split."""
+    settled = _settled(recipe)
+    module = new_module(settled, len(data.classes))
+    network = Network(module, settled, data.mean, data.std, CPU, Process())
+    optimizer = new_optimizer(network.parameters, settled)
+    with network:
+        meter = Meter(0, settled, len(split), 0.0, lambda progress: None)
+        train_epoch(network, optimizer, split, 0, meter)
+        meter.finish()
+    return len(split) / meter.seconds()
+
+
+def training_flops(module: nn.Module, images: int = 8) -> float:
+    """Floating-point operations of one image, forward and backward, as torch counts them."""
+    inputs, labels = torch.zeros(images, 1, 28, 28), torch.zeros(images, dtype=torch.int64)
+    counted = copy.deepcopy(module).train()
+    with FlopCounterMode(display=False) as counter:
+        F.cross_entropy(counted(inputs), labels).backward()
+    return float(counter.get_total_flops()) / images
+
+
+def matmul_flops(size: int = 1024, repeats: int = 20) -> float:
+    """FLOP/s of float32 matrix products, one on each core at a time."""
+    cores = os.cpu_count() or 1
+    factors = [torch.rand(size, size) for _ in range(cores)]
+
+    def multiply(factor: torch.Tensor) -> None:
+        for _ in range(repeats):
+            factor @ factor
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(cores) as pool:
+            list(pool.map(multiply, factors))
+            started = time.perf_counter()
+            list(pool.map(multiply, factors))
+            seconds = time.perf_counter() - started
+    finally:
+        torch.set_num_threads(before)
+    return cores * repeats * 2 * size**3 / seconds
+
+
+def augmentation(rounds: int = 5, batch_size: int = 256) -> dict[str, float]:
+    """Images a second of rotation, translation, scale and shear, on one core and on all."""
+    chance = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (batch_size, 1, 28, 28), dtype=torch.uint8, generator=chance)
+    repeats = 40
+
+    def change(worker: int) -> None:
+        own = torch.Generator().manual_seed(worker)
+        for _ in range(repeats):
+            augment(images, AFFINE, own)
+
+    found: dict[str, float] = {}
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for cores in sorted({1, os.cpu_count() or 1}):
+            with ThreadPoolExecutor(cores) as pool:
+                times = []
+                for _ in range(rounds):
+                    started = time.perf_counter()
+                    list(pool.map(change, range(cores)))
+                    times.append(time.perf_counter() - started)
+            found[f"{cores} {'core' if cores == 1 else 'cores'}"] = (
+                cores * repeats * batch_size / median(times)
+            )
+    finally:
+        torch.set_num_threads(before)
+    return found
+
+
+def inference(module: nn.Module, rounds: int = 30) -> dict[str, float]:
+    """Median milliseconds of eager torch for a batch of 1 and of 1,000 images."""
+    module.eval()
+    found = {}
+    for count in (1, 1_000):
+        images = torch.zeros(count, 1, 28, 28, dtype=torch.uint8)
+        times = []
+        for _ in range(rounds):
+            started = time.perf_counter()
+            predict(module, images, 0.1307, 0.3081)
+            times.append(time.perf_counter() - started)
+        found[f"batch of {count:,}"] = 1e3 * median(times)
+    return found
+
+
+def _standard_rate(recipe: Recipe, split: Split, data: Data, loader_workers: int) -> float:
+    module = new_module(recipe, len(data.classes))
+    for images, seconds in train_standard(module, split, recipe, (data.mean, data.std),
+                                          loader_workers):  # fmt: skip
+        seen, taken = images, seconds
+    return seen / taken
+
+
+def _recipe(model: str) -> Recipe:
+    return override(load_recipe(model), {"augment": {}})
+
+
+def _settled(recipe: Recipe) -> Recipe:
+    return settle(recipe, new_module(recipe, 10), CPU, Process())
