@@ -489,6 +489,28 @@ def test_forward_without_a_tensor_is_one_line() -> None:
         describe(Functional(lambda self, x: "seven"))
 
 
+def test_lazy_layers_are_counted_and_stay_lazy() -> None:
+    model = nn.Sequential(nn.LazyConv2d(2, 3, stride=3), nn.Flatten(), nn.LazyLinear(10))
+    assert describe(model).params == 20 + (2 * 9 * 9 * 10 + 10)
+    assert probe(model).failures == ()
+    assert isinstance(model[2].weight, nn.UninitializedParameter)
+
+
+def test_network_for_single_images_is_described_and_its_failures_named() -> None:
+    model = Functional(lambda self, x: self.fc(x.reshape(1, -1)), fc=nn.Linear(784, 10))
+    assert describe(model).params == 7_850
+    failures = probe(model).failures
+    assert [failure.partition(":")[0] for failure in failures] == [
+        f"{mode} mode, batch of {size}"
+        for mode, size in [("eval", 2), ("eval", 16), ("train", 2), ("train", 16)]
+    ]
+
+
+def test_network_of_views_alone_weighs_nothing() -> None:
+    anatomy = describe(Functional(lambda self, x: x.flatten(1)[:, :10]))
+    assert (anatomy.params, anatomy.macs, anatomy.layers) == (0, 0, ())
+
+
 def test_probe_of_a_sound_network() -> None:
     behaviour = probe(create_model("skip_13k"))
     assert behaviour.output_shapes == {1: (1, 10), 2: (2, 10), 16: (16, 10)}

@@ -17,7 +17,7 @@ from smidgen.anatomy import describe
 from smidgen.budget import Budget, Score, Training, Verdict
 from smidgen.check import check, measure
 from smidgen.claims import check_claims
-from smidgen.cli import app
+from smidgen.cli import app, main
 from smidgen.errors import RunError
 from smidgen.metrics import wilson_interval
 from smidgen.run import Run
@@ -267,14 +267,19 @@ def test_check_lists_the_budgets_and_checks_claims(tmp_path: Path) -> None:
         (["grade", "none", "--budget", "era-8k"], "cannot read the folder 'none'"),
     ],
 )
-def test_misuse_is_one_line_and_exit_two(arguments: list[str], said: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "smidgen", *arguments], check=False, capture_output=True, text=True
-    )
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.startswith(f"smidgen: {said}")
-    assert len(done.stderr.splitlines()) == 1
+def test_misuse_is_one_line_and_exit_two(
+    arguments: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["smidgen", *arguments])
+    with pytest.raises(SystemExit, match="^2$"):
+        main()
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"smidgen: {said}")
+    assert len(printed.err.splitlines()) == 1
 
 
 def test_check_imports_nothing_slow() -> None:

@@ -101,14 +101,19 @@ def test_submission_inherits_no_secret_and_leaves_nothing_behind(
     assert os.listdir(tmp_path) == ["curious.py"]
 
 
-def test_submission_with_too_large_a_file_is_not_even_copied(tmp_path: Path) -> None:
+def test_file_that_is_too_large_is_left_out(tmp_path: Path) -> None:
     submission = tmp_path / "heavy"
     submission.mkdir()
     with (submission / "weights.bin").open("wb") as file:
         file.truncate(2**21)
-    grade = grade_one(submission, "era-8k", Limits(file_mb=1))
-    assert (grade.status, grade.passed) == ("error", False)
-    assert "weights.bin has 2 MB, 1 are allowed" in grade.note
+    (submission / "model.py").write_text(
+        "import os\nassert os.listdir('heavy') == ['model.py']\n" + NET
+    )
+    assert grade_one(submission, "era-8k", Limits(file_mb=1)).status == "passed"
+    alone = tmp_path / "alone.py"
+    alone.write_bytes(b"#" * 2**21)
+    grade = grade_one(alone, "era-8k", Limits(file_mb=1))
+    assert (grade.status, grade.note) == ("error", "cannot be copied: it is larger than 1 MB")
 
 
 def test_misuse_is_refused_before_anything_runs(tmp_path: Path) -> None:

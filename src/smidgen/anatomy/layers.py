@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from smidgen.anatomy.cost import is_linear, macs, peak_activations, stored
 from smidgen.anatomy.sight import Sight
 from smidgen.anatomy.spread import sights
 from smidgen.anatomy.structure import Structure, examine
-from smidgen.anatomy.trace import Call, Op, Trace, Value, record
+from smidgen.anatomy.trace import Call, Op, Trace, Value, forward, record
 from smidgen.errors import ModelError
 
 
@@ -129,8 +130,8 @@ def describe(
     mode, on noise. `name` is what the result calls it (its class name otherwise). Raises
     ModelError where the forward pass fails on (1, *input_shape).
     """
-    evaluated = record(private_copy(model).eval(), noise(1, input_shape))
-    trained = record(private_copy(model).train(), noise(2, input_shape))
+    evaluated = record(private_copy(model, input_shape).eval(), noise(1, input_shape))
+    trained = _trained(model, input_shape)
     assert evaluated.output is not None
     seen = sights(evaluated)
     layers, name_of = _table(evaluated, seen)
@@ -155,15 +156,31 @@ def describe(
     )
 
 
-def private_copy(model: nn.Module) -> nn.Module:
-    """A copy on the CPU that may be run and changed. Raises ModelError where there can be none."""
+def _trained(model: nn.Module, input_shape: tuple[int, int, int]) -> Trace:
+    """The record in train mode; an empty one where only a batch of one goes through."""
     try:
-        return copy.deepcopy(model).cpu()
+        return record(private_copy(model, input_shape).train(), noise(2, input_shape))
+    except ModelError:
+        return Trace()
+
+
+def private_copy(model: nn.Module, input_shape: tuple[int, int, int] = (1, 28, 28)) -> nn.Module:
+    """A copy on the CPU that may be run and changed; lazy layers know their shapes afterwards.
+
+    Raises ModelError where there can be none.
+    """
+    try:
+        twin = copy.deepcopy(model).cpu()
     except Exception as problem:
         raise ModelError(
             f"{type(model).__name__} cannot be copied: {problem}; keep only parameters, buffers "
             "and plain values as attributes"
         ) from problem
+    if any(isinstance(parameter, UninitializedParameter) for parameter in twin.parameters()):
+        mode = twin.training
+        forward(twin.eval(), noise(1, input_shape))
+        twin.train(mode)
+    return twin
 
 
 def noise(images: int, input_shape: tuple[int, int, int] = (1, 28, 28), seed: int = 0) -> Tensor:
@@ -267,7 +284,7 @@ def _params_read(trace: Trace) -> dict[str, int]:
 
 def _unused(evaluated: Trace, trained: Trace) -> dict[str, int]:
     """Layers never called and parameters never read, in neither mode, with their numbers."""
-    idle = [path for path in evaluated.uncalled if path in trained.uncalled]
+    idle = [path for path in evaluated.uncalled if not trained.ops or path in trained.uncalled]
     unread = evaluated.parameters.keys() - evaluated.read - trained.read
     unused = dict.fromkeys(idle, 0)
     for name in sorted(unread):

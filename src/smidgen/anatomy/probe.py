@@ -44,18 +44,17 @@ def probe(model: nn.Module, input_shape: tuple[int, int, int] = (1, 28, 28)) -> 
     reached: set[str] = set()
     for mode, sizes in (("eval", EVAL_BATCHES), ("train", TRAIN_BATCHES)):
         for size in sizes:
-            copy = private_copy(model).train(mode == "train")
+            copy = private_copy(model, input_shape).train(mode == "train")
             place = f"{mode} mode, batch of {size}"
             try:
                 not_finite += [f"{what} in {place}" for what in _step(copy, size, input_shape)]
             except ModelError as problem:
                 failures.append(f"{place}: {problem.__cause__ or problem}".splitlines()[0])
             reached |= {name for name, p in copy.named_parameters() if p.grad is not None}
-    still = private_copy(model).eval()
+    still = private_copy(model, input_shape).eval()
     with torch.no_grad():
         shapes, depends, reads_as = _outputs(still, input_shape)
-        images = _images(2, input_shape)
-        first, second = (forward(still, images, seed=seed) for seed in (0, 1))
+        first, second = (forward(still, noise(1, input_shape), seed=seed) for seed in (0, 1))
     trainable = [name for name, p in model.named_parameters() if p.requires_grad]
     return Behaviour(
         output_shapes=shapes,

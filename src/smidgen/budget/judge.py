@@ -97,7 +97,7 @@ _TRAINING_RULES = (
 )
 
 
-def at_most(rule: str, limit: int | None, actual: int, note: str = "") -> Iterator[Rule]:
+def _at_most(rule: str, limit: int | None, actual: int, note: str = "") -> Iterator[Rule]:
     """The rule that a figure may not pass a limit, if there is a limit."""
     if limit is not None:
         over = f"{actual - limit:,} too many: {note}" if actual > limit else ""
@@ -105,12 +105,10 @@ def at_most(rule: str, limit: int | None, actual: int, note: str = "") -> Iterat
 
 
 def _weight(budget: Budget, anatomy: Anatomy) -> Iterator[Rule]:
-    heavy = max(anatomy.layers, key=lambda layer: layer.params)
-    busy = max(anatomy.layers, key=lambda layer: layer.macs)
-    narrow = f"narrow layer {heavy.name}, which has {heavy.params_share:.0%} of the parameters"
-    earlier = (
-        f"pool or stride before layer {busy.name}, which has {busy.macs_share:.0%} of the MACs"
-    )
+    if not anatomy.layers:
+        return  # views and nothing else: it weighs nothing
+    narrow = f"narrow {_heaviest(anatomy, 'params')}"
+    earlier = f"pool or stride before {_heaviest(anatomy, 'macs')}"
     smaller = "pool or stride earlier, or narrow the first layers"
     hints = {
         "params": narrow,
@@ -123,7 +121,14 @@ def _weight(budget: Budget, anatomy: Anatomy) -> Iterator[Rule]:
     }
     for figure, hint in hints.items():
         rule = f"max_{figure}"
-        yield from at_most(rule, getattr(budget, rule), getattr(anatomy, figure), hint)
+        yield from _at_most(rule, getattr(budget, rule), getattr(anatomy, figure), hint)
+
+
+def _heaviest(anatomy: Anatomy, figure: str) -> str:
+    """The layer with the most parameters or MACs, and its share."""
+    layer = max(anatomy.layers, key=lambda layer: float(getattr(layer, figure)))
+    what = {"params": "parameters", "macs": "MACs"}[figure]
+    return f"layer {layer.name}, which has {getattr(layer, f'{figure}_share'):.0%} of the {what}"
 
 
 def _field(budget: Budget, anatomy: Anatomy) -> Iterator[Rule]:
@@ -135,7 +140,7 @@ def _field(budget: Budget, anatomy: Anatomy) -> Iterator[Rule]:
     if least is not None:
         note = "" if actual >= least else "add a convolution or a pool, or dilate one"
         yield Rule("min_receptive_field", least, actual, actual >= least, note)
-    yield from at_most("max_receptive_field", most, actual, "remove a pool or shrink a kernel")
+    yield from _at_most("max_receptive_field", most, actual, "remove a pool or shrink a kernel")
 
 
 def _kinds(budget: Budget, anatomy: Anatomy) -> Iterator[Rule]:
@@ -269,17 +274,17 @@ def _dead(anatomy: Anatomy, behaviour: Behaviour) -> Rule:
 
 
 def _training(budget: Budget, training: Training) -> Iterator[Rule]:
-    yield from at_most("max_epochs", budget.max_epochs, training.epochs, "train for fewer epochs")
-    yield from at_most(
+    yield from _at_most("max_epochs", budget.max_epochs, training.epochs, "train for fewer epochs")
+    yield from _at_most(
         "max_images_seen", budget.max_images_seen, training.images_seen, "train on fewer images"
     )
     if training.images_per_epoch is not None:
         passes = training.images_per_epoch * training.epochs
         note = "an epoch is one pass over the training images; count the passes as epochs"
-        yield from at_most("one_pass_per_epoch", passes, training.images_seen, note)
+        yield from _at_most("one_pass_per_epoch", passes, training.images_seen, note)
     yield from _scores(budget, training)
     note = "look at the validation split while you choose, and at the test images once"
-    yield from at_most("max_test_reads", budget.max_test_reads, training.test_reads, note)
+    yield from _at_most("max_test_reads", budget.max_test_reads, training.test_reads, note)
 
 
 def _scores(budget: Budget, training: Training) -> Iterator[Rule]:

@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from joblib import cpu_count
+
 from smidgen.budget import load_budget
 from smidgen.errors import BudgetError, RunError
 
@@ -73,7 +75,7 @@ def find_submissions(folder: Path | str) -> list[Path]:
     found = [
         path
         for path in entries
-        if path.name[0] not in "._" and (path.is_dir() or path.suffix == ".py")
+        if not path.name.startswith((".", "__")) and (path.is_dir() or path.suffix == ".py")
     ]
     if not found:
         raise RunError(
@@ -96,14 +98,16 @@ def grade_folder(
     load_budget(budget)
     budget = str(Path(budget).resolve()) if budget.endswith(".toml") else budget
     submissions = find_submissions(folder)
-    with ThreadPoolExecutor(jobs or len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(jobs or cpu_count()) as pool:
         yield from pool.map(lambda path: grade_one(path, budget, limits or Limits()), submissions)
 
 
 def grade_one(submission: Path, budget: str, limits: Limits) -> Grade:
     """The grade of one submission, checked in its own process in a copy of its own."""
     start = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="smidgen-grade-") as scratch:
+    with tempfile.TemporaryDirectory(
+        prefix="smidgen-grade-", ignore_cleanup_errors=True
+    ) as scratch:
         try:
             copied = _copy(submission, Path(scratch), limits)
         except (OSError, shutil.Error) as problem:
@@ -117,18 +121,20 @@ def grade_one(submission: Path, budget: str, limits: Limits) -> Grade:
 
 
 def _copy(submission: Path, scratch: Path, limits: Limits) -> Path:
-    """A copy of the submission in the scratch folder; OSError if it holds too large a file."""
-    files = [submission] if submission.is_file() else submission.rglob("*")
-    for path in files:
-        size = path.lstat().st_size
-        if size > limits.file_mb * 2**20:
-            raise OSError(f"{path.name} has {size / 2**20:.0f} MB, {limits.file_mb} are allowed")
+    """A copy of the submission in the scratch folder, without what is hidden or too large."""
+    largest = limits.file_mb * 2**20
     copied = scratch / submission.name
-    if submission.is_file():
-        shutil.copyfile(submission, copied)
+
+    def left_out(folder: str, names: list[str]) -> list[str]:
+        paths = [(name, Path(folder, name)) for name in names]
+        return [n for n, p in paths if n[0] == "." or (p.is_file() and p.stat().st_size > largest)]
+
+    if submission.is_dir():
+        shutil.copytree(submission, copied, symlinks=True, ignore=left_out)
+    elif submission.stat().st_size > largest:
+        raise OSError(f"it is larger than {limits.file_mb} MB")
     else:
-        ignored = shutil.ignore_patterns(".*", "__pycache__")
-        shutil.copytree(submission, copied, symlinks=True, ignore=ignored)
+        shutil.copyfile(submission, copied)
     return copied
 
 
