@@ -274,7 +274,7 @@ def test_misuse_is_one_line_and_exit_two(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["smidgen", *arguments])
-    with pytest.raises(SystemExit, match="^2$"):
+    with pytest.raises(SystemExit, match=r"^2$"):
         main()
     printed = capsys.readouterr()
     assert printed.out == ""

@@ -1,0 +1,175 @@
+"""Trains a row of the frontier again from nothing, over seeds fixed in advance.
+
+    python benchmarks/frontier.py smidgen_8k --seeds 5          # train, and keep the figures
+    python benchmarks/frontier.py smidgen_8k --seeds 5 --ship   # and ship the first seed's weights
+    python benchmarks/frontier.py                               # draw docs/frontier.md alone
+
+The recipes were chosen on the validation split; here they train on all 60,000 images. Seeds 0 to
+N - 1, the last epoch's weights or their average; the test set is read, never chosen on. Finished
+seeds are kept in runs/frontier, so that a killed series goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from smidgen.metrics import over_seeds
+from smidgen.recipe import load_recipe, override
+from smidgen.sweep import fit_seeds
+
+ROOT = Path(__file__).parents[1]
+FIGURES = ROOT / "benchmarks" / "frontier"
+WEIGHTS = ROOT / "src" / "smidgen" / "zoo" / "weights"
+# recipe: budget in words, demanded mean
+GOALS = {
+    "smidgen_575": ("≤ 575, any epochs", 0.982),
+    "smidgen_697": ("≤ 697, any epochs", 0.987),
+    "smidgen_1k": ("≤ 1,000, any epochs", 0.990),
+    "smidgen_1936": ("≤ 1,936, any epochs", 0.9925),
+    "smidgen_4142": ("≤ 4,142, any epochs", 0.9945),
+    "smidgen_8k": ("< 8,000, ≤ 15 epochs", 0.9952),
+    "skip_13k_best": ("13,272, ≤ 10 epochs", 0.9955),
+    "smidgen_20k": ("< 20,000, ≤ 20 epochs", 0.9962),
+    "smidgen_1epoch": ("< 25,000, one epoch", 0.9930),
+    "smidgen_25k": ("< 25,000, any epochs", 0.9970),
+}
+
+
+def train(name: str, seeds: int, ship: bool) -> None:
+    """Trains the row's seeds and writes what they reached to benchmarks/frontier/NAME.json."""
+    recipe = override(load_recipe(name), {"full": True, "watch_test": True})
+    runs = []
+    for run in fit_seeds(recipe, seeds, ROOT / "runs" / "frontier" / name):
+        print(f"{run.path.name}: {run.result()['test_accuracy']:.2%}", flush=True)
+        runs.append(run)
+    runs.sort(key=lambda run: run.recipe.seed)
+    results = [run.result() for run in runs]
+    kept = (
+        "model",
+        "params",
+        "epochs",
+        "images_seen",
+        "workers",
+        "precision",
+        "hardware",
+        "versions",
+    )
+    record = {key: results[0][key] for key in kept} | {
+        "seeds": [
+            {
+                "seed": result["seed"],
+                "test_accuracy": result["test_accuracy"],
+                "seconds": round(result["seconds"], 1),
+                "by_epoch": [row["test_accuracy"] for row in run.metrics()],
+            }
+            for run, result in zip(runs, results, strict=True)
+        ]
+    }
+    path = FIGURES / f"{name}.json"
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    if ship:
+        shutil.copyfile(
+            runs[0].path / "model.safetensors", WEIGHTS / f"{record['model']}.safetensors"
+        )
+
+
+def records() -> dict[str, dict[str, Any]]:
+    """The rows that have been trained, by the names of their recipes."""
+    found = {name: FIGURES / f"{name}.json" for name in GOALS}
+    return {n: json.loads(p.read_text(encoding="utf-8")) for n, p in found.items() if p.is_file()}
+
+
+def public() -> list[dict[str, Any]]:
+    """The public records."""
+    document = tomllib.loads((FIGURES / "public.toml").read_text(encoding="utf-8"))
+    found: list[dict[str, Any]] = document["record"]
+    return found
+
+
+def markdown() -> str:
+    """The table of our rows and that of the public ones."""
+    ours = records()
+    lines = [
+        "| budget | recipe | parameters | epochs | mean | sd | min | n | 95 % of the mean "
+        "| worst of the last 5 epochs | goal | reached |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: | ---: | --- |",
+    ]
+    for name, (budget, goal) in GOALS.items():
+        if name not in ours:
+            blank = " – |" * 8
+            lines.append(f"| {budget} | not trained yet |{blank} {goal:.2%} | **no** |")
+            continue
+        row = ours[name]
+        score = over_seeds([seed["test_accuracy"] for seed in row["seeds"]])
+        worst = min(min(seed["by_epoch"][-5:]) for seed in row["seeds"])
+        low, high = score.interval
+        lines.append(
+            f"| {budget} | `{name}` | {row['params']:,} | {row['epochs']} | {score.mean:.3%} | "
+            f"{score.sd:.3%} | {score.min:.2%} | {score.n} | {low:.3%} to {high:.3%} | "
+            f"{worst:.2%} | {goal:.2%} | {'yes' if score.mean >= goal else '**no**'} |"
+        )
+    lines += [
+        "",
+        "| public record | parameters | accuracy | protocol |",
+        "| --- | ---: | ---: | --- |",
+    ]
+    lines += [
+        f"| {row['who']} | {row['params']:,} | {row['accuracy']:.2%} | {row['protocol']} |"
+        for row in public()
+    ]
+    return "\n".join(lines)
+
+
+def draw(path: Path) -> None:
+    """The Pareto picture: error over parameters, public records beside ours."""
+    figure = Figure(figsize=(9, 5.5), layout="constrained", dpi=120)
+    axes = figure.subplots()
+    axes.scatter(
+        [row["params"] for row in public()], [1 - row["accuracy"] for row in public()],
+        marker="x", color="#777777", label="public, single runs, mostly tuned on the test set",
+    )  # fmt: skip
+    for label, row in records().items():
+        score = over_seeds([seed["test_accuracy"] for seed in row["seeds"]])
+        spread = [[score.sd], [score.sd]]
+        axes.errorbar(
+            row["params"], 1 - score.mean, yerr=spread, fmt="o", color="#0072b2", capsize=3
+        )
+        axes.annotate(label, (row["params"], 1 - score.mean), (6, 6), textcoords="offset points")
+    axes.errorbar([], [], yerr=[], fmt="o", color="#0072b2", capsize=3, label="ours, mean ± sd")
+    axes.set(xscale="log", yscale="log", xlabel="parameters", ylabel="test error")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda error, _: f"{error:.1%}"))
+    axes.yaxis.set_minor_formatter(FuncFormatter(lambda error, _: f"{error:.1%}"))
+    axes.grid(alpha=0.3, which="both")
+    axes.legend()
+    figure.savefig(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", nargs="?", choices=GOALS, help="the row's recipe")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--ship", action="store_true", help="ship the first seed's weights")
+    arguments = parser.parse_args()
+    if arguments.name:
+        train(arguments.name, arguments.seeds, arguments.ship)
+    draw(ROOT / "docs" / "frontier.png")
+    (ROOT / "docs" / "frontier.md").write_text(
+        "# The frontier\n\nMNIST test accuracy at a number of parameters, as an honest mean. "
+        "Written by\n`python benchmarks/frontier.py`; each figure is in `benchmarks/frontier`. "
+        "Recipes were chosen on\nthe validation split, then trained on all 60,000 images for "
+        "seeds fixed in advance; the last\nepoch's weights or their average.\n\n"
+        f"{markdown()}\n\n![Error over parameters](frontier.png)\n",
+        encoding="utf-8",
+    )
+
+
+if __name__ == "__main__":
+    main()
