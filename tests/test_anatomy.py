@@ -344,6 +344,7 @@ HAND_FIELDS: list[tuple[str, Callable[[Any, Tensor], Tensor], int]] = [
     ("depth to space", lambda s, x: s.conv1(F.pixel_shuffle(x, 2)), 3 + 1),
     ("patches by view", lambda s, x: patches(x), 3 + 3),
     ("channels last", lambda s, x: s.conv2(last(s.mix, x)), 3 + 2),
+    ("circular padding", lambda s, x: s.conv2(F.pad(x, (1, 1, 1, 1), "circular")), 3 + 2),
     ("padding", lambda s, x: s.conv2(F.pad(x, (2, 1, 0, 3))), 3 + 2),
     ("reflection", lambda s, x: s.conv2(F.pad(x, (1, 1, 1, 1), "reflect")), 3 + 2),
     ("concatenation", lambda s, x: torch.cat([x, s.conv2(x)], 1), 3 + 2),

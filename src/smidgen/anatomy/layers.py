@@ -250,7 +250,7 @@ def _module_rows(trace: Trace) -> list[_Row]:
     return [
         _Row(call.start, call.path or call.kind, call.kind, ops, call.output)
         for call, ops in own.items()
-        if ops or not call.children
+        if ops or (not call.children and call.output is not None and call.output.flows)
     ]
 
 

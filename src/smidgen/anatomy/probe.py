@@ -28,7 +28,7 @@ class Behaviour:
     output_shapes: dict[int, tuple[int, ...]]  # by batch size, in eval mode
     failures: tuple[str, ...]  # batches that the forward or the backward pass failed on
     not_finite: tuple[str, ...]  # where a NaN or an infinity came out
-    without_gradient: tuple[str, ...]  # trainable parameters that the loss does not reach
+    without_gradient: tuple[str, ...]  # trainable parameters that no loss reaches, if none failed
     reads_as: str
     depends_on_batch: float  # how far an image's output moves with its neighbours, in eval mode
     varies_in_eval: bool  # whether the same images give different outputs
@@ -60,7 +60,7 @@ def probe(model: nn.Module, input_shape: tuple[int, int, int] = (1, 28, 28)) -> 
         output_shapes=shapes,
         failures=tuple(failures),
         not_finite=tuple(not_finite),
-        without_gradient=tuple(name for name in trainable if name not in reached),
+        without_gradient=tuple(n for n in trainable if n not in reached and not failures),
         reads_as=reads_as,
         depends_on_batch=depends,
         varies_in_eval=_distance(first, second) > _TOLERANCE,

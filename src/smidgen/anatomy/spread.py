@@ -269,12 +269,19 @@ def _shuffle(op: Op, place: int, seen: Seen) -> Sight:
     return sight
 
 
+def _copy(op: Op, place: int, seen: Seen) -> Sight:
+    """What is copied over a tensor takes the place of what was there."""
+    source = _operand(op, "src", seen) or _first(op, seen)
+    return join([source], op.outputs[0].shape)
+
+
 def _write(op: Op, place: int, seen: Seen) -> Sight:
-    """A tensor after a part of its memory was written through another one."""
+    """A tensor after a part of its memory was written through another one: the wider of both."""
     source, output = seen[op.arguments["source"]], op.outputs[0].shape
     before = _operand(op, "self", seen)
     if before is not None:
-        return widen(before, [source])
+        wider = max(before, source, key=lambda sight: [field.size for field in sight.fields])
+        return replace(before, fields=wider.fields)
     if len(source.dims) != len(output):
         return everything([source], output)
     sizes = zip(source.dims, output, strict=True)
@@ -309,7 +316,8 @@ _RULES: dict[str, Rule] = (
     | _table("im2col", _unfold)
     | _table("pixel_shuffle pixel_unshuffle", _shuffle)
     | _table("channel_shuffle hardswish _prelu_kernel log_sigmoid_forward", _elementwise)
-    | _table("rrelu_with_noise native_dropout bernoulli copy _to_copy", _elementwise)
+    | _table("rrelu_with_noise native_dropout bernoulli _to_copy", _elementwise)
     | _table("expand alias fill zero", _elementwise)
+    | _table("copy", _copy)
     | _table("write", _write)
 )

@@ -12,6 +12,7 @@ from smidgen.anatomy.trace import Op, Trace, Value
 
 _AVERAGES = ("mean", "avg_pool2d", "_adaptive_avg_pool2d")
 _DROPOUTS = ("native_dropout", "bernoulli", "rand", "rand_like", "uniform")
+_RANDOM = (*_DROPOUTS, "randn", "randn_like", "normal", "rrelu_with_noise")
 # A batch norm behind any of these still normalises the convolution before them.
 _POOLS = ("max_pool2d_with_indices", "avg_pool2d", "_adaptive_avg_pool2d", "adaptive_max_pool2d")
 _PASSING = (*_POOLS, "cat", "write", "native_dropout")
@@ -37,7 +38,7 @@ class Structure:
     convolutions: tuple[str, ...]
     without_batch_norm: tuple[str, ...]  # convolutions that no batch norm follows
     dropouts: tuple[str, ...]  # modules that draw a mask in train mode
-    random_in_eval: tuple[str, ...]  # modules that draw random numbers in eval mode
+    random_in_eval: tuple[str, ...]  # modules that draw random numbers in eval mode, too
     residuals: tuple[str, ...]  # sums of two branches
     linears: tuple[str, ...]
     pool: GlobalPool | None
@@ -54,7 +55,7 @@ def examine(
         convolutions=tuple(name_of[op] for op in convolutions),
         without_batch_norm=tuple(name_of[op] for op in bare),
         dropouts=tuple(_place(op) for op in trained.ops if op.name in _DROPOUTS),
-        random_in_eval=tuple(_place(op) for op in evaluated.ops if op.random),
+        random_in_eval=tuple(_place(op) for op in evaluated.ops if op.name in _RANDOM),
         residuals=tuple(name_of[op] for op in flowing if _is_residual(op)),
         linears=tuple(name_of[op] for op in flowing if is_linear(op)),
         pool=_last_average(flowing, seen, name_of),

@@ -61,7 +61,6 @@ class Op:
     outputs: tuple[Value, ...]
     call: Call
     pointwise: bool = False
-    random: bool = False
     in_place: bool = False
 
     @property
@@ -190,7 +189,6 @@ class _Recorder(TorchDispatchMode):
             outputs=outputs,
             call=self.stack[-1],
             pointwise=torch.Tag.pointwise in func.tags,
-            random=torch.Tag.nondeterministic_seeded in func.tags,
             in_place=in_place,
         )
         self.trace.ops.append(op)

@@ -199,7 +199,7 @@ def _behaviour(budget: Budget, anatomy: Anatomy, behaviour: Behaviour) -> Iterat
     yield Rule(
         "finite",
         "everywhere",
-        "; ".join(bad) or "finite",
+        "; ".join(bad[:1] + [f"and {len(bad) - 1} more"] * (len(bad) > 1)) or "finite",
         not bad,
         "outputs and gradients must be finite for every batch size; look for a fixed batch size, "
         "a division by zero or a logarithm of zero"
