@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+
+# Tests share the cores between processes; torch's own threads would only wait for each other.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 from pathlib import Path
 
 import pytest

@@ -201,7 +201,7 @@ def test_the_summary_adds_up(one_seed: Path) -> None:
     report.write_report(one_seed, tiny_data())
     lines = (one_seed / "summary.txt").read_text("utf-8").splitlines()
     assert lines[0] == "tiny_mnist"
-    first = "0 Conv2d 8 × 28 × 28 80 0.9% 56,448 19.5% 3 1"  # 8 · 9 + 8; 28² · 9 · 8
+    first = "0 Conv2d 8×28×28 80 0.9% 56,448 19.5% 3 1"  # 8 · 9 + 8; 28² · 9 · 8
     assert " ".join(lines[4].split()) == first
     assert " ".join(lines[-5].split()) == "total 9,146 290,080 34"
     assert lines[-3] == "9,146 of 9,146 parameters are trainable"

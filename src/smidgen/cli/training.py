@@ -135,9 +135,10 @@ def _train_seeds(recipe: Recipe, seeds: int, out: Path, data_dir: Path | None, j
 
     people = console(json_)
     runs = []
+    coming = fit_seeds(recipe, seeds, out, data_dir=data_dir)
     with Progress(console=people) as bar:
         task = bar.add_task(f"{recipe.model}, {seeds} seeds", total=seeds)
-        for run in fit_seeds(recipe, seeds, out, data_dir=data_dir):
+        for run in coming:
             runs.append(run)
             bar.advance(task)
     summary = write_summary(runs, out)
