@@ -7,7 +7,7 @@ Modules take float32 images (N, 1, 28, 28), normalised, and return logits (N, cl
 add models of their own through the entry-point group `smidgen.models`.
 """
 
-from smidgen.zoo import mnist_classifier, mnist_net, net, skip_13k, tiny_mnist
+from smidgen.zoo import mnist_classifier, mnist_net, net, skip_13k, smidgen, tiny_mnist
 from smidgen.zoo.registry import (
     create_model,
     has_weights,
@@ -17,7 +17,14 @@ from smidgen.zoo.registry import (
     weights_header,
 )
 
-FAMILIES = (mnist_classifier, mnist_net, net, skip_13k, tiny_mnist)  # importing one registers it
+FAMILIES = (
+    mnist_classifier,
+    mnist_net,
+    net,
+    skip_13k,
+    smidgen,
+    tiny_mnist,
+)  # each registers its own
 
 __all__ = [
     "create_model",
