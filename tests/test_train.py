@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from torch import nn
 
 from smidgen.data import Data, Split, normalise
 from smidgen.errors import RecipeError, RunError, TrainingError
-from smidgen.recipe import Recipe, override
+from smidgen.recipe import Recipe, override, to_toml
 from smidgen.run import Run
 from smidgen.train import Progress, engine, fit, new_module, new_optimizer, resume
 from smidgen.train.dropout import SeededDropout
@@ -361,29 +362,26 @@ def test_a_device_that_is_not_there_is_refused() -> None:
         choose_device("tpu")
 
 
-TORCHRUN = """
-import sys
-from pathlib import Path
-from smidgen.data import load_data
-from smidgen.recipe import load_recipe
-from smidgen.train import fit
-fit(load_recipe(sys.argv[1]), load_data("digits"), Path(sys.argv[2]))
-"""
-
-
 def test_two_processes_train_what_one_does(digits: Data, recipe: Recipe, tmp_path: Path) -> None:
-    from smidgen.recipe import to_toml
-
     recipe = override(recipe, {"epochs": 1})
     (tmp_path / "recipe.toml").write_text(to_toml(recipe))
-    (tmp_path / "script.py").write_text(TORCHRUN)
-    arguments = [str(tmp_path / "recipe.toml"), str(tmp_path / "two")]
-    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    subprocess.run(
-        [sys.executable, *command, str(tmp_path / "script.py"), *arguments],
-        check=True, capture_output=True, timeout=120,
+    together = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    train = ["-m", "smidgen", "train", "--recipe", "recipe.toml", "--out", "two", "--json"]
+    done = subprocess.run(
+        [sys.executable, *together, *train],
+        check=True, capture_output=True, timeout=120, cwd=tmp_path,
     )  # fmt: skip
+    assert json.loads(done.stdout)["images_seen"] == 1372  # once, and by one process
     one = fit(recipe, digits, tmp_path / "one")
     two = Run.open(tmp_path / "two")
     for mine, theirs in zip(weights(one), weights(two), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_more_workers_than_cores_are_slower_and_no_different(
+    few: Data, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = override(recipe, {"workers": 5, "epochs": 1})
+    here = fit(recipe, few, tmp_path / "here")
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert same(here, fit(recipe, few, tmp_path / "there"))

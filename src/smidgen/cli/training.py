@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,9 +68,10 @@ def train(
     if resume is not None:
         if model or recipe or settings or any(value is not None for value in flags.values()):
             raise RecipeError("--resume goes on with the run's own recipe; leave the rest out")
+        loaded = load_data(Run.open(resume).recipe.data, data_dir)
         with _progress(json_) as watch:
-            loaded = load_data(Run.open(resume).recipe.data, data_dir)
-            _report(resume_run(resume, loaded, device=device, watch=watch), loaded, json_)
+            run = resume_run(resume, loaded, device=device, watch=watch)
+        _report(run, loaded, json_)
         return
     if model is not None:
         create_model(model)  # an unknown name is refused before anything else is looked at
@@ -79,6 +81,12 @@ def train(
     if seeds is not None:
         _train_seeds(chosen, seeds, out, data_dir, json_)
         return
+    cores = os.cpu_count() or 1
+    if chosen.workers > cores:
+        console(json_).print(
+            f"workers = {chosen.workers}, but this machine has {cores} cores: "
+            "the result will be the same, only later"
+        )
     loaded = load_data(chosen.data, data_dir)
     with _progress(json_) as watch:
         run = fit(chosen, loaded, out, device=device, watch=watch)
@@ -155,7 +163,9 @@ def _train_seeds(recipe: Recipe, seeds: int, out: Path, data_dir: Path | None, j
 
 
 def _report(run: Any, data: Any, json_: bool) -> None:
-    """Writes the pictures and the card, and prints the result."""
+    """Writes the pictures and the card, and prints the result; under torchrun, one process does."""
+    if not _leads():
+        return
     from smidgen.report import write_report
 
     write_report(run, data)
@@ -174,10 +184,18 @@ def _report(run: Any, data: Any, json_: bool) -> None:
     )
 
 
+def _leads() -> bool:
+    """Whether this process is the one that speaks, of those that torchrun has started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def _progress(json_: bool) -> Iterator[Watch]:
     """A live line on a terminal, one plain line an epoch elsewhere."""
     people = console(json_)
+    if not _leads():
+        yield lambda progress: None
+        return
 
     def describe(progress: Progress) -> str:
         return (

@@ -136,8 +136,9 @@ def _train(run: Run, network: Network, data: Data, checkpoint: dict[str, Any], w
                 run.append_metrics(row)
                 figures = {"epochs": epoch + 1, "seconds": seconds, "test_reads": test_reads}
                 run.write_checkpoint(network.state() | optimizer_state(optimizer), figures)
-        if network.process.rank == 0:
-            finish(run, network, data, test_reads + 1)
+    network.process.leave()
+    if network.process.rank == 0:
+        finish(run, network, data, test_reads + 1)
     return run
 
 

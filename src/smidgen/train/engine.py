@@ -48,10 +48,6 @@ class Process:
     rank: int = 0
     count: int = 1
 
-    @property
-    def is_first(self) -> bool:
-        return self.rank == 0
-
     def sum(self, vector: Tensor) -> Tensor:
         """The vector summed over all processes."""
         if self.count == 1:
@@ -59,6 +55,11 @@ class Process:
         summed = vector.clone()
         dist.all_reduce(summed)
         return summed
+
+    def leave(self) -> None:
+        """Parts from the other processes."""
+        if self.count > 1:
+            dist.destroy_process_group()
 
 
 class Network:
