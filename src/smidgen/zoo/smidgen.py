@@ -46,16 +46,22 @@ def smidgen_1epoch(classes: int = 10) -> nn.Module:
 
 @register_model
 def smidgen_8k(classes: int = 10) -> nn.Module:
-    """7,677 parameters by the course brief's rules: batch norm, dropout, global average pool."""
+    """7,560 parameters by the course brief's rules: batch norm, dropout, global average pool.
+
+    Seven convolutions, four of them at 7 × 7, where they cost little and see far: the last one
+    reads 38 × 38 pixels.
+    """
     return nn.Sequential(
-        conv_bn(1, 9),
-        pool_relu(),  # (N, 9, 14, 14)
-        conv_bn_relu(9, 18),
-        Residual(conv_bn_relu(18, 18)),
-        nn.MaxPool2d(2),  # (N, 18, 7, 7)
-        Residual(conv_bn_relu(18, 18)),
+        conv_bn(1, 8),
+        pool_relu(),  # (N, 8, 14, 14)
+        conv_bn_relu(8, 12),
+        Residual(conv_bn_relu(12, 12)),
+        nn.MaxPool2d(2),  # (N, 12, 7, 7)
+        conv_bn_relu(12, 14),
+        Residual(conv_bn_relu(14, 14)),
+        Residual(conv_bn_relu(14, 14)),
         nn.Dropout(0.02),
-        nn.Conv2d(18, classes, 1, bias=False),
+        nn.Conv2d(14, classes, 1, bias=False),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
     )
