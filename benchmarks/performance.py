@@ -1,0 +1,54 @@
+"""Measures everything `smidgen bench` can and writes docs/performance.md; half an hour, alone.
+
+    python benchmarks/performance.py                 # every suite
+    python benchmarks/performance.py standard race   # these again; the others stay as they were
+
+The figures are kept in benchmarks/performance.json.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from smidgen.bench.report import markdown
+from smidgen.cli.bench import SUITES
+
+ROOT = Path(__file__).parents[1]
+FIGURES = ROOT / "benchmarks" / "performance.json"
+ABOUT = """# Performance
+
+Written by `python benchmarks/performance.py`, which runs `smidgen bench` suite by suite. What is
+compared was taken in turn within one run; figures are medians over the rounds. Machines are shared
+and noisy: read the ratios first.
+
+The *standard loop* is our own plain version of what people write (`smidgen/bench/standard.py`): a
+Dataset that turns, shifts and normalises one PIL image at a time, a DataLoader, the usual five
+lines. *Seconds* are those of training alone. Times to an accuracy are read off weights that were
+noted down while training and scored afterwards; nothing is chosen by them.
+
+CUDA is not measured: no GPU was at hand. The path is the same code with the images on the device.
+"""
+
+
+def main() -> None:
+    wanted = sys.argv[1:] or list(SUITES)
+    measured = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.is_file() else {}
+    for suite in wanted:
+        command = [sys.executable, "-m", "smidgen", "bench", suite, "--json"]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        measured |= json.loads(done.stdout)
+        FIGURES.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+    sections = [markdown(suite, measured[suite]) for suite in SUITES if suite in measured]
+    machine = measured["hardware"]
+    versions = ", ".join(f"{name} {version}" for name, version in measured["versions"].items())
+    closing = f"{machine['cpu']}, {machine['cores']} cores; {versions}.\n"
+    (ROOT / "docs" / "performance.md").write_text(
+        "\n".join([ABOUT, *sections, closing]), encoding="utf-8"
+    )
+
+
+if __name__ == "__main__":
+    main()
