@@ -1,0 +1,1 @@
+"""Float networks to integer graphs; `graph` says what an integer graph is and how it is stored."""

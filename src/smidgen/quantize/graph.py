@@ -1,0 +1,341 @@
+"""The integer graph: what a network is after quantisation, and a numpy interpreter of it.
+
+A graph is a list of nodes. Tensor 0 is the image, raw grey levels 0…255, background 0; node i
+makes tensor i + 1; the last tensor is the logits. A tensor is (H, W, C), one image, channels last,
+and every number in it is an integer that fits eight bits (0…255 after a ReLU, -128…127 elsewhere),
+but for the logits, which are int32: logit = integer * `logit_scale`.
+
+    conv         acc[o] = sum over the window and the inputs of x * weight[o]; outside the image x
+                 is `outside` (normalised zero as a grey level at the first node, 0 elsewhere).
+                 A linear layer is a convolution whose kernel is its whole input.
+    max_pool     the largest x of each window, unchanged
+    average_pool acc = the sum of x over the window
+    add          acc = sum over the inputs of x * factor
+    concat       acc = x, the inputs' channels one after the other; with one input, a rescaling
+    table        y = values[x - first]
+
+Every acc becomes y = clamp((acc * multiplier + bias) >> shift, low, high), the multiplier and the
+bias one per channel or one for all, the shift arithmetic. Everything stays within int32 for every
+possible image: the quantiser chooses the multipliers so, and `Graph` checks it. So numpy, C and
+JavaScript, which all have 32-bit integers, cannot differ.
+
+As JSON (`to_document`), format "smidgen-graph-1":
+
+    {"format": "smidgen-graph-1", "name": "tiny_mnist", "input": [28, 28, 1],
+     "classes": ["0", ...], "logit_scale": 0.0021,
+     "weights": [{"shape": [8, 3, 3, 1], "bits": 8, "data": "<base64>"}, ...],
+     "nodes": [
+       {"op": "conv", "name": "0", "inputs": [0], "shape": [28, 28, 8], "weights": 0,
+        "stride": [1, 1], "padding": [1, 1], "groups": 1, "outside": 33,
+        "rescale": {"multiplier": [...], "bias": [...], "shift": 12, "low": 0, "high": 255}},
+       {"op": "max_pool", "name": "2", "inputs": [1], "shape": [14, 14, 8],
+        "kernel": [2, 2], "stride": [2, 2]},
+       {"op": "average_pool", ..., "kernel": [7, 7], "stride": [7, 7], "rescale": {...}},
+       {"op": "add", ..., "factors": [64, 127], "rescale": {...}},
+       {"op": "concat", ..., "rescale": {...}},
+       {"op": "table", ..., "first": -128, "values": [...]}]}
+
+`shape` is the output's; `name` is the module path in the float network. Weights are (O, kernel
+height, kernel width, I / groups); nodes that share a module share the entry. They are packed in
+that order into bytes, two's complement, `bits` (8, 4 or 2) each, the first in the lowest bits;
+the last byte is filled with zeros. Pools have no padding and drop an incomplete window, and
+channel o of a grouped convolution reads the inputs of group o // (O / groups).
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Shape = tuple[int, int, int]
+Pair = tuple[int, int]
+
+FORMAT = "smidgen-graph-1"
+INT32_MAX = 2**31 - 1
+INT32_MIN = -(2**31)
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """Integer weights (O, kernel height, kernel width, I / groups) of `bits` each."""
+
+    values: NDArray[np.int8]
+    bits: int = 8
+
+    @property
+    def size_bytes(self) -> int:
+        """What the packed weights take."""
+        return -(-self.values.size * self.bits // 8)
+
+
+@dataclass(frozen=True, eq=False)
+class Rescale:
+    """acc -> clamp((acc * multiplier + bias) >> shift, low, high), all of it in int32.
+
+    `multiplier` and `bias` are int32, (C,) or (1,); the bias includes the half that rounds.
+    """
+
+    multiplier: NDArray[np.int32]
+    bias: NDArray[np.int32]
+    shift: int
+    low: int
+    high: int
+
+    def apply(self, acc: Array) -> NDArray[np.int32]:
+        """The rescaled accumulators (..., C)."""
+        wide = acc.astype(np.int64) * self.multiplier + self.bias
+        y: NDArray[np.int32] = np.clip(wide >> self.shift, self.low, self.high).astype(np.int32)
+        return y
+
+    @property
+    def size_bytes(self) -> int:
+        """What the multipliers and biases take, each in the narrowest type that holds them all."""
+        bias, _ = self.short_bias()
+        return sum(a.size * narrowest(a).itemsize for a in (self.multiplier, bias))
+
+    def short_bias(self) -> tuple[NDArray[np.int32], int]:
+        """The biases divided by the largest power of two in all of them, and that power's log."""
+        common = int(np.bitwise_or.reduce(self.bias))
+        zeros = (common & -common).bit_length() - 1 if common else 0
+        return self.bias >> zeros, zeros
+
+
+@dataclass(frozen=True, eq=False)
+class Conv:
+    name: str
+    inputs: tuple[int]
+    shape: Shape
+    weights: int  # position in Graph.weights
+    stride: Pair
+    padding: Pair
+    groups: int
+    outside: int
+    rescale: Rescale
+    op = "conv"
+
+
+@dataclass(frozen=True, eq=False)
+class MaxPool:
+    name: str
+    inputs: tuple[int]
+    shape: Shape
+    kernel: Pair
+    stride: Pair
+    op = "max_pool"
+
+
+@dataclass(frozen=True, eq=False)
+class AveragePool:
+    name: str
+    inputs: tuple[int]
+    shape: Shape
+    kernel: Pair
+    stride: Pair
+    rescale: Rescale
+    op = "average_pool"
+
+
+@dataclass(frozen=True, eq=False)
+class Add:
+    name: str
+    inputs: tuple[int, ...]
+    shape: Shape
+    factors: tuple[int, ...]
+    rescale: Rescale
+    op = "add"
+
+
+@dataclass(frozen=True, eq=False)
+class Concat:
+    name: str
+    inputs: tuple[int, ...]
+    shape: Shape
+    rescale: Rescale
+    op = "concat"
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    name: str
+    inputs: tuple[int]
+    shape: Shape
+    first: int
+    values: tuple[int, ...]
+    op = "table"
+
+
+Node = Conv | MaxPool | AveragePool | Add | Concat | Table
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A quantised network; the module's docstring says what its numbers mean."""
+
+    name: str
+    input: Shape
+    classes: tuple[str, ...]
+    logit_scale: float
+    weights: tuple[Weights, ...]
+    nodes: tuple[Node, ...]
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all packed weights, multipliers, biases and tables: the network's constants."""
+        rescales = sum(node.rescale.size_bytes for node in self.nodes if hasattr(node, "rescale"))
+        tables = sum(len(node.values) for node in self.nodes if isinstance(node, Table))
+        return sum(w.size_bytes for w in self.weights) + rescales + tables
+
+    def range_of(self, tensor: int) -> tuple[int, int]:
+        """The least and the greatest number that a tensor can hold."""
+        if tensor == 0:
+            return 0, 255
+        node = self.nodes[tensor - 1]
+        match node:
+            case MaxPool():
+                return self.range_of(node.inputs[0])
+            case Table():
+                return min(node.values), max(node.values)
+        return node.rescale.low, node.rescale.high
+
+    def run(self, images: NDArray[np.uint8], batch: int = 250) -> NDArray[np.int32]:
+        """The logits, int32 (N, classes), of uint8 images (N, H, W) or (N, 1, H, W)."""
+        chunks = [images[start : start + batch] for start in range(0, len(images), batch)]
+        return np.concatenate([self.tensors(chunk)[-1].reshape(len(chunk), -1) for chunk in chunks])
+
+    def tensors(self, images: NDArray[np.uint8]) -> list[NDArray[np.int32]]:
+        """The image and every node's output, each (N, H, W, C)."""
+        made: list[NDArray[np.int32]] = [images.reshape(len(images), *self.input).astype(np.int32)]
+        for node in self.nodes:
+            made.append(_evaluate(node, [made[i] for i in node.inputs], self.weights))
+        return made
+
+    def __post_init__(self) -> None:
+        """Asserts that no image can leave int32 in any node."""
+        for node in self.nodes:
+            if isinstance(node, MaxPool | Table):
+                continue
+            worst = self._largest_acc(node) * np.abs(node.rescale.multiplier.astype(np.int64))
+            assert (worst + np.abs(node.rescale.bias.astype(np.int64))).max() <= INT32_MAX, (
+                node.name
+            )
+
+    def _largest_acc(self, node: Conv | AveragePool | Add | Concat) -> Array:
+        """The largest |acc| that any image can lead to, (C,) or (1,)."""
+        largest = [max(map(abs, self.range_of(tensor))) for tensor in node.inputs]
+        match node:
+            case Conv():
+                weight = np.abs(self.weights[node.weights].values.astype(np.int64))
+                return weight.sum(axis=(1, 2, 3)) * max(largest[0], node.outside)
+            case AveragePool():
+                return np.array([largest[0] * node.kernel[0] * node.kernel[1]])
+            case Add():
+                return np.array(
+                    [sum(abs(f) * x for f, x in zip(node.factors, largest, strict=True))]
+                )
+        return np.array([max(largest)])
+
+
+def narrowest(values: Array) -> np.dtype[Any]:
+    """The narrowest of int8, int16 and int32 that holds every value."""
+    largest = max(int(values.max()), -1 - int(values.min()))
+    return np.dtype(np.int8 if largest < 2**7 else np.int16 if largest < 2**15 else np.int32)
+
+
+def _evaluate(
+    node: Node, inputs: Sequence[NDArray[np.int32]], weights: tuple[Weights, ...]
+) -> NDArray[np.int32]:
+    """A node's output (N, H, W, C)."""
+    x = inputs[0]
+    match node:
+        case Conv():
+            return node.rescale.apply(_convolve(node, x, weights[node.weights].values))
+        case MaxPool():
+            largest: NDArray[np.int32] = _windows(x, node.kernel, node.stride).max(axis=(-2, -1))
+            return largest
+        case AveragePool():
+            return node.rescale.apply(_windows(x, node.kernel, node.stride).sum(axis=(-2, -1)))
+        case Add():
+            terms = [tensor * factor for tensor, factor in zip(inputs, node.factors, strict=True)]
+            return node.rescale.apply(np.sum(terms, axis=0))
+        case Concat():
+            return node.rescale.apply(np.concatenate(inputs, axis=-1))
+    return np.array(node.values, dtype=np.int32)[x - node.first]
+
+
+def _windows(x: Array, kernel: Pair, stride: Pair) -> Array:
+    """Every window of x (N, H, W, C), as (N, H', W', C, kernel height, kernel width)."""
+    views: Array = np.lib.stride_tricks.sliding_window_view(x, kernel, axis=(1, 2))
+    return views[:, :: stride[0], :: stride[1]]
+
+
+def _convolve(node: Conv, x: NDArray[np.int32], weight: NDArray[np.int8]) -> Array:
+    """The accumulators (N, H', W', O).
+
+    The products are summed in float64, which is exact for integers below 2**53 and which, unlike
+    integers, has a fast matrix product.
+    """
+    (top, left), outputs, taps = node.padding, len(weight), weight[0].size
+    padded = np.pad(
+        x, ((0, 0), (top, top), (left, left), (0, 0)), constant_values=node.outside
+    ).astype(np.float64)
+    _, height, width, per_group = weight.shape
+    windows = _windows(padded, (height, width), node.stride)  # (N, H', W', I, kh, kw)
+    acc = []
+    for group in range(node.groups):
+        patch = windows[..., group * per_group : (group + 1) * per_group, :, :]
+        patch = np.moveaxis(patch, 3, 5).reshape(*patch.shape[:3], taps)  # (N, H', W', kh kw I/g)
+        rows = slice(group * outputs // node.groups, (group + 1) * outputs // node.groups)
+        acc.append(patch @ weight[rows].reshape(-1, taps).T.astype(np.float64))
+    return np.concatenate(acc, axis=-1).astype(np.int64)
+
+
+def to_document(graph: Graph) -> dict[str, Any]:
+    """The graph as plain lists, numbers and strings, for JSON; the module's docstring shows it."""
+    return {
+        "format": FORMAT,
+        "name": graph.name,
+        "input": list(graph.input),
+        "classes": list(graph.classes),
+        "logit_scale": graph.logit_scale,
+        "weights": [
+            {
+                "shape": list(w.values.shape),
+                "bits": w.bits,
+                "data": base64.b64encode(pack(w.values, w.bits)).decode("ascii"),
+            }
+            for w in graph.weights
+        ],
+        "nodes": [{"op": node.op} | _plain(vars(node)) for node in graph.nodes],
+    }
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _plain(item) for key, item in value.items()}
+        case tuple():
+            return [_plain(item) for item in value]
+        case np.ndarray():
+            return value.tolist()
+        case Rescale():
+            return _plain(vars(value))
+    return value
+
+
+def pack(values: NDArray[np.int8], bits: int) -> bytes:
+    """Signed integers of 8, 4 or 2 bits in bytes, the first in the lowest bits.
+
+    >>> pack(np.array([1, -1, 7], dtype=np.int8), bits=4).hex()
+    'f107'
+    """
+    per_byte = 8 // bits
+    flat = values.reshape(-1).astype(np.uint8) & (2**bits - 1)
+    padded = np.pad(flat, (0, -flat.size % per_byte)).reshape(-1, per_byte)
+    places = np.arange(per_byte, dtype=np.uint8) * bits
+    return bytes((padded << places).sum(axis=1).astype(np.uint8))
