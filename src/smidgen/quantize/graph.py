@@ -2,22 +2,24 @@
 
 A graph is a list of nodes. Tensor 0 is the image, raw grey levels 0…255, background 0; node i
 makes tensor i + 1; the last tensor is the logits. A tensor is (H, W, C), one image, channels last,
-and every number in it is an integer that fits eight bits (0…255 after a ReLU, -128…127 elsewhere),
-but for the logits, which are int32: logit = integer * `logit_scale`.
+and every number in it is an integer, 0…255, but for the logits, which are int32:
+logit = integer * `logit_scale`, up to a constant that all logits share.
 
-    conv         acc[o] = sum over the window and the inputs of x * weight[o]; outside the image x
-                 is `outside` (normalised zero as a grey level at the first node, 0 elsewhere).
-                 A linear layer is a convolution whose kernel is its whole input.
+    conv         acc[o] = sum over the window and the inputs of x * weight[o]; outside the input x
+                 is `outside`, the integer that stands for zero. A linear layer is a convolution
+                 whose kernel is its whole input.
     max_pool     the largest x of each window, unchanged
     average_pool acc = the sum of x over the window
     add          acc = sum over the inputs of x * factor
     concat       acc = x, the inputs' channels one after the other; with one input, a rescaling
-    table        y = values[x - first]
+    table        y = values[x]
 
-Every acc becomes y = clamp((acc * multiplier + bias) >> shift, low, high), the multiplier and the
-bias one per channel or one for all, the shift arithmetic. Everything stays within int32 for every
-possible image: the quantiser chooses the multipliers so, and `Graph` checks it. So numpy, C and
-JavaScript, which all have 32-bit integers, cannot differ.
+Every acc becomes y = (acc * multiplier + bias) >> shift, the multiplier and the bias one per
+channel or one for all, the shift arithmetic; y is then clamped to 0…255, but not in the last node.
+Zero points and activations need no code of their own: a zero point is part of the bias, and a
+ReLU is the clamp. Everything stays within int32 for every possible image: the quantiser chooses
+the multipliers so, and `Graph` checks it. So numpy, C and JavaScript, which all have 32-bit
+integers, cannot differ.
 
 As JSON (`to_document`), format "smidgen-graph-1":
 
@@ -27,13 +29,13 @@ As JSON (`to_document`), format "smidgen-graph-1":
      "nodes": [
        {"op": "conv", "name": "0", "inputs": [0], "shape": [28, 28, 8], "weights": 0,
         "stride": [1, 1], "padding": [1, 1], "groups": 1, "outside": 33,
-        "rescale": {"multiplier": [...], "bias": [...], "shift": 12, "low": 0, "high": 255}},
+        "rescale": {"multiplier": [...], "bias": [...], "shift": 12, "clamp": true}},
        {"op": "max_pool", "name": "2", "inputs": [1], "shape": [14, 14, 8],
         "kernel": [2, 2], "stride": [2, 2]},
        {"op": "average_pool", ..., "kernel": [7, 7], "stride": [7, 7], "rescale": {...}},
        {"op": "add", ..., "factors": [64, 127], "rescale": {...}},
        {"op": "concat", ..., "rescale": {...}},
-       {"op": "table", ..., "first": -128, "values": [...]}]}
+       {"op": "table", ..., "values": [...]}]}
 
 `shape` is the output's; `name` is the module path in the float network. Weights are (O, kernel
 height, kernel width, I / groups); nodes that share a module share the entry. They are packed in
@@ -76,7 +78,7 @@ class Weights:
 
 @dataclass(frozen=True, eq=False)
 class Rescale:
-    """acc -> clamp((acc * multiplier + bias) >> shift, low, high), all of it in int32.
+    """acc -> (acc * multiplier + bias) >> shift, clamped to 0…255 if `clamp`, all within int32.
 
     `multiplier` and `bias` are int32, (C,) or (1,); the bias includes the half that rounds.
     """
@@ -84,14 +86,12 @@ class Rescale:
     multiplier: NDArray[np.int32]
     bias: NDArray[np.int32]
     shift: int
-    low: int
-    high: int
+    clamp: bool = True
 
     def apply(self, acc: Array) -> NDArray[np.int32]:
         """The rescaled accumulators (..., C)."""
-        wide = acc.astype(np.int64) * self.multiplier + self.bias
-        y: NDArray[np.int32] = np.clip(wide >> self.shift, self.low, self.high).astype(np.int32)
-        return y
+        y = (acc.astype(np.int64) * self.multiplier + self.bias) >> self.shift
+        return (y.clip(0, 255) if self.clamp else y).astype(np.int32)
 
     @property
     def size_bytes(self) -> int:
@@ -165,7 +165,6 @@ class Table:
     name: str
     inputs: tuple[int]
     shape: Shape
-    first: int
     values: tuple[int, ...]
     op = "table"
 
@@ -191,18 +190,6 @@ class Graph:
         tables = sum(len(node.values) for node in self.nodes if isinstance(node, Table))
         return sum(w.size_bytes for w in self.weights) + rescales + tables
 
-    def range_of(self, tensor: int) -> tuple[int, int]:
-        """The least and the greatest number that a tensor can hold."""
-        if tensor == 0:
-            return 0, 255
-        node = self.nodes[tensor - 1]
-        match node:
-            case MaxPool():
-                return self.range_of(node.inputs[0])
-            case Table():
-                return min(node.values), max(node.values)
-        return node.rescale.low, node.rescale.high
-
     def run(self, images: NDArray[np.uint8], batch: int = 250) -> NDArray[np.int32]:
         """The logits, int32 (N, classes), of uint8 images (N, H, W) or (N, 1, H, W)."""
         chunks = [images[start : start + batch] for start in range(0, len(images), batch)]
@@ -227,18 +214,15 @@ class Graph:
 
     def _largest_acc(self, node: Conv | AveragePool | Add | Concat) -> Array:
         """The largest |acc| that any image can lead to, (C,) or (1,)."""
-        largest = [max(map(abs, self.range_of(tensor))) for tensor in node.inputs]
         match node:
             case Conv():
                 weight = np.abs(self.weights[node.weights].values.astype(np.int64))
-                return weight.sum(axis=(1, 2, 3)) * max(largest[0], node.outside)
+                return 255 * weight.sum(axis=(1, 2, 3))
             case AveragePool():
-                return np.array([largest[0] * node.kernel[0] * node.kernel[1]])
+                return np.array([255 * node.kernel[0] * node.kernel[1]])
             case Add():
-                return np.array(
-                    [sum(abs(f) * x for f, x in zip(node.factors, largest, strict=True))]
-                )
-        return np.array([max(largest)])
+                return np.array([255 * sum(map(abs, node.factors))])
+        return np.array([255])
 
 
 def narrowest(values: Array) -> np.dtype[Any]:
@@ -265,7 +249,7 @@ def _evaluate(
             return node.rescale.apply(np.sum(terms, axis=0))
         case Concat():
             return node.rescale.apply(np.concatenate(inputs, axis=-1))
-    return np.array(node.values, dtype=np.int32)[x - node.first]
+    return np.array(node.values, dtype=np.int32)[x]
 
 
 def _windows(x: Array, kernel: Pair, stride: Pair) -> Array:

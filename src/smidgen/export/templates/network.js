@@ -43,11 +43,11 @@ function unpack({ shape, bits, data }) {
   return { shape, values };
 }
 
-function rescale({ multiplier, bias, shift, low, high }, acc, channel) {
+function rescale({ multiplier, bias, shift, clamp }, acc, channel) {
   const factor = multiplier[multiplier.length === 1 ? 0 : channel];
   const offset = bias[bias.length === 1 ? 0 : channel];
   const scaled = (Math.imul(acc, factor) + offset) >> shift;
-  return scaled < low ? low : scaled > high ? high : scaled;
+  return !clamp ? scaled : scaled < 0 ? 0 : scaled > 255 ? 255 : scaled;
 }
 
 const operations = {
@@ -102,7 +102,7 @@ const operations = {
   },
 
   table(node, [input], output) {
-    for (let i = 0; i < output.length; i++) output[i] = node.values[input.data[i] - node.first];
+    for (let i = 0; i < output.length; i++) output[i] = node.values[input.data[i]];
   },
 };
 

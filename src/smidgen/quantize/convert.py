@@ -1,0 +1,156 @@
+"""Float layers and their plan to the integer graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from smidgen.errors import ExportError
+from smidgen.quantize import graph as G
+from smidgen.quantize import layers as L
+from smidgen.quantize.plan import SHARED_LIMIT, Grid, Plan
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a layer stands: its inputs as tensor numbers, their grids, and its output's."""
+
+    inputs: tuple[int, ...]
+    grids: tuple[Grid, ...]
+    shape: G.Shape
+    out: Grid
+    is_last: bool
+
+
+def convert(
+    layers: Sequence[L.Layer], plan: Plan, name: str, input_shape: G.Shape, classes: Sequence[str]
+) -> G.Graph:
+    """The integer graph of the layers; `input_shape` is the image's (H, W, C).
+
+    Raises ExportError where the logits are not one number per class.
+    """
+    shapes = _shapes(layers, input_shape)
+    if shapes[layers[-1]] != (1, 1, len(classes)):
+        raise ExportError(
+            f"{layers[-1].name}: the network ends in {shapes[layers[-1]]} (height, width, "
+            f"channels); the integer graph needs (1, 1, {len(classes)}), one logit for each class"
+        )
+    owners: dict[int, L.Conv] = {}  # the first layer with each weight
+    for layer in layers:
+        if isinstance(layer, L.Conv):
+            owners.setdefault(id(layer.weight), layer)
+    places = {weight: place for place, weight in enumerate(owners)}
+    nodes: list[G.Node] = []
+    for layer in layers[1:]:
+        site = Site(
+            tuple(layers.index(source) for source in layer.inputs),
+            tuple(plan.grids[source] for source in layer.inputs),
+            shapes[layer],
+            plan.grids[layer],
+            layer is layers[-1],
+        )
+        if isinstance(layer, L.Conv):
+            nodes.append(_conv(layer, site, plan, places[id(layer.weight)]))
+        else:
+            nodes.append(_node(layer, site, [shapes[source][2] for source in layer.inputs]))
+    weights = tuple(_weights(conv, plan) for conv in owners.values())
+    scale = plan.grids[layers[-1]].scale
+    return G.Graph(name, input_shape, tuple(classes), scale, weights, tuple(nodes))
+
+
+def _shapes(layers: Sequence[L.Layer], input_shape: G.Shape) -> dict[L.Layer, G.Shape]:
+    """Every layer's output shape (H, W, C)."""
+    height, width, channels = input_shape
+    with torch.no_grad():
+        outputs = L.forward(layers, torch.zeros(1, channels, height, width))
+    return {layer: (y.shape[2], y.shape[3], y.shape[1]) for layer, y in outputs.items()}
+
+
+def _weights(conv: L.Conv, plan: Plan) -> G.Weights:
+    steps = plan.steps[conv]
+    values = steps.integers(conv.weight.detach()).to(torch.int8)
+    return G.Weights(values.permute(0, 2, 3, 1).contiguous().numpy(), steps.bits)
+
+
+def _conv(conv: L.Conv, site: Site, plan: Plan, weights: int) -> G.Conv:
+    zero = site.grids[0].zero
+    shift, multiplier = plan.shifts[conv], plan.multipliers[conv].numpy().astype(np.int32)
+    taps = plan.steps[conv].integers(conv.weight.detach()).sum(dim=(1, 2, 3)).double().numpy()
+    offset = conv.offset.detach().double().numpy() / site.out.scale
+    bias = offset - zero * taps * multiplier / 2**shift
+    return G.Conv(
+        conv.name,
+        site.inputs[:1],
+        site.shape,
+        weights,
+        conv.stride,
+        conv.padding,
+        conv.groups,
+        outside=round(zero),
+        rescale=_rescale(multiplier, bias, shift, site),
+    )
+
+
+def _node(layer: L.Layer, site: Site, depths: Sequence[int]) -> G.Node:
+    """The node of any layer but a convolution; `depths` are its inputs' channels."""
+    scales = np.array([grid.scale for grid in site.grids]) / site.out.scale
+    zeros = np.array([grid.zero for grid in site.grids])
+    first = site.inputs[:1]
+    one = np.ones(1, dtype=np.int32)
+    match layer:
+        case L.MaxPool():
+            return G.MaxPool(layer.name, first, site.shape, layer.kernel, layer.stride)
+        case L.AveragePool():
+            area = layer.kernel[0] * layer.kernel[1]
+            multiplier, shift = _fixed_point(scales / area, area, site)
+            rescale = _rescale(multiplier, -zeros * scales, shift, site)
+            return G.AveragePool(layer.name, first, site.shape, layer.kernel, layer.stride, rescale)
+        case L.Add():
+            ratios = scales * layer.factors
+            factors, shift = _fixed_point(ratios, len(ratios), site)
+            rescale = _rescale(one, -(ratios * zeros).sum(keepdims=True), shift, site)
+            return G.Add(layer.name, site.inputs, site.shape, tuple(map(int, factors)), rescale)
+        case L.Concat():
+            ratios = np.repeat(scales, depths) * layer.gain.detach().double().numpy()
+            multiplier, shift = _fixed_point(ratios, 1, site)
+            bias = layer.offset.detach().double().numpy() / site.out.scale
+            bias = bias - np.repeat(zeros, depths) * ratios
+            return G.Concat(
+                layer.name, site.inputs, site.shape, _rescale(multiplier, bias, shift, site)
+            )
+        case L.Function():
+            grey = torch.arange(256, dtype=torch.float32)
+            y = layer.function((grey - site.grids[0].zero) * site.grids[0].scale)
+            q = (y / site.out.scale + site.out.zero).round().clamp(0, 255)
+            return G.Table(layer.name, first, site.shape, tuple(map(int, q.tolist())))
+    raise TypeError(f"{layer.name}: {type(layer).__name__} is not converted")
+
+
+def _fixed_point(ratios: Floats, terms: int, site: Site) -> tuple[NDArray[np.int32], int]:
+    """Integers m and a shift with m / 2**shift ≈ ratios, so that a sum of `terms` products with
+    eight-bit numbers stays in half of int32."""
+    limit = min(SHARED_LIMIT, 2**30 // (255 * terms))
+    largest = float(np.abs(ratios).max())
+    shift = 0
+    while not site.is_last and shift < 24 and round(largest * 2 ** (shift + 1)) <= limit:
+        shift += 1
+    return (ratios * 2**shift).round().astype(np.int32), shift
+
+
+def _rescale(multiplier: NDArray[np.int32], bias: Floats, shift: int, site: Site) -> G.Rescale:
+    """`bias` is in units of the output's grid; the output's zero and the rounding are added.
+
+    It is rounded so that 16 bits hold it once its common power of two is taken out.
+    """
+    exact = (bias + site.out.zero + (0.5 if shift else 0.0)) * 2**shift
+    coarse = 1
+    while np.abs(exact / coarse).max() > 2**15 - 1:
+        coarse *= 2
+    rounded = (exact / coarse).round().astype(np.int64) * coarse
+    return G.Rescale(multiplier, rounded.astype(np.int32), shift, clamp=not site.is_last)

@@ -1,0 +1,187 @@
+"""How a network is quantised: a grid for every tensor, a step for every output channel's weights,
+and the multipliers that lead from one grid to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from smidgen.quantize import layers as L
+
+SAMPLE = 2**17  # values of a tensor that its grid is fitted to
+MULTIPLIER_LIMIT = 127  # one byte; what it rounds away is taken into the weights' steps
+SHARED_LIMIT = 2**15 - 1  # shared weights have one step but several multipliers, which stay exact
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The numbers a tensor can hold: scale * (q - zero) for q = 0…255."""
+
+    scale: float
+    zero: float = 0.0
+
+    def round(self, x: Tensor) -> Tensor:
+        """The nearest number of the grid to each of x; the gradient passes where x is in range."""
+        q = (x / self.scale + self.zero).clamp(0, 255)
+        return (q + (q.round() - q).detach() - self.zero) * self.scale
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """Quantised weights are step * integer, |integer| <= limit; step is (O, 1, 1, 1)."""
+
+    step: Tensor
+    bits: int
+
+    @property
+    def limit(self) -> int:
+        """127, 7 or 1: the range is symmetric, so two bits are ternary."""
+        return int(2 ** (self.bits - 1) - 1)
+
+    def integers(self, weight: Tensor) -> Tensor:
+        return (weight / self.step).round().clamp(-self.limit, self.limit)
+
+    def round(self, weight: Tensor) -> Tensor:
+        """The quantised weights; the gradient passes as if they were not."""
+        return weight + (self.integers(weight) * self.step - weight).detach()
+
+
+@dataclass(eq=False)
+class Plan:
+    """The grid of every layer's output, and for every convolution its steps and multipliers.
+
+    The accumulator times `multipliers[conv]`, shifted right by `shifts[conv]`, is on the grid of
+    its output but for the bias. Convolutions that share a weight share its Steps.
+    """
+
+    grids: dict[L.Layer, Grid] = field(default_factory=dict)
+    steps: dict[L.Conv, Steps] = field(default_factory=dict)
+    multipliers: dict[L.Conv, Tensor] = field(default_factory=dict)
+    shifts: dict[L.Conv, int] = field(default_factory=dict)
+
+
+def make_plan(layers: Sequence[L.Layer], images: Tensor, image_grid: Grid, bits: int) -> Plan:
+    """The plan that rounds the network least on normalised images (N, 1, H, W).
+
+    The first and the last convolution keep 8 bits; they are small, and every answer goes through
+    them.
+    """
+    plan = Plan()
+    with torch.no_grad():
+        outputs = L.forward(layers, images)
+    convs = [layer for layer in layers if isinstance(layer, L.Conv)]
+    by_weight: dict[int, Steps] = {}
+    for conv in convs:
+        width = 8 if conv in (convs[0], convs[-1]) else bits
+        known = by_weight.setdefault(id(conv.weight), fit_steps(conv.weight, width))
+        plan.steps[conv] = known
+    for layer in layers:
+        if isinstance(layer, L.Image):
+            plan.grids[layer] = image_grid
+        elif layer is layers[-1]:
+            plan.grids[layer] = _logit_grid(layer, plan)
+        elif isinstance(layer, L.MaxPool):
+            plan.grids[layer] = plan.grids[layer.inputs[0]]
+        else:
+            plan.grids[layer] = fit_grid(outputs[layer])
+        if isinstance(layer, L.Conv):
+            shared = sum(layer.weight is other.weight for other in convs) > 1
+            _plan_multipliers(layer, plan, shared, is_last=layer is layers[-1])
+    return plan
+
+
+def fit_grid(values: Tensor) -> Grid:
+    """The grid with the least mean squared error over the values; zero is one of its numbers.
+
+    It may be narrower than the values, whose rare extremes are then clamped.
+    """
+    flat = values.flatten()
+    flat = flat[:: -(-flat.numel() // SAMPLE)]
+    low, high = min(flat.min().item(), 0.0), max(flat.max().item(), 0.0)
+    if low == high:
+        return Grid(1.0)
+    shares = [1.0 - 0.025 * i for i in range(20)]
+    highs = [_grid_between(low, high * share) for share in shares] if high > 0 else []
+    best = min(highs or [_grid_between(low, high)], key=lambda grid: _error(grid, flat))
+    if low < 0:
+        top = best.scale * (255 - best.zero)
+        lows = [_grid_between(low * share, top) for share in shares]
+        best = min(lows, key=lambda grid: _error(grid, flat))
+    return best
+
+
+def _grid_between(low: float, high: float) -> Grid:
+    scale = (high - low) / 255
+    return Grid(scale, float(round(-low / scale)))
+
+
+def _error(grid: Grid, values: Tensor) -> float:
+    return (grid.round(values) - values).square().mean().item()
+
+
+def fit_steps(weight: Tensor, bits: int) -> Steps:
+    """The steps, one per output channel, with the least squared error over its weights."""
+    weight = weight.detach()
+    limit = 2 ** (bits - 1) - 1
+    largest = weight.abs().amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-12)
+    best, least = largest / limit, torch.full_like(largest, torch.inf)
+    for share in torch.linspace(0.3, 1.0, 57).tolist():
+        steps = Steps(largest * share / limit, bits)
+        error = (steps.round(weight) - weight).square().sum(dim=(1, 2, 3), keepdim=True)
+        best, least = torch.where(error < least, steps.step, best), torch.minimum(error, least)
+    return Steps(best, bits)
+
+
+def _logit_grid(layer: L.Layer, plan: Plan) -> Grid:
+    """Logits are not clamped: their scale is the finest that the multipliers allow."""
+    scales = [plan.grids[source].scale for source in layer.inputs]
+    match layer:
+        case L.Conv():
+            step, limit = plan.steps[layer].step.flatten(), _limit(layer, plan)
+            return Grid((scales[0] * step * layer.gain.abs()).max().item() / limit)
+        case L.AveragePool():
+            return Grid(scales[0] / (layer.kernel[0] * layer.kernel[1]))
+        case L.Add():
+            largest = max(s * abs(f) for s, f in zip(scales, layer.factors, strict=True))
+            return Grid(largest / SHARED_LIMIT)
+        case L.Concat():
+            return Grid(max(scales) * layer.gain.abs().max().item() / SHARED_LIMIT)
+    return Grid(scales[0])
+
+
+def _limit(conv: L.Conv, plan: Plan) -> int:
+    """The largest multiplier: no accumulator times it can pass half of int32."""
+    is_shared = sum(conv.weight is other.weight for other in plan.steps) > 1
+    largest_acc = 255 * plan.steps[conv].integers(conv.weight).abs().sum(dim=(1, 2, 3)).max()
+    return min(SHARED_LIMIT if is_shared else MULTIPLIER_LIMIT, int(2**30 / largest_acc))
+
+
+def _plan_multipliers(conv: L.Conv, plan: Plan, shared: bool, is_last: bool) -> None:
+    """Chooses integers m and a shift with m / 2**shift ≈ step * gain * scale in / scale out.
+
+    Where the weights are not shared the steps then change so that it is exact.
+    """
+    steps = plan.steps[conv]
+    scale_in, scale_out = plan.grids[conv.inputs[0]].scale, plan.grids[conv].scale
+    ratio = steps.step.flatten() * conv.gain * scale_in / scale_out
+    limit = _limit(conv, plan)
+    reach = (conv.offset / scale_out).abs().max().item() + 512  # the bias must fit as well
+    shift = 0
+    while (
+        not is_last
+        and shift < 24
+        and (ratio.abs().max() * 2 ** (shift + 1)).round() <= limit
+        and reach * 2 ** (shift + 1) < 2**29
+    ):
+        shift += 1
+    exact = ratio * 2**shift
+    if shared:
+        multiplier = exact.round()
+    else:
+        multiplier = exact.sign() * exact.abs().ceil().clamp(max=limit)
+        change = torch.where(multiplier == 0, 1.0, multiplier / exact)
+        plan.steps[conv] = Steps(steps.step * change.reshape(-1, 1, 1, 1), steps.bits)
+    plan.multipliers[conv], plan.shifts[conv] = multiplier, shift
