@@ -1,0 +1,266 @@
+"""The integer graph as a pair of C99 files, `model.h` and `model.c`.
+
+The code in `templates/` reads one table with a row per layer. A column that is the same in every
+row is left out of the table, and its value stands in the code instead, so that the compiler can
+work with it: a network without strides pays nothing for strides.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from string import Template
+
+import numpy as np
+
+from smidgen.export.schedule import Schedule, Stage, plan_memory
+from smidgen.quantize import graph as G
+
+Row = dict[str, int | str]  # one layer: numbers, and names of C arrays, by column
+
+CALLS = {
+    "conv": "conv(layer, row, step)",
+    "max_pool": "max_pool(layer, row)",
+    "average_pool": "average_pool(layer, row)",
+    "global_average": "global_average(layer, step)",
+    "add": "add(layer, row)",
+    "concat": "concat(layer, row)",
+    "table": "table(layer, row)",
+}
+VECTOR = 32  # as in begin.c
+INTEGERS = {
+    "uint8_t": (0, 2**8),
+    "int8_t": (-(2**7), 2**7),
+    "uint16_t": (0, 2**16),
+    "int16_t": (-(2**15), 2**15),
+    "int32_t": (-(2**31), 2**31),
+}
+
+
+def write_c(graph: G.Graph, about: Sequence[str]) -> dict[str, str]:
+    """The text of `model.h` and `model.c`, by file name; `about` are lines for their comments."""
+    schedule = plan_memory(graph)
+    rows = [_row(stage, graph, schedule) for stage in schedule.stages]
+    folded, kept = _fold(rows)
+    operations = list(dict.fromkeys(str(row["operation"]).lower() for row in rows))
+    numbers = _sizes(graph, schedule) | {
+        "title": f"{graph.name}, written by smidgen",
+        "about": "\n".join(f" * {line}" for line in about),
+        "calls": "\n".join(
+            f"    case {name.upper()}:\n        {CALLS[name]};\n        break;"
+            for name in operations
+        ),
+        "cases": "\n".join(
+            f"        case {i}:\n            advance({i});\n            break;"
+            for i in range(len(rows))
+        ),
+    }
+    code = "\n".join(_template(f"{name}.c") for name in ("core", *operations, "end"))
+    for name, value in folded.items():
+        code = re.sub(rf"layer->{name}\b", value, code)
+    constants, kinds = _constants(graph, schedule)
+    tables = _tables(schedule, rows, kept, kinds)
+    parts = [_template("begin.c"), *constants, tables, code]
+    return {
+        "model.h": Template(_template("model.h")).substitute(numbers),
+        "model.c": Template("\n".join(parts)).substitute(numbers),
+    }
+
+
+def _template(name: str) -> str:
+    return (resources.files("smidgen") / "export" / "templates" / name).read_text("utf-8")
+
+
+def _sizes(graph: G.Graph, schedule: Schedule) -> dict[str, object]:
+    """What the templates need to know of the network as a whole."""
+    convs = [stage for stage in schedule.stages if isinstance(stage.node, G.Conv)]
+    taps = {stage: graph.weights[stage.node.weights].values[0].size for stage in convs}
+    gathered = [taps[s] for s in convs if not _is_direct(s, graph, schedule)]
+    averaged = [node.shape[2] for node in graph.nodes if isinstance(node, G.AveragePool)]
+    return {
+        "height": graph.input[0],
+        "width": graph.input[1],
+        "pixels": graph.input[0] * graph.input[1] * graph.input[2],
+        "classes": len(graph.classes),
+        "logit_scale": f"{graph.logit_scale:.9g}",
+        "layers": len(schedule.stages),
+        "memory": max(schedule.size_bytes, 1),
+        "window": max(gathered, default=1),
+        "fast_window": -(-max(taps.values(), default=1) // VECTOR) * VECTOR,
+        "kernel_height": max((stage.kernel[0] for stage in convs), default=1),
+        "sums": max(averaged, default=1),
+    }
+
+
+def _is_direct(stage: Stage, graph: G.Graph, schedule: Schedule) -> bool:
+    """Whether what lies under the kernel is contiguous in the input, and need not be gathered."""
+    height, width, _ = schedule.rings[stage.inputs[0]].shape
+    groups = stage.node.groups if isinstance(stage.node, G.Conv) else 1
+    return groups == 1 and stage.padding == (0, 0) and stage.kernel in ((1, 1), (height, width))
+
+
+def _row(stage: Stage, graph: G.Graph, schedule: Schedule) -> Row:
+    """The table's row of a stage."""
+    node = stage.node
+    nodes = [other.node for other in schedule.stages]
+    number = nodes.index(node)  # the parts of a concatenation share their constants
+    row: Row = {"operation": node.op.upper(), "steps": stage.steps}
+    row |= {"input": stage.inputs[0], "output": stage.output}
+    if isinstance(node, G.Table):
+        return row | {"table": f"table_{number}"}
+    if isinstance(node, G.MaxPool):
+        return row | _window(stage)
+    bias_shift = node.rescale.short_bias()[1]
+    row |= {"shift": node.rescale.shift, "bias_shift": bias_shift, "biases": f"biases_{number}"}
+    match node:
+        case G.Add(factors=(left, right)):
+            return row | {"other": stage.inputs[1], "left_factor": left, "right_factor": right}
+        case G.Conv():
+            row |= _window(stage) | _conv_row(stage, node, graph, schedule)
+        case G.AveragePool() if stage.kernel != (1, 1):
+            row |= _window(stage)
+        case G.AveragePool():
+            row["operation"] = "GLOBAL_AVERAGE"
+        case G.Concat():
+            row["channel"] = stage.channel
+    return row | {"multipliers": f"multipliers_{number}"}
+
+
+def _window(stage: Stage) -> Row:
+    return {
+        "kernel_height": stage.kernel[0],
+        "kernel_width": stage.kernel[1],
+        "stride_y": stage.stride[0],
+        "stride_x": stage.stride[1],
+    }
+
+
+def _conv_row(stage: Stage, node: G.Conv, graph: G.Graph, schedule: Schedule) -> Row:
+    weights = graph.weights[node.weights]
+    return {
+        "weights": f"weights_{node.weights}",
+        "bits": weights.bits,
+        "stored": -(-weights.values[0].size * weights.bits // 8),
+        "depth": weights.values.shape[3],
+        "padding_y": stage.padding[0],
+        "padding_x": stage.padding[1],
+        "pool_x": stage.pool[1],
+        "groups": node.groups,
+        "per_group": len(weights.values) // node.groups,
+        "outside": node.outside,
+        "direct": int(_is_direct(stage, graph, schedule)),
+    }
+
+
+def _fold(rows: Sequence[Row]) -> tuple[dict[str, str], list[str]]:
+    """What to write for each column that says nothing of its own, and the columns to keep.
+
+    A column is dropped where it has one value in all the rows that have it, or is the same as
+    another column.
+    """
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    folded: dict[str, str] = {}
+    kept: list[str] = []
+    for name in columns:
+        values = [row.get(name) for row in rows]
+        given = {value for value in values if value is not None}
+        twin = next((k for k in kept if [row.get(k) for row in rows] == values), None)
+        if len(given) == 1 and name != "operation":
+            folded[name] = str(given.pop())
+        elif twin:
+            folded[name] = f"layer->{twin}"
+        else:
+            kept.append(name)
+    return folded, kept
+
+
+def _constants(graph: G.Graph, schedule: Schedule) -> tuple[list[str], dict[str, str]]:
+    """The definitions of all weights, multipliers, biases and tables, and the types of pointers
+    to them."""
+    parts = []
+    for place, weights in enumerate(graph.weights):
+        users = [n.name for n in graph.nodes if isinstance(n, G.Conv) and n.weights == place]
+        packed = b"".join(G.pack(row, weights.bits) for row in weights.values)
+        shape = " x ".join(map(str, weights.values.shape))
+        parts.append(f"/* {', '.join(users)}: {shape}, {weights.bits} bits */")
+        values = np.frombuffer(packed, dtype=np.int8)
+        parts.append(_array("int8_t", f"weights_{place}", values, slack=" + FAST * VECTOR"))
+    kinds = {"weights": "const int8_t *", "table": "const uint8_t *"}
+    nodes = [stage.node for stage in schedule.stages]
+    rescales = {nodes.index(n): n.rescale for n in nodes if not isinstance(n, G.MaxPool | G.Table)}
+    for name, arrays in {
+        "multipliers": {
+            i: r.multiplier for i, r in rescales.items() if not isinstance(nodes[i], G.Add)
+        },
+        "biases": {i: r.short_bias()[0] for i, r in rescales.items()},
+    }.items():
+        kind = f"{G.narrowest(np.concatenate(list(arrays.values()))).name}_t"
+        kinds[name] = f"const {kind} *"
+        parts += [_array(kind, f"{name}_{i}", values) for i, values in arrays.items()]
+    for i, node in enumerate(nodes):
+        if isinstance(node, G.Table):
+            parts.append(_array("uint8_t", f"table_{i}", node.values))
+    return parts, kinds
+
+
+def _array(kind: str, name: str, values: Iterable[int], slack: str = "") -> str:
+    """A C array; `slack` adds zeros after it, as a C expression."""
+    numbers = [str(int(value)) for value in values]
+    indent = " " * 4
+    body = textwrap.fill(", ".join(numbers), 98, initial_indent=indent, subsequent_indent=indent)
+    return f"static const {kind} {name}[{len(numbers)}{slack}] = {{\n{body}\n}};"
+
+
+def _tables(
+    schedule: Schedule, rows: Sequence[Row], kept: Sequence[str], kinds: Mapping[str, str]
+) -> str:
+    """The definitions of the tensors, the layers, and the order of their steps."""
+    rings: list[Row] = [
+        dict(zip(("height", "width", "channels"), ring.shape, strict=True))
+        | {"offset": ring.offset, "rows": ring.rows}
+        for ring in schedule.rings
+    ]
+    operations = dict.fromkeys(str(row["operation"]) for row in rows)
+    order = _array("uint8_t", "schedule", schedule.order)
+    return "\n".join(
+        [
+            f"enum {{ LOGITS = {len(rings) - 1} }};",
+            f"enum {{ {', '.join(operations)} }};",
+            _table("tensor", "tensors", list(rings[0]), rings, {}),
+            _table("layer", "layers", kept, rows, kinds),
+            order,
+        ]
+    )
+
+
+def _table(
+    struct: str, name: str, columns: Sequence[str], rows: Sequence[Row], kinds: Mapping[str, str]
+) -> str:
+    """A struct with these columns, and the array of all rows."""
+    members = []
+    lines = []
+    for column in columns:
+        numbers = [value for row in rows if isinstance(value := row.get(column, 0), int)]
+        kind = kinds.get(column) or f"{_narrowest(numbers)} "
+        members.append(f"    {kind}{column};")
+    for row in rows:
+        cells = [str(row.get(column, 0)) for column in columns]
+        lines.append(f"    {{{', '.join(cells)}}},")
+    return "\n".join(
+        [
+            f"struct {struct} {{",
+            *members,
+            "};",
+            f"static const struct {struct} {name}[{len(rows)}] = {{",
+            *lines,
+            "};",
+        ]
+    )
+
+
+def _narrowest(numbers: Sequence[int]) -> str:
+    """The narrowest C type for all the numbers, unsigned where none is negative."""
+    fits = (kind for kind, (low, end) in INTEGERS.items() if all(low <= n < end for n in numbers))
+    return next(fits)

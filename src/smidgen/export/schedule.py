@@ -1,0 +1,223 @@
+"""Which row of which layer is computed when, and where in memory it lies.
+
+Hardly a tensor is ever whole in memory. A 3 × 3 convolution reads three rows of its input, so
+three rows are kept, in a ring. `plan_memory` plays the computation through, row by row, always
+with the deepest layer that has what it needs; from that it knows how many rows each ring holds,
+from when to when the ring is in use, and so which rings can lie in the same place.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from smidgen.quantize import graph as G
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """What computes rows of one tensor: a node, a convolution together with the max pool that
+    alone reads it, or one input's part of a concatenation.
+
+    It goes in steps, each of them a row of the convolution, or a row of the input where a whole
+    input is averaged; `steps` make one row of the output. Tensor 0 is the image.
+    """
+
+    node: G.Node
+    inputs: tuple[int, ...]
+    output: int
+    kernel: G.Pair = (1, 1)
+    stride: G.Pair = (1, 1)
+    padding: G.Pair = (0, 0)
+    pool: G.Pair = (1, 1)
+    steps: int = 1
+    channel: int = 0  # the first that it writes
+
+    def window(self, row: int, step: int) -> tuple[int, int]:
+        """The first and the last input row that a step reads, where the input has them."""
+        first = (row * self.steps + step) * self.stride[0] - self.padding[0]
+        return first, first + self.kernel[0] - 1
+
+
+@dataclass(frozen=True)
+class Ring:
+    """The last `rows` rows of a tensor (H, W, C), from `offset` on: row y at y % rows."""
+
+    shape: G.Shape
+    rows: int
+    offset: int
+
+    @property
+    def row_bytes(self) -> int:
+        return self.shape[1] * self.shape[2]
+
+    @property
+    def size_bytes(self) -> int:
+        return self.rows * self.row_bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """The stages, the order of their steps, and the rings; the image and the logits have none."""
+
+    stages: tuple[Stage, ...]
+    order: tuple[int, ...]
+    rings: tuple[Ring, ...]
+    size_bytes: int
+
+
+def plan_memory(graph: G.Graph) -> Schedule:
+    """The schedule of the least memory among those with at most two waits.
+
+    A wait is a stage that starts only when all before it have ended, so that their rings are free.
+    """
+    stages, shapes = make_stages(graph)
+    waits = itertools.chain.from_iterable(
+        itertools.combinations(range(1, len(stages)), count) for count in range(3)
+    )
+    schedules = (_schedule(stages, shapes, chosen) for chosen in waits)
+    return min(schedules, key=lambda schedule: schedule.size_bytes)
+
+
+def make_stages(graph: G.Graph) -> tuple[list[Stage], list[G.Shape]]:
+    """The stages of a graph, and the shapes of their tensors, the image first."""
+    readers = [index for node in graph.nodes for index in node.inputs]
+    tensor_of = {0: 0}  # the graph's tensor numbers to the stages'
+    shapes, stages = [graph.input], list[Stage]()
+    for number, node in enumerate(graph.nodes, start=1):
+        before = graph.nodes[number - 2] if number > 1 else None
+        fused = (
+            isinstance(node, G.MaxPool)
+            and isinstance(before, G.Conv)
+            and node.inputs == (number - 1,)
+            and readers.count(number - 1) == 1
+            and node.kernel == node.stride
+        )
+        if fused:
+            stages[-1] = dataclasses.replace(stages[-1], pool=node.kernel, steps=node.kernel[0])
+            shapes[-1] = node.shape
+        else:
+            inputs = tuple(tensor_of[index] for index in node.inputs)
+            stages += _stages_of(node, inputs, len(shapes), graph, [shapes[i] for i in inputs])
+            shapes.append(node.shape)
+        tensor_of[number] = len(shapes) - 1
+    return stages, shapes
+
+
+def _stages_of(
+    node: G.Node, inputs: tuple[int, ...], output: int, graph: G.Graph, shapes: list[G.Shape]
+) -> list[Stage]:
+    match node:
+        case G.Conv():
+            kernel = graph.weights[node.weights].values.shape[1:3]
+            return [Stage(node, inputs, output, kernel, node.stride, node.padding)]
+        case G.AveragePool() if node.shape[:2] == (1, 1):
+            return [Stage(node, inputs, output, steps=shapes[0][0])]
+        case G.MaxPool() | G.AveragePool():
+            return [Stage(node, inputs, output, node.kernel, node.stride)]
+        case G.Concat():
+            channels = itertools.accumulate([0, *(shape[2] for shape in shapes)])
+            return [
+                Stage(node, (tensor,), output, channel=channel)
+                for tensor, channel in zip(inputs, channels, strict=False)
+            ]
+    return [Stage(node, inputs, output)]
+
+
+def _schedule(stages: list[Stage], shapes: list[G.Shape], waits: tuple[int, ...]) -> Schedule:
+    """The schedule of the deepest stage first; stages in `waits` wait for all before them."""
+    play = _Play(stages, shapes)
+    order = []
+    while (stage := play.deepest(waits)) is not None:
+        play.step(stage)
+        order.append(stage)
+    sizes = [rows * shape[1] * shape[2] for rows, shape in zip(play.rows, shapes, strict=True)]
+    kept = range(1, len(shapes) - 1)  # the image and the logits are the caller's
+    offsets = _place({t: (sizes[t], play.in_use[t]) for t in kept})
+    rings = tuple(Ring(shapes[t], play.rows[t], offsets.get(t, 0)) for t in range(len(shapes)))
+    size_bytes = max((offsets[t] + sizes[t] for t in kept), default=0)
+    return Schedule(tuple(stages), tuple(order), rings, size_bytes)
+
+
+class _Play:
+    """A computation in progress: how far each stage is, and what that asks of each ring."""
+
+    def __init__(self, stages: list[Stage], shapes: list[G.Shape]) -> None:
+        tensors = range(len(shapes))
+        self.stages, self.shapes = stages, shapes
+        self.writers = [[s for s, stage in enumerate(stages) if stage.output == t] for t in tensors]
+        self.readers = [[s for s, stage in enumerate(stages) if t in stage.inputs] for t in tensors]
+        self.total = [shapes[stage.output][0] * stage.steps for stage in stages]
+        self.done = [0] * len(stages)  # steps
+        self.clock = 0
+        self.rows = [0] * len(shapes)  # that a ring must hold
+        self.in_use = [0] * len(shapes)  # bit i: the ring holds something during step i
+
+    def deepest(self, waits: tuple[int, ...]) -> int | None:
+        """The last of the stages that can make a step; None at the end."""
+        unfinished = [s for s, total in enumerate(self.total) if self.done[s] < total]
+        if not unfinished:
+            return None
+        limit = min((s for s in waits if s > unfinished[0]), default=len(self.stages))
+        return max(s for s in unfinished if s < limit and self._is_ready(s))
+
+    def step(self, number: int) -> None:
+        stage = self.stages[number]
+        row = self.done[number] // stage.steps
+        rows = row + 1 - min(self._oldest(stage.output), row)
+        self.rows[stage.output] = max(self.rows[stage.output], rows)
+        self.done[number] += 1
+        for tensor in range(1, len(self.shapes)):
+            begun = max(-(-self.done[s] // self.stages[s].steps) for s in self.writers[tensor])
+            waiting = self._oldest(tensor) < begun
+            if waiting or tensor in (*stage.inputs, stage.output):
+                self.in_use[tensor] |= 1 << self.clock
+        self.clock += 1
+
+    def _is_ready(self, number: int) -> bool:
+        stage = self.stages[number]
+        _, last = stage.window(*divmod(self.done[number], stage.steps))
+        for tensor in stage.inputs:
+            made = [self.done[s] // self.stages[s].steps for s in self.writers[tensor]]
+            height = self.shapes[tensor][0]
+            if min(last, height - 1) >= min(made, default=height):
+                return False
+        return True
+
+    def _oldest(self, tensor: int) -> float:
+        """The first row of a tensor that is yet to be read, or written by one of its parts."""
+        rows = [float("inf")]
+        for s in self.readers[tensor]:
+            if self.done[s] < self.total[s]:
+                rows.append(self.stages[s].window(*divmod(self.done[s], self.stages[s].steps))[0])
+        rows += [
+            self.done[s] // self.stages[s].steps
+            for s in self.writers[tensor]
+            if len(self.writers[tensor]) > 1 and self.done[s] < self.total[s]
+        ]
+        return max(min(rows), 0)
+
+
+def _place(uses: dict[int, tuple[int, int]]) -> dict[int, int]:
+    """An offset for each (size, use as a bit per step), so that nothing in use at once overlaps.
+
+    The largest first, each at the lowest place that is free (Pisarchyk & Lee 2020, greedy by
+    size).
+    """
+    placed: dict[int, int] = {}
+    for key in sorted(uses, key=lambda key: -uses[key][0]):
+        size, use = uses[key]
+        taken = sorted(
+            (placed[other], placed[other] + uses[other][0])
+            for other in placed
+            if uses[other][1] & use
+        )
+        offset = 0
+        for start, end in taken:
+            if offset + size <= start:
+                break
+            offset = max(offset, end)
+        placed[key] = offset
+    return placed

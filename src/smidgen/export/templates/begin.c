@@ -1,0 +1,23 @@
+/* $title
+ *
+$about
+ *
+ * C99 without heap and without floating point. A tensor is uint8 (height, width, channels). It is
+ * computed row by row, and only as many of its rows are kept as are read again.
+ */
+#include "model.h"
+
+/* Where speed counts, every layer gets code of its own, with its numbers built in, and windows are
+ * filled up with zeros to whole vectors. */
+#if defined(__GNUC__) && defined(__OPTIMIZE__) && !defined(__OPTIMIZE_SIZE__)
+#define FAST 1
+#define INLINE static inline __attribute__((always_inline))
+#define VECTOR 32
+#else
+#define FAST 0
+#define INLINE static
+#define VECTOR 1
+#endif
+
+/* A shift to the right divides and rounds down, below zero too. */
+typedef char shift_keeps_the_sign[(-1 >> 1) == -1 ? 1 : -1];
