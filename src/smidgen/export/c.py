@@ -29,7 +29,7 @@ CALLS = {
     "concat": "concat(layer, row)",
     "table": "table(layer, row)",
 }
-VECTOR = 32  # as in begin.c
+SLACK, CHANNELS, COLUMNS = 32, 8, 7  # what begin.c and conv_fast.c round up to, at most
 INTEGERS = {
     "uint8_t": (0, 2**8),
     "int8_t": (-(2**7), 2**7),
@@ -57,7 +57,8 @@ def write_c(graph: G.Graph, about: Sequence[str]) -> dict[str, str]:
             for i in range(len(rows))
         ),
     }
-    code = "\n".join(_template(f"{name}.c") for name in ("core", *operations, "end"))
+    names = ["core", *(["conv_fast"] if "conv" in operations else []), *operations, "end"]
+    code = "\n".join(_template(f"{name}.c") for name in names)
     for name, value in folded.items():
         code = re.sub(rf"layer->{name}\b", value, code)
     constants, kinds = _constants(graph, schedule)
@@ -76,9 +77,14 @@ def _template(name: str) -> str:
 def _sizes(graph: G.Graph, schedule: Schedule) -> dict[str, object]:
     """What the templates need to know of the network as a whole."""
     convs = [stage for stage in schedule.stages if isinstance(stage.node, G.Conv)]
-    taps = {stage: graph.weights[stage.node.weights].values[0].size for stage in convs}
-    gathered = [taps[s] for s in convs if not _is_direct(s, graph, schedule)]
+    gathered = [_taps(s, graph) for s in convs if not _is_direct(s, graph, schedule)]
     averaged = [node.shape[2] for node in graph.nodes if isinstance(node, G.AveragePool)]
+    rings = schedule.rings
+    columns = [_round_up(rings[s.output].shape[1] * s.pool[1], COLUMNS) for s in convs]
+    windows = [_round_up(_taps(s, graph), SLACK) for s in convs]
+    channels = [_round_up(rings[s.output].shape[2], CHANNELS) for s in convs]
+    lines = [(rings[s.inputs[0]].shape[1] + 2 * s.padding[1]) * rings[s.inputs[0]].shape[2]
+             for s in convs]  # fmt: skip
     return {
         "height": graph.input[0],
         "width": graph.input[1],
@@ -88,10 +94,26 @@ def _sizes(graph: G.Graph, schedule: Schedule) -> dict[str, object]:
         "layers": len(schedule.stages),
         "memory": max(schedule.size_bytes, 1),
         "window": max(gathered, default=1),
-        "fast_window": -(-max(taps.values(), default=1) // VECTOR) * VECTOR,
         "kernel_height": max((stage.kernel[0] for stage in convs), default=1),
         "sums": max(averaged, default=1),
+        "line": max(lines, default=1),
+        "windows": max((c * w for c, w in zip(columns, windows, strict=True)), default=1),
+        "products": max((c * o for c, o in zip(columns, channels, strict=True)), default=1),
+        "woven": sum(_woven_bytes(stage, graph) for stage in convs) + 1,
     }
+
+
+def _taps(stage: Stage, graph: G.Graph) -> int:
+    """The number of products in a sum of a convolution."""
+    return graph.weights[stage.node.weights].values[0].size if isinstance(stage.node, G.Conv) else 0
+
+
+def _woven_bytes(stage: Stage, graph: G.Graph) -> int:
+    return _round_up(_taps(stage, graph), 4) * _round_up(stage.node.shape[2], CHANNELS)
+
+
+def _round_up(number: int, unit: int) -> int:
+    return -(-number // unit) * unit
 
 
 def _is_direct(stage: Stage, graph: G.Graph, schedule: Schedule) -> bool:
@@ -139,6 +161,7 @@ def _window(stage: Stage) -> Row:
 
 def _conv_row(stage: Stage, node: G.Conv, graph: G.Graph, schedule: Schedule) -> Row:
     weights = graph.weights[node.weights]
+    before = schedule.stages[: schedule.stages.index(stage)]
     return {
         "weights": f"weights_{node.weights}",
         "bits": weights.bits,
@@ -150,6 +173,7 @@ def _conv_row(stage: Stage, node: G.Conv, graph: G.Graph, schedule: Schedule) ->
         "groups": node.groups,
         "per_group": len(weights.values) // node.groups,
         "outside": node.outside,
+        "woven": sum(_woven_bytes(s, graph) for s in before if isinstance(s.node, G.Conv)),
         "direct": int(_is_direct(stage, graph, schedule)),
     }
 
@@ -186,7 +210,7 @@ def _constants(graph: G.Graph, schedule: Schedule) -> tuple[list[str], dict[str,
         shape = " x ".join(map(str, weights.values.shape))
         parts.append(f"/* {', '.join(users)}: {shape}, {weights.bits} bits */")
         values = np.frombuffer(packed, dtype=np.int8)
-        parts.append(_array("int8_t", f"weights_{place}", values, slack=" + FAST * VECTOR"))
+        parts.append(_array("int8_t", f"weights_{place}", values, slack=" + SLACK"))
     kinds = {"weights": "const int8_t *", "table": "const uint8_t *"}
     nodes = [stage.node for stage in schedule.stages]
     rescales = {nodes.index(n): n.rescale for n in nodes if not isinstance(n, G.MaxPool | G.Table)}

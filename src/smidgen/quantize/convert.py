@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from smidgen.errors import ExportError
 from smidgen.quantize import graph as G
 from smidgen.quantize import layers as L
-from smidgen.quantize.plan import SHARED_LIMIT, Grid, Plan
+from smidgen.quantize.plan import MULTIPLIER_LIMIT, SHARED_LIMIT, Grid, Plan
 
 Floats = NDArray[np.float64]
 
@@ -108,7 +108,7 @@ def _node(layer: L.Layer, site: Site, depths: Sequence[int]) -> G.Node:
             return G.MaxPool(layer.name, first, site.shape, layer.kernel, layer.stride)
         case L.AveragePool():
             area = layer.kernel[0] * layer.kernel[1]
-            multiplier, shift = _fixed_point(scales / area, area, site)
+            multiplier, shift = _fixed_point(scales / area, area, site, MULTIPLIER_LIMIT)
             rescale = _rescale(multiplier, -zeros * scales, shift, site)
             return G.AveragePool(layer.name, first, site.shape, layer.kernel, layer.stride, rescale)
         case L.Add():
@@ -132,10 +132,12 @@ def _node(layer: L.Layer, site: Site, depths: Sequence[int]) -> G.Node:
     raise TypeError(f"{layer.name}: {type(layer).__name__} is not converted")
 
 
-def _fixed_point(ratios: Floats, terms: int, site: Site) -> tuple[NDArray[np.int32], int]:
+def _fixed_point(
+    ratios: Floats, terms: int, site: Site, limit: int = SHARED_LIMIT
+) -> tuple[NDArray[np.int32], int]:
     """Integers m and a shift with m / 2**shift ≈ ratios, so that a sum of `terms` products with
     eight-bit numbers stays in half of int32."""
-    limit = min(SHARED_LIMIT, 2**30 // (255 * terms))
+    limit = min(limit, 2**30 // (255 * terms))
     largest = float(np.abs(ratios).max())
     shift = 0
     while not site.is_last and shift < 24 and round(largest * 2 ** (shift + 1)) <= limit:

@@ -3,6 +3,7 @@ and the multipliers that lead from one grid to the next."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -87,6 +88,8 @@ def make_plan(layers: Sequence[L.Layer], images: Tensor, image_grid: Grid, bits:
             plan.grids[layer] = plan.grids[layer.inputs[0]]
         else:
             plan.grids[layer] = fit_grid(outputs[layer])
+        if isinstance(layer, L.AveragePool) and layer is not layers[-1]:
+            plan.grids[layer] = _average_grid(layer, plan)
         if isinstance(layer, L.Conv):
             shared = sum(layer.weight is other.weight for other in convs) > 1
             _plan_multipliers(layer, plan, shared, is_last=layer is layers[-1])
@@ -150,6 +153,14 @@ def _logit_grid(layer: L.Layer, plan: Plan) -> Grid:
         case L.Concat():
             return Grid(max(scales) * layer.gain.abs().max().item() / SHARED_LIMIT)
     return Grid(scales[0])
+
+
+def _average_grid(pool: L.AveragePool, plan: Plan) -> Grid:
+    """The pool's grid, a little wider, so that its multiplier is an exact one-byte integer."""
+    grid, area = plan.grids[pool], pool.kernel[0] * pool.kernel[1]
+    ratio = plan.grids[pool.inputs[0]].scale / area / grid.scale
+    doublings = math.floor(math.log2(MULTIPLIER_LIMIT / ratio))
+    return Grid(grid.scale * ratio * 2**doublings / math.floor(ratio * 2**doublings), grid.zero)
 
 
 def _limit(conv: L.Conv, plan: Plan) -> int:

@@ -7,16 +7,16 @@ $about
  */
 #include "model.h"
 
-/* Where speed counts, every layer gets code of its own, with its numbers built in, and windows are
- * filled up with zeros to whole vectors. */
+/* Where speed counts, every layer gets code of its own, with its numbers built in, and a vector may
+ * reach SLACK past the end of the weights. */
 #if defined(__GNUC__) && defined(__OPTIMIZE__) && !defined(__OPTIMIZE_SIZE__)
 #define FAST 1
 #define INLINE static inline __attribute__((always_inline))
-#define VECTOR 32
+#define SLACK 32
 #else
 #define FAST 0
 #define INLINE static
-#define VECTOR 1
+#define SLACK 0
 #endif
 
 /* A shift to the right divides and rounds down, below zero too. */
