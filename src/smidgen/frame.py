@@ -48,7 +48,7 @@ def read_image(source: Path | str | bytes) -> NDArray[np.uint8]:
     grey = flatten(_decode(source, name))
     if np.ptp(grey) < MIN_CONTRAST:
         raise DataError(f"{name} is blank; draw one digit that stands out from its ground")
-    if grey.shape == (SIDE, SIDE) and np.median(_border(grey)) < MIN_CONTRAST:
+    if grey.shape == (SIDE, SIDE) and _median(_border(grey)) < MIN_CONTRAST:
         return grey.astype(np.uint8)
     return frame(extract_ink(grey))
 
@@ -83,10 +83,9 @@ def extract_ink(grey: Grey) -> Grey:
     goes further. What is within the border's noise (eight times its median deviation), or below
     a sixteenth of the strongest ink, is ground; never more than half of the strongest ink.
     """
-    border = np.sort(_border(grey))
-    middle = (len(border) - 1) // 2
-    ground = border[middle]
-    noise = np.sort(np.abs(border - ground))[middle]
+    border = _border(grey)
+    ground = _median(border)
+    noise = _median(np.abs(border - ground))
     ink = grey - ground if grey.max() - ground > ground - grey.min() else ground - grey
     floor = min(max(8 * noise, ink.max() / 16), ink.max() / 2)
     return np.where(ink > floor, ink, 0.0)
@@ -134,6 +133,11 @@ def _offset(mass: Grey) -> int:
 def _border(grey: Grey) -> Grey:
     """The outermost pixels, each once or (the corners) twice."""
     return np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+
+
+def _median(values: Grey) -> float:
+    """The lower of the two middle values where there are two."""
+    return float(np.sort(values)[(len(values) - 1) // 2])
 
 
 def _decode(source: Path | str | bytes, name: str) -> NDArray[np.uint8]:

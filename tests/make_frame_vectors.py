@@ -1,0 +1,78 @@
+"""Writes tests/frame_vectors.json, the pictures that Python and the page frame alike.
+
+    python tests/make_frame_vectors.py
+
+Each has its name, width, height, channels (1: ink, 4: red, green, blue, alpha), the bytes, and the
+784 bytes of the frame (null: blank), all in base64. Run it only when the frame itself changes.
+"""
+
+import base64
+import json
+from pathlib import Path
+
+import numpy as np
+
+from smidgen.frame import extract_ink, flatten, frame
+
+
+def text(values):
+    return base64.b64encode(np.asarray(values, np.uint8).tobytes()).decode()
+
+
+def ink_vector(name, ink):
+    ink = np.asarray(ink, np.uint8)
+    height, width = ink.shape
+    expected = text(frame(ink.astype(float)))
+    return dict(
+        name=name, width=width, height=height, channels=1, data=text(ink), framed=expected
+    )
+
+
+def picture_vector(name, rgba, blank=False):
+    rgba = np.asarray(rgba, np.uint8)
+    height, width, _ = rgba.shape
+    framed = None if blank else text(frame(extract_ink(flatten(rgba))))
+    return dict(name=name, width=width, height=height, channels=4, data=text(rgba), framed=framed)
+
+
+def opaque(grey):
+    return np.dstack([grey] * 3 + [np.full_like(grey, 255)])
+
+
+def vectors():
+    rng = np.random.default_rng(7)
+
+    def blob(height, width, share=0.4):
+        return rng.integers(1, 256, (height, width)) * (rng.random((height, width)) < share)
+
+    yield ink_vector("blank", np.zeros((5, 7)))
+    yield ink_vector("one pixel", np.eye(9, dtype=int) * (np.arange(9) == 4) * 200)
+    yield ink_vector("a line, enlarged", np.full((1, 7), 90))
+    yield ink_vector("a diagonal, symmetric", np.eye(40) * 255)
+    yield ink_vector("exactly twenty", blob(20, 20))
+    yield ink_vector("8 × 8, enlarged", blob(8, 8))
+    yield ink_vector("19 × 11, enlarged a little", blob(19, 11))
+    yield ink_vector("21 × 30, reduced a little", blob(21, 30))
+    yield ink_vector("61 × 43, thirds and primes", blob(61, 43))
+    yield ink_vector("3 × 97, long", blob(3, 97, 0.9))
+    yield ink_vector("all mass at one end", np.pad(np.full((4, 40), 255), ((0, 60), (0, 0)))
+                     + np.pad(np.full((60, 1), 1), ((4, 0), (20, 19))))
+
+    paper = np.full((24, 18), 236) + rng.integers(-4, 5, (24, 18))
+    paper[5:19, 8:11] = 60
+    yield picture_vector("dark on grainy paper", opaque(paper))
+    yield picture_vector("light on dark", opaque(255 - paper))
+    colour = np.dstack([np.full((16, 16), 250), np.full((16, 16), 240), np.full((16, 16), 200)])
+    colour[3:12, 4:7] = (20, 60, 200)
+    yield picture_vector("blue on cream", np.dstack([colour, np.full((16, 16), 255)]))
+    alpha = np.zeros((15, 15), int)
+    alpha[2:12, 6:9] = rng.integers(60, 256, (10, 3))
+    for name, ink in (("black", 0), ("white", 255)):
+        yield picture_vector(f"{name} on nothing", np.dstack([np.full((15, 15), ink)] * 3 + [alpha]))
+    yield picture_vector("nearly one grey", opaque(rng.integers(120, 140, (12, 12))), blank=True)
+    yield picture_vector("nothing at all", np.zeros((10, 10, 4)), blank=True)
+
+
+if __name__ == "__main__":
+    lines = ",\n".join(json.dumps(vector, ensure_ascii=False) for vector in vectors())
+    Path(__file__).with_name("frame_vectors.json").write_text(f"[\n{lines}\n]\n", "utf-8")
