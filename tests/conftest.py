@@ -7,7 +7,9 @@ import os
 # Tests share the cores between processes; torch's own threads would only wait for each other.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -16,6 +18,9 @@ from made_up_runs import tiny_data, write_run
 from smidgen.data import Data, Split, load_data
 from smidgen.errors import DataError
 from smidgen.recipe import Recipe, parse_recipe
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -87,3 +92,54 @@ def three_seeds(tmp_path: Path) -> Path:
     for seed in range(3):
         write_run(tmp_path / f"many/seed-{seed}", tiny_data(), list(range(2 * seed + 2)), seed)
     return tmp_path / "many"
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args() -> dict[str, Any]:
+    """How pytest-playwright starts Debian's chromium."""
+    from browser import ARGUMENTS, CHROMIUM
+
+    return {"executable_path": CHROMIUM, "args": ARGUMENTS}
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of all shipped frontier models, as a file."""
+    return _write_page(tmp_path_factory.mktemp("page"), [])
+
+
+@pytest.fixture(scope="session")
+def first_address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of the first of them alone, which answers sooner."""
+    from smidgen.export.document import frontier_document
+
+    return _write_page(tmp_path_factory.mktemp("page"), [frontier_document()["models"][0]["name"]])
+
+
+@pytest.fixture
+def desk(page: Page, address: str) -> Iterator[Page]:
+    """The page in a window of a desk's size, watched for errors and requests."""
+    yield from _watched(page, address)
+
+
+@pytest.fixture
+def first_desk(page: Page, first_address: str) -> Iterator[Page]:
+    """The same with the first network alone."""
+    yield from _watched(page, first_address)
+
+
+def _write_page(folder: Path, targets: list[str]) -> str:
+    from smidgen.export.document import page_document
+    from smidgen.export.html import render
+
+    path = folder / "index.html"
+    path.write_text(render(page_document(targets)), "utf-8")
+    return path.as_uri()
+
+
+def _watched(page: Page, address: str) -> Iterator[Page]:
+    from browser import DESK, watched
+
+    page.set_viewport_size(DESK)
+    with watched(page, address):
+        yield page

@@ -19,20 +19,25 @@ def text(values):
     return base64.b64encode(np.asarray(values, np.uint8).tobytes()).decode()
 
 
+def vector(name, pixels, framed):
+    height, width, channels = np.atleast_3d(pixels).shape
+    return {
+        "name": name,
+        "width": width,
+        "height": height,
+        "channels": channels,
+        "data": text(pixels),
+        "framed": None if framed is None else text(framed),
+    }
+
+
 def ink_vector(name, ink):
-    ink = np.asarray(ink, np.uint8)
-    height, width = ink.shape
-    expected = text(frame(ink.astype(float)))
-    return dict(
-        name=name, width=width, height=height, channels=1, data=text(ink), framed=expected
-    )
+    return vector(name, ink, frame(np.asarray(ink, float)))
 
 
 def picture_vector(name, rgba, blank=False):
     rgba = np.asarray(rgba, np.uint8)
-    height, width, _ = rgba.shape
-    framed = None if blank else text(frame(extract_ink(flatten(rgba))))
-    return dict(name=name, width=width, height=height, channels=4, data=text(rgba), framed=framed)
+    return vector(name, rgba, None if blank else frame(extract_ink(flatten(rgba))))
 
 
 def opaque(grey):
@@ -55,8 +60,11 @@ def vectors():
     yield ink_vector("21 × 30, reduced a little", blob(21, 30))
     yield ink_vector("61 × 43, thirds and primes", blob(61, 43))
     yield ink_vector("3 × 97, long", blob(3, 97, 0.9))
-    yield ink_vector("all mass at one end", np.pad(np.full((4, 40), 255), ((0, 60), (0, 0)))
-                     + np.pad(np.full((60, 1), 1), ((4, 0), (20, 19))))
+    yield ink_vector(
+        "all mass at one end",
+        np.pad(np.full((4, 40), 255), ((0, 60), (0, 0)))
+        + np.pad(np.full((60, 1), 1), ((4, 0), (20, 19))),
+    )
 
     paper = np.full((24, 18), 236) + rng.integers(-4, 5, (24, 18))
     paper[5:19, 8:11] = 60
@@ -68,11 +76,13 @@ def vectors():
     alpha = np.zeros((15, 15), int)
     alpha[2:12, 6:9] = rng.integers(60, 256, (10, 3))
     for name, ink in (("black", 0), ("white", 255)):
-        yield picture_vector(f"{name} on nothing", np.dstack([np.full((15, 15), ink)] * 3 + [alpha]))
+        yield picture_vector(
+            f"{name} on nothing", np.dstack([np.full((15, 15), ink)] * 3 + [alpha])
+        )
     yield picture_vector("nearly one grey", opaque(rng.integers(120, 140, (12, 12))), blank=True)
     yield picture_vector("nothing at all", np.zeros((10, 10, 4)), blank=True)
 
 
 if __name__ == "__main__":
-    lines = ",\n".join(json.dumps(vector, ensure_ascii=False) for vector in vectors())
+    lines = ",\n".join(json.dumps(each, ensure_ascii=False) for each in vectors())
     Path(__file__).with_name("frame_vectors.json").write_text(f"[\n{lines}\n]\n", "utf-8")

@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from smidgen.cli import bench, data, results, training, using, weigh
+from smidgen.cli import bench, data, page, results, training, using, weigh
 from smidgen.errors import SmidgenError
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ for command in (
     results.report,
     results.compare,
     bench.bench,
+    page.serve,
     data.data,
 ):
     app.command()(command)

@@ -7,11 +7,11 @@ export const SIDE = 28;
 const BOX = 20;
 const MIN_CONTRAST = 32;
 
-// The 784 bytes, 255 = ink, of a picture {data, width, height} with four bytes a pixel; null if
-// it is blank. A 28 × 28 picture with a dark border is in the frame already.
+/** The 784 bytes, 255 = ink, of a picture {data, width, height} with four bytes a pixel; null if
+ * it is blank. A 28 × 28 picture with a dark border is in the frame already. */
 export function readPixels(rgba) {
   const grey = flatten(rgba);
-  const {low, high} = extremes(grey.data);
+  const { low, high } = extremes(grey.data);
   if (high - low < MIN_CONTRAST) return null;
   if (grey.width === SIDE && grey.height === SIDE && median(border(grey)) < MIN_CONTRAST) {
     return Uint8Array.from(grey.data);
@@ -19,7 +19,7 @@ export function readPixels(rgba) {
   return frame(extractInk(grey));
 }
 
-// The ink, 0 or less = background, in the frame: 784 bytes whose strongest is 255.
+/** The ink, 0 or less = background, in the frame: 784 bytes whose strongest is 255. */
 export function frame(ink) {
   const framed = new Uint8Array(SIDE * SIDE);
   const box = boundingBox(ink);
@@ -28,7 +28,7 @@ export function frame(ink) {
   const width = fitted(box.width, longest);
   const height = fitted(box.height, longest);
   const small = resample(cut(ink, box), width, height);
-  const {high} = extremes(small);
+  const { high } = extremes(small);
   for (let i = 0; i < small.length; i++) small[i] = Math.floor((small[i] * 255) / high + 0.5);
   const rows = new Float64Array(height);
   const columns = new Float64Array(width);
@@ -44,12 +44,12 @@ export function frame(ink) {
   return framed;
 }
 
-// What stands out from the ground, which is the median of the picture's border.
-export function extractInk({data, width, height}) {
-  const edge = border({data, width, height});
+/** What stands out from the ground, which is the median of the picture's border. */
+export function extractInk({ data, width, height }) {
+  const edge = border({ data, width, height });
   const ground = median(edge);
   const noise = median(edge.map((value) => Math.abs(value - ground)));
-  const {low, high} = extremes(data);
+  const { low, high } = extremes(data);
   const sign = high - ground > ground - low ? 1 : -1;
   const strongest = sign > 0 ? high - ground : ground - low;
   const floor = Math.min(Math.max(8 * noise, strongest / 16), strongest / 2);
@@ -57,11 +57,11 @@ export function extractInk({data, width, height}) {
     const contrast = sign * (value - ground);
     return contrast > floor ? contrast : 0;
   });
-  return {data: ink, width, height};
+  return { data: ink, width, height };
 }
 
-// Luma from 0 to 255; transparency lies on white, or on black where what is opaque is light.
-export function flatten({data, width, height}) {
+/** Luma from 0 to 255; transparency lies on white, or on black where what is opaque is light. */
+export function flatten({ data, width, height }) {
   const luma = new Float64Array(width * height);
   let light = 0;
   let opaque = 0;
@@ -76,11 +76,11 @@ export function flatten({data, width, height}) {
     const alpha = data[4 * i + 3];
     luma[i] = Math.floor((luma[i] * alpha + ground * (255 - alpha)) / 255 + 0.5);
   }
-  return {data: luma, width, height};
+  return { data: luma, width, height };
 }
 
-// The smallest box around all ink, or null.
-export function boundingBox({data, width, height}) {
+/** The smallest box around all ink, or null. */
+export function boundingBox({ data, width, height }) {
   let [left, top, right, bottom] = [width, height, -1, -1];
   for (let y = 0, i = 0; y < height; y++) {
     for (let x = 0; x < width; x++, i++) {
@@ -92,25 +92,25 @@ export function boundingBox({data, width, height}) {
     }
   }
   if (right < 0) return null;
-  return {left, top, width: right - left + 1, height: bottom - top + 1};
+  return { left, top, width: right - left + 1, height: bottom - top + 1 };
 }
 
-function cut({data, width}, box) {
+function cut({ data, width }, box) {
   const part = new Float64Array(box.width * box.height);
   for (let y = 0; y < box.height; y++) {
     for (let x = 0; x < box.width; x++) {
       part[y * box.width + x] = Math.max(0, data[(box.top + y) * width + box.left + x]);
     }
   }
-  return {data: part, width: box.width, height: box.height};
+  return { data: part, width: box.width, height: box.height };
 }
 
-// Half up, at least 1.
+/** Half up, at least 1. */
 function fitted(side, longest) {
   return Math.max(1, Math.floor((2 * BOX * side + longest) / (2 * longest)));
 }
 
-function resample({data, width, height}, toWidth, toHeight) {
+function resample({ data, width, height }, toWidth, toHeight) {
   const tall = new Float64Array(toHeight * width);
   weights(height, toHeight).forEach((row, o) => {
     for (const [i, weight] of row) {
@@ -126,7 +126,7 @@ function resample({data, width, height}, toWidth, toHeight) {
   return small;
 }
 
-// For each output its [input, whole-number weight]: areas going down, interpolation going up.
+/** For each output its [input, whole-number weight]: areas going down, interpolation going up. */
 function weights(inputs, outputs) {
   const rows = [];
   for (let o = 0; o < outputs; o++) {
@@ -142,7 +142,7 @@ function weights(inputs, outputs) {
   return rows;
 }
 
-// Where the box begins so that its centre of mass lies in pixel 14, or as near as it fits.
+/** Where the box begins so that its centre of mass lies in pixel 14, or as near as it fits. */
 function offset(mass) {
   let total = 0;
   let moment = 0;
@@ -154,14 +154,14 @@ function offset(mass) {
   return Math.min(Math.max(centred, 0), SIDE - mass.length);
 }
 
-function border({data, width, height}) {
+function border({ data, width, height }) {
   const edge = [];
   for (let x = 0; x < width; x++) edge.push(data[x], data[(height - 1) * width + x]);
   for (let y = 0; y < height; y++) edge.push(data[y * width], data[y * width + width - 1]);
   return edge;
 }
 
-// The lower of the two middle values where there are two.
+/** The lower of the two middle values where there are two. */
 function median(values) {
   const sorted = Float64Array.from(values).sort();
   return sorted[Math.floor((sorted.length - 1) / 2)];
@@ -174,5 +174,5 @@ function extremes(values) {
     if (value < low) low = value;
     if (value > high) high = value;
   }
-  return {low, high};
+  return { low, high };
 }

@@ -1,50 +1,60 @@
-// From pen strokes to ink. A stroke is a list of [x, y] on a paper of 280 × 280.
+// From pen strokes to ink. A stroke is a list of points [x, y] on a paper of 280 × 280.
 
 export const PAPER = 280;
 export const PEN = 20; // its width on the paper
-const BOX = 200; // ten units a pixel of the frame's box
-const THICKNESS = 25; // MNIST's median stroke is 2.5 pixels of the frame wide
-const SMALLEST = 12; // what is drawn within fewer units counts as a dot of this size
+const BOX = 200; // of a drawing on its own: ten units a pixel of the frame's box
+const STROKE = 25; // MNIST's median stroke is 2.5 pixels of the frame wide
+const SMALLEST = 12; // a drawing within fewer units counts as a dot of that size
 
-// The ink of a drawing, {data, width, height}, with a pen in proportion to the drawing, so that a
-// digit looks alike to a network at whatever size and place it was drawn.
+/** The ink of a drawing on its own, with a pen in proportion to it, so that a digit looks alike
+ * to a network at whatever size and place it was drawn. */
 export function inkOf(strokes) {
   const box = extent(strokes);
-  const scale = (BOX - THICKNESS) / Math.max(box.width, box.height, SMALLEST);
-  const margin = THICKNESS / 2 + 1;
+  const scale = (BOX - STROKE) / Math.max(box.width, box.height, SMALLEST);
+  const margin = STROKE / 2 + 1;
   const place = ([x, y]) => [(x - box.left) * scale + margin, (y - box.top) * scale + margin];
   const width = Math.ceil(box.width * scale + 2 * margin);
   const height = Math.ceil(box.height * scale + 2 * margin);
-  const ink = {data: new Float64Array(width * height), width, height};
+  return rasterise(strokes.map((stroke) => stroke.map(place)), { width, height, pen: STROKE });
+}
+
+/** The ink of strokes where they lie on the paper, with the paper's pen. */
+export function inkOnPaper(strokes) {
+  return rasterise(strokes, { width: PAPER, height: PAPER, pen: PEN });
+}
+
+/** The box around the pen's path, {left, top, width, height}. */
+export function extent(strokes) {
+  const box = { left: Infinity, top: Infinity, right: -Infinity, bottom: -Infinity };
+  for (const [x, y] of strokes.flat()) {
+    box.left = Math.min(box.left, x);
+    box.right = Math.max(box.right, x);
+    box.top = Math.min(box.top, y);
+    box.bottom = Math.max(box.bottom, y);
+  }
+  return { left: box.left, top: box.top, width: box.right - box.left, height: box.bottom - box.top };
+}
+
+function rasterise(strokes, { width, height, pen }) {
+  const ink = { data: new Float64Array(width * height), width, height };
   for (const stroke of strokes) {
-    const points = stroke.map(place);
-    points.forEach((point, i) => drawSegment(ink, points[Math.max(0, i - 1)], point));
+    stroke.forEach((point, i) => drawSegment(ink, stroke[Math.max(0, i - 1)], point, pen / 2));
   }
   return ink;
 }
 
-// The box around the pen's path, {left, top, width, height}.
-export function extent(strokes) {
-  const points = strokes.flat();
-  const xs = points.map(([x]) => x);
-  const ys = points.map(([, y]) => y);
-  const [left, top] = [Math.min(...xs), Math.min(...ys)];
-  return {left, top, width: Math.max(...xs) - left, height: Math.max(...ys) - top};
-}
-
-// A line with round ends; a pixel that it covers in part gets a part of the ink.
-function drawSegment({data, width, height}, [x0, y0], [x1, y1]) {
-  const reach = THICKNESS / 2 + 1;
+/** A line with round ends; a pixel that it covers in part gets a part of 255. */
+function drawSegment({ data, width, height }, [x0, y0], [x1, y1], radius) {
   const [dx, dy] = [x1 - x0, y1 - y0];
   const squared = dx * dx + dy * dy;
-  const [left, right] = span(x0, x1, reach, width);
-  const [top, bottom] = span(y0, y1, reach, height);
+  const [left, right] = span(x0, x1, radius + 1, width);
+  const [top, bottom] = span(y0, y1, radius + 1, height);
   for (let y = top; y < bottom; y++) {
     for (let x = left; x < right; x++) {
       const [px, py] = [x + 0.5 - x0, y + 0.5 - y0];
       const along = squared ? Math.min(Math.max((px * dx + py * dy) / squared, 0), 1) : 0;
       const distance = Math.hypot(px - along * dx, py - along * dy);
-      const cover = Math.min(Math.max(THICKNESS / 2 - distance + 0.5, 0), 1);
+      const cover = Math.min(Math.max(radius - distance + 0.5, 0), 1);
       const at = y * width + x;
       data[at] = Math.max(data[at], Math.round(255 * cover));
     }

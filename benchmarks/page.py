@@ -1,0 +1,181 @@
+"""Measures the draw-a-digit page in headless Chromium against what it has to show.
+
+    python benchmarks/page.py            # real MNIST, from $SMIDGEN_DATA or ./data; some minutes
+    python benchmarks/page.py --ship smidgen_8k smidgen_4k    # first makes these the shipped page
+
+Writes docs/page.md: test images replayed as pictures, drawings replayed as pointer events, the
+size of the page, and how long it takes to open and to answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from playwright.sync_api import Page, sync_playwright
+
+from smidgen.data import Data, load_data
+from smidgen.export.document import build_document, frontier_document
+from smidgen.export.html import render
+from smidgen.frame import read_image
+from smidgen.target import load
+from smidgen.train.engine import predict
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "tests"))  # the tests' driver of the browser
+from browser import (  # noqa: E402
+    ARGUMENTS,
+    CHROMIUM,
+    DESK,
+    PLACES,
+    STROKES,
+    answer,
+    choose_file,
+    clear,
+    draw,
+    enlarged,
+    likeliest,
+    replay,
+    settle,
+)
+
+IMAGES = 1000
+OPENINGS = 15
+SCRIBBLES = 200
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--ship", nargs="+", metavar="MODEL", help="make these the shipped page")
+    names = parser.parse_args().ship
+    data = load_data("mnist")
+    if names:
+        ship(names, data)
+    html = render(frontier_document())
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        path = Path(folder) / "index.html"
+        path.write_text(html, "utf-8")
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page = browser.new_page(viewport=DESK)
+        rows = [("the page, all its networks", "≤ 300 kB", f"{len(html.encode()) / 1000:.0f} kB")]
+        rows += open_often(page, path.as_uri())
+        rows += draw_all(page)
+        rows += scribble_all(page)
+        rows += replay_images(page, data)
+        report(rows, browser.version)
+        browser.close()
+
+
+def ship(names: list[str], data: Data) -> None:
+    """Puts the document of these models, the first chosen at first, into the package."""
+    text = json.dumps(build_document([load(name) for name in names], data), separators=(",", ":"))
+    (ROOT / "src" / "smidgen" / "export" / "frontier.json").write_text(text + "\n", "utf-8")
+    frontier_document.cache_clear()
+
+
+def open_often(page: Page, address: str) -> list[tuple[str, str, str]]:
+    """From the start of navigation, and from first paint, until the page answers."""
+    ready, answers = [], []
+    for _ in range(OPENINGS):
+        page.goto(address)
+        settle(page)
+        ready.append(page.evaluate("performance.getEntriesByName('ready')[0].startTime"))
+        draw(page, [stroke[::4] for stroke in STROKES[0]["strokes"]])
+        answers += [
+            float(text.split()[0]) for text in page.locator(".latency").all_text_contents()[:1]
+        ]
+    return [
+        ("navigation to ready, median", "≤ 300 ms", f"{statistics.median(ready):.0f} ms"),
+        ("navigation to ready, slowest", "≤ 300 ms", f"{max(ready):.0f} ms"),
+        (
+            "an answer of the first network, median",
+            "≤ 10 ms",
+            f"{statistics.median(answers):.1f} ms",
+        ),
+    ]
+
+
+def draw_all(page: Page) -> list[tuple[str, str, str]]:
+    """Every drawing at every size and place, with the mouse."""
+    right = [0] * len(frontier_document()["models"])
+    accepted = total = 0
+    for drawing in STROKES:
+        for place in PLACES:
+            draw(page, [[*stroke[:-1:2], stroke[-1]] for stroke in drawing["strokes"]], place)
+            hits = [said == str(drawing["digit"]) for said in likeliest(page)]
+            right = [n + hit for n, hit in zip(right, hits, strict=True)]
+            accepted += answer(page) != "none of these"
+            total += 1
+            clear(page)
+    names = [model["name"] for model in frontier_document()["models"]]
+    rows = [
+        (f"{total} drawn digits read right by {name}", "", f"{n / total:.2%}")
+        for name, n in zip(names, right, strict=True)
+    ]
+    rows[0] = (rows[0][0], "≥ 95 %", rows[0][2])
+    return [*rows, ("of them not taken for none of these", "", f"{accepted / total:.2%}")]
+
+
+def scribble_all(page: Page) -> list[tuple[str, str, str]]:
+    """Polylines through random points, which nobody would call a digit."""
+    page.mouse.move(5, 5)  # the browser now knows the pointer that is replayed
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(SCRIBBLES):
+        replay(page, [rng.random((rng.integers(8, 25), 2)).tolist()], PLACES[2])
+        refused += answer(page) == "none of these"
+    share = f"{refused / SCRIBBLES:.2%}"
+    return [(f"{SCRIBBLES} random scribbles taken for none of these", "", share)]
+
+
+def replay_images(page: Page, data: Data) -> list[tuple[str, str, str]]:
+    """Test images as pictures of 280 × 280, read by the page's first network and by Python."""
+    model = frontier_document()["models"][0]
+    target = load(model["name"])
+    images, labels = data.test.images[:IMAGES, 0].numpy(), data.test.labels[:IMAGES].tolist()
+    pictures = [enlarged(image) for image in images]
+    framed = torch.from_numpy(np.stack([read_image(picture) for picture in pictures]))[:, None]
+    python = predict(target.model, framed, target.mean, target.std).argmax(dim=1).tolist()
+    plain = predict(target.model, data.test.images[:IMAGES], target.mean, target.std).argmax(dim=1)
+    said, accepted = [], 0
+    for picture in pictures:
+        choose_file(page, "digit.png", picture)
+        said.append(target.classes.index(likeliest(page)[0]))
+        accepted += answer(page) != "none of these"
+    same, right, expected = (
+        np.mean(np.equal(one, other))
+        for one, other in ((said, python), (said, labels), (plain.tolist(), labels))
+    )
+    points = f"{100 * (right - expected):+.2f} points"
+    return [
+        (f"{IMAGES:,} test images as pictures: label as Python's", "≥ 99.8 %", f"{same:.2%}"),
+        ("accuracy on them, less the network's own", "within 0.30 points", points),
+        ("of them not taken for none of these", "", f"{accepted / IMAGES:.2%}"),
+    ]
+
+
+def report(rows: list[tuple[str, str, str]], version: str) -> None:
+    lines = [
+        "# The page, measured",
+        "",
+        f"Chromium {version}, headless, on {platform.machine()} ({platform.system()}), by "
+        "`python benchmarks/page.py`.",
+        "",
+        "| what | wanted | measured |",
+        "| --- | --- | --- |",
+        *(f"| {what} | {wanted} | {measured} |" for what, wanted, measured in rows),
+        "",
+    ]
+    (ROOT / "docs" / "page.md").write_text("\n".join(lines), "utf-8")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""What a page carries: networks as integer graphs, what they got wrong, real digits, a gauge.
+
+    {"models": [{"name", "params", "weight_bytes", "accuracy", "tested", "graph",
+                 "mistakes": [{"image", "label", "said", "probability"}]}],
+     "samples": [{"image", "label"}], "images": [...], "gauge": {...} or null}
+
+`image` is a position in `images`, which are packed: base64 of 784 grey levels in rows, each run of
+zeros as one 0 and its length. `accuracy` is the integer graph's, on all `tested` test images.
+
+The document of the shipped frontier models is package data, so that their page needs no data set.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from smidgen.data import Data, load_data
+from smidgen.errors import ExportError
+from smidgen.export.gauge import fit_gauge
+from smidgen.quantize import quantize, to_document
+from smidgen.target import Target, load
+
+MISTAKES = 12
+SAMPLES_PER_CLASS = 6
+CALIBRATION = 1000  # training images that fit the grids of an integer graph
+
+Images = NDArray[np.uint8]
+
+
+class Pool:
+    """The images of a page, each packed once."""
+
+    def __init__(self) -> None:
+        self._positions: dict[str, int] = {}
+
+    def add(self, image: Images) -> int:
+        """The image's position in the page."""
+        return self._positions.setdefault(pack(image), len(self._positions))
+
+    def packed(self) -> list[str]:
+        """All images, in the order of their positions."""
+        return list(self._positions)
+
+
+def page_document(targets: Sequence[str], data_dir: Path | str | None = None) -> dict[str, Any]:
+    """The document of a page for targets; without any, for all shipped frontier models.
+
+    Shipped frontier models alone need no data set; others need the one they were trained on, to
+    fit their integer grids and to find their mistakes. Raises what `load`, `load_data` and
+    `build_document` raise.
+    """
+    shipped = frontier_document()
+    by_name = {model["name"]: model for model in shipped["models"]}
+    if all(target in by_name for target in targets):
+        return shipped | {"models": [by_name[name] for name in targets or by_name]}
+    loaded = [load(target) for target in targets]
+    data = load_data(loaded[0].data, data_dir)
+    return build_document(loaded, data)
+
+
+def build_document(targets: Sequence[Target], data: Data) -> dict[str, Any]:
+    """The document of a page for networks of one data set; the first is chosen at first.
+
+    Raises ExportError for networks of other classes than the data's, and for those that the
+    integer graph cannot express.
+    """
+    for target in targets:
+        if target.classes != data.classes:
+            raise ExportError(
+                f"{target.name!r} was trained for {', '.join(target.classes)}, not for the "
+                f"classes of {data.name!r}; a page holds networks of one data set"
+            )
+    pool = Pool()
+    fit, validation = data.fit_split()
+    gauge = fit_gauge(fit.images.numpy()[:, 0], fit.labels.numpy(), validation.images.numpy()[:, 0])
+    return {
+        "models": [_describe(target, data, pool) for target in targets],
+        "samples": _samples(data, pool),
+        "images": pool.packed(),
+        "gauge": gauge.to_document() if gauge else None,
+    }
+
+
+@functools.cache
+def frontier_document() -> dict[str, Any]:
+    """The document of the shipped frontier models, the largest first."""
+    path = resources.files("smidgen") / "export" / "frontier.json"
+    document: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return document
+
+
+def _describe(target: Target, data: Data, pool: Pool) -> dict[str, Any]:
+    """One network of a page; the images of its worst mistakes go into the pool."""
+    graph = quantize(
+        target.model,
+        data.fit_split()[0].images[:CALIBRATION],
+        target.mean,
+        target.std,
+        name=target.name,
+        classes=target.classes,
+    )
+    images, labels = data.test.images.numpy()[:, 0], data.test.labels.numpy()
+    probabilities = softmax(graph.run(images) * graph.logit_scale, axis=1)
+    said = probabilities.argmax(axis=1)
+    confidence = probabilities.max(axis=1)
+    wrong = np.flatnonzero(said != labels)
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
+    return {
+        "name": graph.name,
+        "params": sum(parameter.numel() for parameter in target.model.parameters()),
+        "weight_bytes": graph.weight_bytes,
+        "accuracy": float((said == labels).mean()),
+        "tested": len(labels),
+        "graph": to_document(graph),
+        "mistakes": [
+            {
+                "image": pool.add(images[i]),
+                "label": int(labels[i]),
+                "said": int(said[i]),
+                "probability": round(float(confidence[i]), 4),
+            }
+            for i in worst
+        ],
+    }
+
+
+def pack(image: Images) -> str:
+    """A 28 × 28 image as the page carries it."""
+    packed = bytearray()
+    zeros = 0
+    for level in image.ravel().tolist():
+        if level == 0 and zeros < 255:
+            zeros += 1
+            continue
+        if zeros:
+            packed += bytes([0, zeros])
+        zeros = int(level == 0)
+        if level:
+            packed.append(level)
+    if zeros:
+        packed += bytes([0, zeros])
+    return base64.b64encode(packed).decode()
+
+
+def _samples(data: Data, pool: Pool) -> list[dict[str, int]]:
+    """The first test images of each class."""
+    images, labels = data.test.images.numpy()[:, 0], data.test.labels.numpy()
+    return [
+        {"image": pool.add(images[i]), "label": label}
+        for label in range(len(data.classes))
+        for i in np.flatnonzero(labels == label)[:SAMPLES_PER_CLASS].tolist()
+    ]

@@ -1,0 +1,115 @@
+// The parts of the page that show what the networks say. They are filled once and then only
+// changed in place, so that nothing on the page moves.
+
+import { argmax, percent } from "./verdict.js";
+import { unpackImage } from "./specimen.js";
+
+/** A number of things for people: 13,272. */
+export function count(number) {
+  return number.toLocaleString("en");
+}
+
+/** One row of the list of networks: show(verdict) fills it, `chosen` is its radio button. */
+export function createRow(model, list) {
+  const row = document.getElementById("model").content.firstElementChild.cloneNode(true);
+  const find = (name) => row.querySelector(`.${name}`);
+  find("name").textContent = model.name;
+  find("params").textContent = count(model.params);
+  find("weights").textContent = `${(model.weight_bytes / 1000).toFixed(1)} kB`;
+  find("accuracy").textContent = `${(model.accuracy * 100).toFixed(2)} %`;
+  find("accuracy").title = `on ${count(model.tested)} test images`;
+  find("latency").textContent = "–";
+  const columns = model.graph.classes.map((name) => {
+    const column = document.createElement("div");
+    const [bar, label] = [document.createElement("i"), document.createElement("span")];
+    label.textContent = name;
+    label.title = name;
+    column.append(bar, label);
+    return column;
+  });
+  find("bars").append(...columns);
+  const radio = row.querySelector("input");
+  row.addEventListener("click", () => radio.click());
+  radio.addEventListener("click", (event) => event.stopPropagation());
+  list.append(row);
+
+  const times = [];
+  const show = (verdict) => {
+    const best = verdict && argmax(verdict.probabilities);
+    columns.forEach((column, i) => {
+      column.classList.toggle("top", i === best);
+      column.firstChild.style.transform = `scaleY(${Math.max(verdict ? verdict.probabilities[i] : 0, 0.03)})`;
+    });
+    row.classList.toggle("none", Boolean(verdict?.none));
+    find("said").textContent = verdict ? (verdict.none ? "–" : verdict.label) : "";
+    find("bars").setAttribute("aria-label", verdict
+      ? `most likely ${model.graph.classes[best]}, ${percent(verdict.probabilities[best])}`
+      : "no answer yet");
+    if (!verdict) return;
+    times.push(verdict.time);
+    if (times.length > 15) times.shift();
+    const median = [...times].sort((a, b) => a - b)[Math.floor(times.length / 2)];
+    find("latency").textContent = `${median.toFixed(1)} ms`;
+  };
+  show(null);
+  return { show, radio };
+}
+
+/** Draws 784 grey levels, white ink on black. */
+export function showImage(canvas, image) {
+  canvas.width = canvas.height = 28;
+  const pixels = new ImageData(28, 28);
+  for (let i = 0; i < 784; i++) {
+    const value = image ? image[i] : 0;
+    pixels.data.set([value, value, value, 255], 4 * i);
+  }
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
+}
+
+/** Names the layers of a network in the select. */
+export function listLayers(select, graph) {
+  const options = graph.nodes.map((node, i) => {
+    const [height, width, channels] = node.shape;
+    const size = height * width === 1 ? `${channels} numbers` : `${channels} maps of ${height} × ${width}`;
+    return new Option(`${i + 1} · ${node.op.replace("_", " ")} · ${size}`, i + 1);
+  });
+  select.replaceChildren(...options);
+}
+
+/** Draws every channel of a tensor {shape, data} as a map, brightest the largest number. */
+export function showMaps(container, tensor) {
+  const [height, width, channels] = tensor.shape;
+  while (container.children.length > channels) container.lastChild.remove();
+  while (container.children.length < channels) container.append(document.createElement("canvas"));
+  const low = tensor.data.reduce((a, b) => Math.min(a, b));
+  const high = tensor.data.reduce((a, b) => Math.max(a, b));
+  const [red, green, blue] = getComputedStyle(container).color.match(/\d+/g).map(Number);
+  [...container.children].forEach((canvas, channel) => {
+    canvas.width = width;
+    canvas.height = height;
+    const pixels = new ImageData(width, height);
+    for (let i = 0; i < width * height; i++) {
+      const share = (tensor.data[i * channels + channel] - low) / (high - low || 1);
+      pixels.data.set([red, green, blue, share * 255], 4 * i);
+    }
+    canvas.getContext("2d").putImageData(pixels, 0, 0);
+  });
+  container.setAttribute("aria-label", `${channels} feature maps of ${height} by ${width}`);
+}
+
+/** Fills the gallery with a model's mistakes; `pick` is called with a mistake's image. */
+export function showMistakes(list, model, images, pick) {
+  const { classes } = model.graph;
+  list.replaceChildren(...model.mistakes.map(({ image, label, said, probability }) => {
+    const item = document.createElement("li");
+    const button = document.createElement("button");
+    const canvas = document.createElement("canvas");
+    const levels = unpackImage(images[image]);
+    button.type = "button";
+    showImage(canvas, levels);
+    button.append(canvas, `${classes[label]} read as ${classes[said]}, ${percent(probability)}`);
+    button.addEventListener("click", () => pick(levels, classes[label]));
+    item.append(button);
+    return item;
+  }));
+}

@@ -1,0 +1,79 @@
+// What lies on the paper: a picture, strokes over it, or nothing.
+//
+// A scene is {picture, strokes}; a picture is {framed, ink, box}: what the frame made of it, its
+// ink {data, width, height}, and where on the paper that ink is shown.
+
+import { boundingBox, extractInk, flatten, frame, readPixels, SIDE } from "./frame.js";
+import { inkOf, inkOnPaper, PAPER } from "./strokes.js";
+
+export const EMPTY = { picture: null, strokes: [] };
+const UNIT = PAPER / SIDE;
+const BOX = 20 * UNIT;
+
+/** The 784 grey levels that the networks see of a scene; null of an empty one. */
+export function seen({ picture, strokes }) {
+  if (!strokes.length) return picture && picture.framed;
+  if (!picture) return frame(inkOf(strokes));
+  const ink = inkOnPaper(strokes);
+  overlay(ink, picture);
+  return frame(ink);
+}
+
+/** The picture of 784 framed grey levels, filling the paper. */
+export function framedPicture(framed) {
+  const ink = { data: framed, width: SIDE, height: SIDE };
+  return { framed, ink, box: { left: 0, top: 0, width: PAPER, height: PAPER } };
+}
+
+/** The picture of pixels {data, width, height}, four bytes each; null if they are blank. */
+export function pixelPicture(rgba) {
+  const framed = readPixels(rgba);
+  if (!framed) return null;
+  const grey = flatten(rgba);
+  if (grey.width === SIDE && grey.height === SIDE) return framedPicture(framed);
+  const ink = extractInk(grey);
+  const { left, top, width, height } = boundingBox(ink);
+  const data = new Uint8Array(width * height);
+  const strongest = ink.data.reduce((a, b) => Math.max(a, b));
+  for (let i = 0; i < data.length; i++) {
+    const at = (top + Math.floor(i / width)) * ink.width + left + (i % width);
+    data[i] = (ink.data[at] * 255) / strongest;
+  }
+  const scale = BOX / Math.max(width, height);
+  const [shownWidth, shownHeight] = [width * scale, height * scale];
+  const box = {
+    left: (PAPER - shownWidth) / 2,
+    top: (PAPER - shownHeight) / 2,
+    width: shownWidth,
+    height: shownHeight,
+  };
+  return { framed, ink: { data, width, height }, box };
+}
+
+/** Puts the picture's ink under ink of the paper's size. */
+function overlay({ data }, { ink, box }) {
+  for (let y = 0; y < PAPER; y++) {
+    const row = Math.floor(((y + 0.5 - box.top) / box.height) * ink.height);
+    if (row < 0 || row >= ink.height) continue;
+    for (let x = 0; x < PAPER; x++) {
+      const column = Math.floor(((x + 0.5 - box.left) / box.width) * ink.width);
+      if (column < 0 || column >= ink.width) continue;
+      data[y * PAPER + x] = Math.max(data[y * PAPER + x], ink.data[row * ink.width + column]);
+    }
+  }
+}
+
+/** The scenes so far, the empty paper first; `undo` goes back by one. */
+export function createHistory() {
+  const scenes = [EMPTY];
+  return {
+    now: () => scenes.at(-1),
+    push(scene) {
+      scenes.push(scene);
+    },
+    undo() {
+      if (scenes.length > 1) scenes.pop();
+    },
+    canUndo: () => scenes.length > 1,
+  };
+}

@@ -1,0 +1,130 @@
+"""The page in a real browser: started once, watched for errors, drawn on like a reader would."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import expect
+
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+STROKES = json.loads(Path(__file__).with_name("strokes.json").read_text("utf-8"))
+SEVEN = [[[0.1, 0.05], [0.5, 0.05], [0.9, 0.03], [0.7, 0.4], [0.5, 1.0]]]
+SCRIBBLE = [[[(7 * i * i % 11) / 10, (3 * i % 10) / 10] for i in range(24)]]
+PHONE = {"width": 390, "height": 844}
+DESK = {"width": 1280, "height": 900}
+# A drawing's size and the middle of it, as shares of the paper.
+PLACES = [(0.3, 0.2, 0.22), (0.3, 0.8, 0.75), (0.5, 0.32, 0.66), (0.7, 0.55, 0.45), (0.9, 0.5, 0.5)]
+
+
+def installed():
+    return shutil.which(CHROMIUM) is not None
+
+
+@contextmanager
+def watched(page, address):
+    """Fails if the page logs an error, throws one, or asks for anything but itself."""
+    problems = []
+
+    def note(message):
+        if message.type in ("error", "warning"):
+            problems.append(message.text)
+
+    page.on("console", note)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("request", lambda request: request.url != address and problems.append(request.url))
+    page.goto(address)  # returns after the page's script has run
+    settle(page)
+    yield page
+    assert not problems, problems
+
+
+def settle(page):
+    """Waits until what was drawn has been answered."""
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def placed(page, strokes, place):
+    """Where on the screen strokes of x, y from 0 to 1 lie."""
+    size, middle_x, middle_y = place
+    paper = page.locator("#paper").bounding_box()
+    points = [point for stroke in strokes for point in stroke]
+    width, height = (max(each) for each in zip(*points, strict=True))
+    left = paper["x"] + paper["width"] * (middle_x - size * width / 2)
+    top = paper["y"] + paper["height"] * (middle_y - size * height / 2)
+    scale = size * paper["width"]
+    return [[[left + x * scale, top + y * scale] for x, y in stroke] for stroke in strokes]
+
+
+def draw(page, strokes, place=(0.8, 0.5, 0.5)):
+    """Draws strokes with the mouse, as a reader would, and waits for the answer."""
+    for start, *rest in placed(page, strokes, place):
+        page.mouse.move(*start)
+        page.mouse.down()
+        for point in rest:
+            page.mouse.move(*point)
+        page.mouse.up()
+    settle(page)
+
+
+def replay(page, strokes, place):
+    """Clears the paper, plays strokes as pointer events within the page, and waits."""
+    page.evaluate(REPLAY, placed(page, strokes, place))
+
+
+REPLAY = """(strokes) => {
+    const paper = document.getElementById("paper");
+    const tell = (type, [clientX, clientY]) => paper.dispatchEvent(
+        new PointerEvent(type, { pointerId: 1, clientX, clientY, bubbles: true }));
+    document.getElementById("clear").click();
+    for (const stroke of strokes) {
+        tell("pointerdown", stroke[0]);
+        for (const point of stroke.slice(1)) tell("pointermove", point);
+        tell("pointerup", stroke.at(-1));
+    }
+    return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+}"""
+
+
+def choose_file(page, name, data, kind="image/png"):
+    """Opens a picture from its bytes, and waits for what the page says of it."""
+    page.locator("#clear").evaluate("button => button.click()")
+    page.locator("#file").set_input_files({"name": name, "mimeType": kind, "buffer": data})
+    expect(page.locator("#status")).not_to_be_empty()
+    settle(page)
+
+
+def enlarged(image):
+    """A 28 × 28 image as the PNG of 280 × 280, dark on light, that one might have drawn."""
+    file = io.BytesIO()
+    Image.fromarray(255 - np.kron(image, np.ones((10, 10), np.uint8))).save(file, "PNG")
+    return file.getvalue()
+
+
+def likeliest(page):
+    """The class with the longest bar of each network, whether or not it is accepted."""
+    return page.locator(".bars .top span").all_text_contents()
+
+
+def answer(page):
+    return page.locator("#answer").text_content()
+
+
+def clear(page):
+    page.locator("#clear").click()
+    settle(page)

@@ -1,0 +1,49 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { boundingBox, frame } from "../../src/smidgen/export/templates/frame.js";
+import { extent, inkOf, inkOnPaper, PAPER, PEN } from "../../src/smidgen/export/templates/strokes.js";
+
+const line = [[[40, 100], [140, 100]]];
+const hook = [[[60, 60], [150, 55], [110, 180]], [[80, 120], [140, 118]]];
+const moved = (strokes, size, [dx, dy]) =>
+  strokes.map((stroke) => stroke.map(([x, y]) => [x * size + dx, y * size + dy]));
+
+test("the extent is of the pen's path, by hand", () => {
+  assert.deepEqual(extent(hook), { left: 60, top: 55, width: 90, height: 125 });
+});
+
+test("a line of its own is 200 long with a pen of 25", () => {
+  const box = boundingBox(inkOf(line));
+  assert.ok(Math.abs(box.width - 200) <= 1, `${box.width}`);
+  assert.ok(Math.abs(box.height - 25) <= 1, `${box.height}`);
+});
+
+test("a line on the paper stays where it was drawn", () => {
+  const ink = inkOnPaper(line);
+  assert.deepEqual([ink.width, ink.height], [PAPER, PAPER]);
+  const column = Array.from({ length: PAPER }, (_, y) => ink.data[y * PAPER + 90]);
+  assert.deepEqual([...column.keys()].filter((y) => column[y] === 255).length, PEN);
+  assert.equal(column[100 - PEN / 2], 255);
+  assert.equal(column[100 - PEN / 2 - 1], 0);
+});
+
+test("a drawing looks the same at every size and place", () => {
+  const expected = frame(inkOf(hook));
+  for (const [size, place] of [[0.2, [0, 0]], [0.5, [150, 20]], [1.4, [-40, 10]]]) {
+    const actual = frame(inkOf(moved(hook, size, place)));
+    const furthest = actual.reduce((most, value, i) => Math.max(most, Math.abs(value - expected[i])), 0);
+    assert.ok(furthest <= 12, `${furthest} of 255 at size ${size}`);
+  }
+});
+
+test("a tap is a dot, not a division by zero", () => {
+  const ink = inkOf([[[70, 80]]]);
+  const box = boundingBox(ink);
+  assert.ok(ink.data.every(Number.isFinite));
+  assert.ok(Math.abs(box.width - 25) <= 1 && Math.abs(box.height - 25) <= 1);
+});
+
+test("what is drawn over the paper's edge is kept", () => {
+  assert.ok(boundingBox(inkOf([[[-30, 50], [300, 60]]])).width >= 199);
+  assert.ok(boundingBox(inkOnPaper([[[-30, 50], [300, 60]]])).width === PAPER);
+});

@@ -1,0 +1,171 @@
+import base64
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from smidgen.export.bundle import bundle
+from smidgen.export.document import Pool, frontier_document, pack
+from smidgen.export.gauge import describe, fit_gauge
+from smidgen.export.html import render
+
+ROOT = Path(__file__).parent.parent
+TEMPLATES = ROOT / "src/smidgen/export/templates"
+
+
+@pytest.fixture(scope="session")
+def node():
+    found = shutil.which("node")
+    if not found:
+        pytest.skip("node is not installed; the page's JavaScript is not under test here")
+    return found
+
+
+def ask(node, script, document):
+    """What a script in the templates' folder prints as JSON, given a document as `input`."""
+    read = 'import { readFileSync } from "node:fs"; const input = JSON.parse(readFileSync(0));'
+    finished = subprocess.run(
+        [node, "--input-type=module", "--eval", f"{read}\n{script}"],
+        input=json.dumps(document),
+        cwd=TEMPLATES,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(finished.stdout)
+
+
+def test_the_javascript_passes_its_own_tests(node):
+    finished = subprocess.run(
+        [node, "--test", "tests/js/"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, finished.stdout
+
+
+def test_modules_are_bundled_once_each_and_in_order(node):
+    sources = {
+        "main": 'import { one } from "./a.js";\nimport { two } from "./b.js";\n'
+        "console.log(one + two());",
+        "a": "const hidden = 1;\nexport const one = hidden;",
+        "b": 'import { one } from "./a.js";\nconst hidden = 40;\n'
+        "export function two() {\n  return one + hidden;\n}",
+    }
+    script = bundle("main", sources.__getitem__)
+    assert "import" not in script
+    assert "export" not in script
+    assert script.count("const hidden = 1;") == 1
+    run = subprocess.run([node, "--eval", script], capture_output=True, text=True, check=True)
+    assert run.stdout == "42\n"
+
+
+def test_the_page_is_one_file_that_may_load_nothing():
+    document = {"models": [], "samples": [], "images": [], "gauge": None, "x": "</script><b>"}
+    page = render(document)
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1]
+    directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+    assert directives["default-src"] == "'none'"
+    for kind, pattern in (
+        ("style-src", r"<style>(.*?)</style>"),
+        ("script-src", r'<script type="module">(.*?)</script>'),
+    ):
+        (text,) = re.findall(pattern, page, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert directives[kind] == f"'sha256-{digest}'"
+    assert re.findall(r"<(?:script|link|img|iframe)[^>]* src=", page) == []
+    assert re.findall(r'href="(?!data:)', page) == []
+    assert "{{" not in page
+    (data,) = re.findall(r'id="data">(.*?)</script>', page, re.DOTALL)
+    assert json.loads(data) == document
+
+
+def test_the_page_of_all_frontier_models_is_light():
+    assert len(render(frontier_document()).encode()) <= 300_000
+
+
+def test_packed_images_are_what_the_page_unpacks(node):
+    rng = np.random.default_rng(0)
+    images = np.stack(
+        [
+            np.zeros((28, 28)),
+            np.full((28, 28), 255),
+            rng.integers(0, 256, (28, 28)),
+            rng.integers(1, 256, (28, 28)) * (rng.random((28, 28)) < 0.1),
+        ]
+    ).astype(np.uint8)
+    script = """
+        const { unpackImage } = await import("./specimen.js");
+        console.log(JSON.stringify(input.map((text) => [...unpackImage(text)])));
+    """
+    unpacked = ask(node, f"{script}", [pack(image) for image in images])
+    assert unpacked == images.reshape(4, 784).tolist()
+
+
+def test_a_pool_keeps_an_image_once():
+    pool = Pool()
+    blank, white = np.zeros((28, 28), np.uint8), np.full((28, 28), 255, np.uint8)
+    assert [pool.add(blank), pool.add(white), pool.add(blank)] == [0, 1, 0]
+    assert len(pool.packed()) == 2
+
+
+def bars(count, rng):
+    """Upright bars (label 0) and level ones (label 1), here and there."""
+    images, labels = np.zeros((count, 28, 28), np.uint8), np.arange(count) % 2
+    for image, label in zip(images, labels, strict=True):
+        at, wide, level = rng.integers(8, 17), rng.integers(2, 5), rng.integers(180, 256)
+        image[4:24, at : at + wide] = level
+        image[rng.random((28, 28)) < 0.02] = 60
+        if label:
+            image[:] = image.T.copy()
+    return images, labels
+
+
+@pytest.fixture(scope="module")
+def gauge():
+    rng = np.random.default_rng(0)
+    images, labels = bars(600, rng)
+    return fit_gauge(images, labels, bars(400, rng)[0])
+
+
+def test_the_gauge_accepts_its_kind_and_nothing_else(gauge):
+    rng = np.random.default_rng(1)
+    assert (gauge.distance(bars(400, rng)[0]) <= 1).mean() > 0.97
+    diagonal = np.stack([np.eye(28) * 255] * 2).astype(np.uint8)
+    noise = rng.integers(0, 256, (5, 28, 28)).astype(np.uint8)
+    assert (gauge.distance(diagonal) > 1).all()
+    assert (gauge.distance(noise) > 1).all()
+
+
+def test_the_gauge_is_mahalanobis_distance(gauge):
+    rng = np.random.default_rng(0)
+    images, labels = bars(600, rng)
+    probe, _ = bars(50, np.random.default_rng(2))
+    features, probed = describe(images), describe(probe)
+    squared = []
+    for label in (0, 1):
+        members = features[labels == label]
+        inverse = np.linalg.inv(np.cov(members.T) + 1e-4 * np.eye(38))
+        offsets = probed - members.mean(axis=0)
+        squared.append(np.einsum("ni,ij,nj->n", offsets, inverse, offsets))
+    ratio = gauge.distance(probe) / np.sqrt(np.min(squared, axis=0))
+    np.testing.assert_allclose(ratio, ratio[0])
+
+
+def test_the_page_measures_with_the_same_gauge(gauge, node):
+    probe, _ = bars(40, np.random.default_rng(3))
+    script = """
+        const { decodeGauge, distance } = await import("./gauge.js");
+        const gauge = decodeGauge(input.gauge);
+        console.log(JSON.stringify(input.images.map((image) => distance(gauge, image))));
+    """
+    document = {"gauge": gauge.to_document(), "images": probe.reshape(-1, 784).tolist()}
+    np.testing.assert_allclose(ask(node, script, document), gauge.distance(probe), rtol=0.02)
+
+
+def test_a_class_with_few_images_gives_no_gauge():
+    images, labels = bars(100, np.random.default_rng(0))
+    assert fit_gauge(images, labels, images) is None

@@ -1,0 +1,319 @@
+"""The page in a real browser: drawing, pictures, keys, and what it answers."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+import torch
+from browser import (
+    CHROMIUM,
+    PLACES,
+    SCRIBBLE,
+    SEVEN,
+    STROKES,
+    answer,
+    choose_file,
+    clear,
+    draw,
+    enlarged,
+    installed,
+    likeliest,
+    replay,
+    settle,
+    watched,
+)
+from PIL import Image
+from playwright.sync_api import expect
+
+from smidgen.export.document import frontier_document
+from smidgen.frame import read_image
+from smidgen.target import load
+from smidgen.train.engine import predict
+from smidgen.zoo import has_weights
+
+pytestmark = pytest.mark.skipif(not installed(), reason=f"chromium is not at {CHROMIUM}")
+
+
+def png(pixels):
+    file = io.BytesIO()
+    Image.fromarray(np.asarray(pixels, np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def picture_of_seven():
+    """A dark seven on grey paper, 120 × 90."""
+    pixels = np.full((90, 120), 210)
+    pixels[20:28, 30:70] = 40
+    for y in range(20, 75):
+        middle = 66 - (y - 20) * 0.4
+        pixels[y, int(middle - 4) : int(middle + 5)] = 40
+    return png(pixels)
+
+
+def test_every_way_of_writing_is_read_at_five_sizes_and_places(first_desk):
+    first_desk.mouse.move(5, 5)  # the browser now knows the pointer that is replayed
+    right = refused = 0
+    for drawing in STROKES:
+        for place in PLACES:
+            replay(first_desk, drawing["strokes"], place)
+            right += answer(first_desk) == str(drawing["digit"])
+            refused += answer(first_desk) == "none of these"
+    total = len(STROKES) * len(PLACES)
+    assert total >= 250
+    assert right / total >= 0.95, f"{right} of {total} right, {refused} taken for none of these"
+
+
+def test_pictures_of_test_images_are_read_as_python_reads_them(first_desk, mnist):
+    name = frontier_document()["models"][0]["name"]
+    if not has_weights(name):
+        pytest.skip(f"no weights ship with {name}")
+    target, same = load(name), 0
+    pictures = [enlarged(image) for image in mnist.test.images[:100, 0].numpy()]
+    framed = torch.from_numpy(np.stack([read_image(picture) for picture in pictures]))[:, None]
+    labels = predict(target.model, framed, target.mean, target.std).argmax(dim=1)
+    for picture, label in zip(pictures, labels.tolist(), strict=True):
+        choose_file(first_desk, "digit.png", picture)
+        same += likeliest(first_desk)[0] == target.classes[label]
+    assert same >= 99
+
+
+@pytest.mark.parametrize("digit", range(0, 10, 3))
+def test_a_digit_drawn_with_the_mouse_is_read(desk, digit):
+    drawing = next(each for each in STROKES if each["digit"] == digit)
+    draw(desk, [[*stroke[:-1:3], stroke[-1]] for stroke in drawing["strokes"]], PLACES[digit % 5])
+    assert answer(desk) == str(digit)
+
+
+def test_the_page_is_ready_at_once_and_answers_within_a_frame(desk):
+    assert desk.evaluate("performance.getEntriesByName('ready')[0].startTime") < 1000
+    draw(desk, SEVEN)
+    assert desk.evaluate("performance.getEntriesByName('answer')[0].duration") < 100
+    for latency in desk.locator(".latency").all_text_contents():
+        assert re.fullmatch(r"\d+\.\d ms", latency)
+
+
+def test_the_answer_comes_while_drawing(desk):
+    paper = desk.locator("#paper").bounding_box()
+    desk.mouse.move(paper["x"] + 80, paper["y"] + 60)
+    desk.mouse.down()
+    desk.mouse.move(paper["x"] + 120, paper["y"] + 300, steps=5)
+    settle(desk)
+    assert answer(desk) != ""
+    desk.mouse.up()
+
+
+def test_a_blank_paper_has_no_answer_and_a_scribble_is_none_of_these(desk):
+    assert answer(desk) == ""
+    assert "Draw a digit" in desk.locator("#sure").text_content()
+    draw(desk, SCRIBBLE)
+    assert answer(desk) == "none of these"
+    assert desk.locator(".said").all_text_contents() == ["–"] * desk.locator(".model").count()
+
+
+def test_undo_and_clear(desk):
+    assert desk.locator("#undo").is_disabled()
+    draw(desk, SEVEN)
+    seven = desk.locator("#sure").text_content()
+    draw(desk, [[[0.2, 0.0], [0.8, 0.0]]])
+    desk.locator("#undo").click()
+    settle(desk)
+    assert (answer(desk), desk.locator("#sure").text_content()) == ("7", seven)
+    clear(desk)
+    assert answer(desk) == ""
+    desk.locator("#undo").click()
+    settle(desk)
+    assert answer(desk) == "7"
+
+
+def test_a_sample_and_a_mistake_are_put_on_the_paper(desk):
+    desk.locator("#sample").click()
+    settle(desk)
+    assert re.fullmatch(r"A test image of \d\.", desk.locator("#status").text_content())
+    assert answer(desk) != ""
+    mistake = desk.locator("#gallery button").first
+    label, said = re.match(r"(\d) read as (\d)", mistake.text_content()).groups()
+    mistake.click()
+    settle(desk)
+    assert desk.locator("#status").text_content() == f"A test image of {label}."
+    first = desk.locator(".model").first
+    assert first.locator(".said").text_content() in (said, "–")
+    assert first.locator(".top").text_content() == said
+
+
+def test_keys_draw_undo_and_clear(desk):
+    desk.locator("#paper").focus()
+    desk.keyboard.press("ArrowUp", delay=0)
+    for _ in range(8):
+        desk.keyboard.press("ArrowUp")
+    desk.keyboard.press("Space")
+    for _ in range(17):
+        desk.keyboard.press("ArrowDown")
+    desk.keyboard.press("Space")
+    settle(desk)
+    assert answer(desk) == "1"
+    desk.keyboard.press("z")
+    settle(desk)
+    assert answer(desk) == ""
+    desk.keyboard.press("s")
+    settle(desk)
+    assert answer(desk) != ""
+    desk.keyboard.press("c")
+    settle(desk)
+    assert answer(desk) == ""
+
+
+def test_two_arrows_at_once_go_aslant(desk):
+    desk.locator("#paper").focus()
+    desk.keyboard.press("Space")
+    desk.keyboard.down("ArrowRight")
+    for _ in range(6):
+        desk.keyboard.down("ArrowDown")
+    desk.keyboard.up("ArrowRight")
+    desk.keyboard.up("ArrowDown")
+    settle(desk)
+    ink = np.array(desk.evaluate(SEEN)).reshape(28, 28) > 0
+    rows, columns = np.nonzero(ink)
+    assert np.ptp(rows) > 10
+    assert np.ptp(columns) > 10
+
+
+SEEN = """(() => {
+    const copy = new OffscreenCanvas(28, 28).getContext("2d");
+    copy.drawImage(document.getElementById("seen"), 0, 0);
+    const pixels = copy.getImageData(0, 0, 28, 28).data;
+    return Array.from({ length: 784 }, (_, i) => pixels[4 * i]);
+})()"""
+
+
+def test_every_control_is_reached_by_tab(desk):
+    draw(desk, SEVEN)
+    reached = set()
+    for _ in range(30):
+        desk.keyboard.press("Tab")
+        reached.add(desk.evaluate("document.activeElement.id || document.activeElement.name"))
+    assert {"paper", "undo", "clear", "sample", "open", "model", "layer"} <= reached
+
+
+def test_a_finger_and_a_pen_draw(desk):
+    session = desk.context.new_cdp_session(desk)
+    paper = desk.locator("#paper").bounding_box()
+
+    def touch(kind, points):
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    xs = paper["x"] + 200
+    touch("touchStart", [{"x": xs, "y": paper["y"] + 60}])
+    for y in range(60, 360, 20):
+        touch("touchMove", [{"x": xs, "y": paper["y"] + y}])
+    touch("touchEnd", [])
+    settle(desk)
+    assert answer(desk) == "1"
+    clear(desk)
+    pen = {"button": "left", "buttons": 1, "pointerType": "pen", "clickCount": 1, "x": xs}
+    for kind, y in (
+        ("Pressed", 60),
+        *(("Moved", y) for y in range(60, 360, 20)),
+        ("Released", 350),
+    ):
+        session.send(
+            "Input.dispatchMouseEvent", {**pen, "type": f"mouse{kind}", "y": paper["y"] + y}
+        )
+    settle(desk)
+    assert answer(desk) == "1"
+
+
+@pytest.mark.parametrize("kind", ["file", "drop", "paste"])
+def test_a_picture_of_ones_own_is_read(desk, kind):
+    if kind == "file":
+        choose_file(desk, "seven.png", picture_of_seven())
+    else:
+        desk.evaluate(GIVE, [kind, list(picture_of_seven())])
+        expect(desk.locator("#answer")).not_to_be_empty()
+    assert answer(desk) == "7"
+    assert desk.locator("#status").text_content() == "Showing seven.png."
+
+
+GIVE = """([kind, bytes]) => {
+    const data = new DataTransfer();
+    data.items.add(new File([Uint8Array.from(bytes)], "seven.png", { type: "image/png" }));
+    const event = kind === "drop"
+        ? new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true })
+        : new ClipboardEvent("paste", { clipboardData: data, bubbles: true });
+    document.body.dispatchEvent(event);
+}"""
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "sentence"),
+    [
+        ("a.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG drawing, not pixels"),
+        ("a.png", b"hello", "no PNG, JPEG or WebP picture"),
+        ("a.png", picture_of_seven()[:60], "damaged"),
+        ("a.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\1\0\0\0\1\0\0", "more than 50 million pixels"),
+        ("a.png", png(np.full((40, 40), 200)), "blank"),
+    ],
+    ids=["svg", "text", "damaged", "huge", "blank"],
+)
+def test_a_picture_that_cannot_be_read_is_a_sentence_and_no_answer(desk, name, data, sentence):
+    choose_file(desk, name, data)
+    assert sentence in desk.locator("#status").text_content()
+    assert desk.locator("#status").get_attribute("class") == "problem"
+    assert answer(desk) == ""
+
+
+def test_strokes_over_a_picture_are_seen_with_it(desk):
+    choose_file(desk, "seven.png", picture_of_seven())
+    before = np.array(desk.evaluate(SEEN))
+    draw(desk, [[[0, 0], [1, 0]]], (0.5, 0.5, 0.55))
+    after = np.array(desk.evaluate(SEEN))
+    assert (after > 0).sum() > (before > 0).sum()
+
+
+def test_the_layers_of_the_chosen_network_are_shown(desk):
+    draw(desk, SEVEN)
+    models = frontier_document()["models"]
+    for position, model in enumerate(models):
+        desk.locator(".model label").nth(position).click()
+        settle(desk)
+        nodes = model["graph"]["nodes"]
+        assert desk.locator("#layer option").count() == len(nodes)
+        assert desk.locator(".chosen").first.text_content() == model["name"]
+        assert model["name"] in desk.locator("#sure").text_content()
+        for value in (1, len(nodes)):
+            desk.locator("#layer").select_option(str(value))
+            settle(desk)
+            assert desk.locator("#maps canvas").count() == nodes[value - 1]["shape"][2]
+
+
+def test_the_page_lists_what_the_networks_weigh(desk):
+    for model, row in zip(frontier_document()["models"], desk.locator(".model").all(), strict=True):
+        text = row.text_content()
+        assert f"{model['params']:,}" in text
+        assert f"{model['weight_bytes'] / 1000:.1f} kB" in text
+        assert f"{model['accuracy'] * 100:.2f} %" in text
+
+
+def test_a_browser_without_pointer_events_says_so_and_still_has_keys(page, address):
+    page.add_init_script("delete window.PointerEvent")
+    with watched(page, address):
+        assert "draw with the keys" in page.locator("#status").text_content()
+        page.locator("#paper").focus()
+        page.keyboard.press("Space")
+        for _ in range(9):
+            page.keyboard.press("ArrowDown")
+        settle(page)
+        assert answer(page) == "1"
+
+
+def test_without_javascript_a_sentence_says_what_is_missing(browser, address):
+    page = browser.new_page(java_script_enabled=False)
+    page.goto(address)
+    assert "switched off" in page.locator(".notice").text_content()
+    page.close()
+
+
+def test_the_page_cannot_reach_out(page, address):
+    page.goto(address)
+    refused = page.evaluate("fetch('https://example.org/').then(() => false, () => true)")
+    assert refused

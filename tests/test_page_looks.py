@@ -1,0 +1,103 @@
+"""How the page looks and behaves for every reader: contrast, sizes, names, stillness."""
+
+import re
+from pathlib import Path
+
+import pytest
+from browser import (
+    CHROMIUM,
+    DESK,
+    PHONE,
+    SCRIBBLE,
+    SEVEN,
+    answer,
+    clear,
+    draw,
+    installed,
+    settle,
+    watched,
+)
+from playwright.sync_api import expect
+
+ROOT = Path(__file__).parent.parent
+AXE = ROOT / "node_modules/axe-core/axe.min.js"
+CONTRASTS = Path(__file__).with_name("contrasts.js").read_text("utf-8")
+
+pytestmark = pytest.mark.skipif(not installed(), reason=f"chromium is not at {CHROMIUM}")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", ["phone", "desk"])
+def test_text_is_readable_controls_are_large_and_nothing_overflows(page, address, width, scheme):
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size(PHONE if width == "phone" else DESK)
+    with watched(page, address):
+        draw(page, SEVEN)
+        page.wait_for_timeout(150)  # the bars' transition
+        page.screenshot(path=ROOT / f"test-results/page-{width}-{scheme}.png", full_page=True)
+        faint = {text: ratio for text, ratio in page.evaluate(CONTRASTS) if ratio < 4.5}
+        assert faint == {}
+        for control in page.locator("button:visible, select:visible").all():
+            box = control.bounding_box()
+            assert min(box["width"], box["height"]) >= 40
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+@pytest.mark.parametrize("width", [320, 600, 900, 1600])
+def test_the_page_fits_every_width_and_keeps_the_drawing(desk, width):
+    draw(desk, SEVEN)
+    desk.set_viewport_size({"width": width, "height": 800})
+    settle(desk)
+    assert desk.evaluate("document.documentElement.scrollWidth") <= width
+    paper = desk.locator("#paper").bounding_box()
+    assert abs(paper["width"] - paper["height"]) < 1
+    assert answer(desk) == "7"
+    clear(desk)
+    draw(desk, SEVEN)
+    assert answer(desk) == "7"
+
+
+TOPS = """[...document.querySelectorAll("section, li, figure, p")]
+    .map((element) => element.getBoundingClientRect().top)"""
+
+
+def test_nothing_shifts_while_one_draws(page, address):
+    page.add_init_script("""
+        window.shifts = 0;
+        new PerformanceObserver((list) => {
+            for (const entry of list.getEntries()) window.shifts += entry.value;
+        }).observe({ type: "layout-shift", buffered: true });
+    """)
+    page.set_viewport_size(PHONE)
+    with watched(page, address):
+        before = page.evaluate(TOPS)
+        draw(page, SEVEN)
+        draw(page, SCRIBBLE)
+        assert page.evaluate(TOPS) == before
+        assert page.evaluate("window.shifts") < 0.001
+
+
+def test_reduced_motion_is_respected(page, address):
+    page.emulate_media(reduced_motion="reduce")
+    with watched(page, address):
+        duration = "getComputedStyle(document.querySelector('.bars i')).transitionDuration"
+        assert page.evaluate(duration) == "0s"
+
+
+def test_what_is_heard_is_what_is_seen(desk):
+    draw(desk, SEVEN)
+    expect(desk.locator("#spoken")).to_have_text(re.compile("^7: .* sure, says "))
+    assert desk.locator(".bars").first.get_attribute("aria-label").startswith("most likely 7, ")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation(page, address, scheme):
+    if not AXE.is_file():
+        pytest.skip("axe-core is not in node_modules; `npm install` puts it there")
+    page.emulate_media(color_scheme=scheme)
+    page.goto(address)
+    draw(page, SEVEN)
+    page.evaluate(AXE.read_text("utf-8"))
+    report = page.evaluate("axe.run()")
+    assert len(report["passes"]) > 20
+    assert [(v["id"], v["nodes"][0]["html"]) for v in report["violations"]] == []
