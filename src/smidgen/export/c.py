@@ -7,6 +7,7 @@ work with it: a network without strides pays nothing for strides.
 
 from __future__ import annotations
 
+import itertools
 import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -78,7 +79,9 @@ def _sizes(graph: G.Graph, schedule: Schedule) -> dict[str, object]:
     """What the templates need to know of the network as a whole."""
     convs = [stage for stage in schedule.stages if isinstance(stage.node, G.Conv)]
     gathered = [_taps(s, graph) for s in convs if not _is_direct(s, graph, schedule)]
-    averaged = [node.shape[2] for node in graph.nodes if isinstance(node, G.AveragePool)]
+    averages = [node for node in graph.nodes if isinstance(node, G.AveragePool)]
+    areas = [node.kernel[0] * node.kernel[1] for node in averages]
+    woven = [_woven_bytes(stage, graph) for stage in schedule.stages]
     rings = schedule.rings
     columns = [_round_up(rings[s.output].shape[1] * s.pool[1], COLUMNS) for s in convs]
     windows = [_round_up(_taps(s, graph), SLACK) for s in convs]
@@ -95,11 +98,13 @@ def _sizes(graph: G.Graph, schedule: Schedule) -> dict[str, object]:
         "memory": max(schedule.size_bytes, 1),
         "window": max(gathered, default=1),
         "kernel_height": max((stage.kernel[0] for stage in convs), default=1),
-        "sums": max(averaged, default=1),
+        "sums": max((node.shape[2] for node in averages), default=1),
+        "sum_type": _narrowest([255 * area for area in areas]),
         "line": max(lines, default=1),
         "windows": max((c * w for c, w in zip(columns, windows, strict=True)), default=1),
         "products": max((c * o for c, o in zip(columns, channels, strict=True)), default=1),
-        "woven": sum(_woven_bytes(stage, graph) for stage in convs) + 1,
+        "woven": max(sum(woven), 1),
+        "woven_at": ", ".join(map(str, itertools.accumulate([0, *woven[:-1]]))),
     }
 
 
@@ -161,11 +166,9 @@ def _window(stage: Stage) -> Row:
 
 def _conv_row(stage: Stage, node: G.Conv, graph: G.Graph, schedule: Schedule) -> Row:
     weights = graph.weights[node.weights]
-    before = schedule.stages[: schedule.stages.index(stage)]
     return {
         "weights": f"weights_{node.weights}",
         "bits": weights.bits,
-        "stored": -(-weights.values[0].size * weights.bits // 8),
         "depth": weights.values.shape[3],
         "padding_y": stage.padding[0],
         "padding_x": stage.padding[1],
@@ -173,7 +176,6 @@ def _conv_row(stage: Stage, node: G.Conv, graph: G.Graph, schedule: Schedule) ->
         "groups": node.groups,
         "per_group": len(weights.values) // node.groups,
         "outside": node.outside,
-        "woven": sum(_woven_bytes(s, graph) for s in before if isinstance(s.node, G.Conv)),
         "direct": int(_is_direct(stage, graph, schedule)),
     }
 
@@ -262,16 +264,14 @@ def _tables(
 def _table(
     struct: str, name: str, columns: Sequence[str], rows: Sequence[Row], kinds: Mapping[str, str]
 ) -> str:
-    """A struct with these columns, and the array of all rows."""
-    members = []
-    lines = []
+    """A struct with these columns, the widest first, and the array of all rows."""
+    typed: dict[str, str] = {}
     for column in columns:
         numbers = [value for row in rows if isinstance(value := row.get(column, 0), int)]
-        kind = kinds.get(column) or f"{_narrowest(numbers)} "
-        members.append(f"    {kind}{column};")
-    for row in rows:
-        cells = [str(row.get(column, 0)) for column in columns]
-        lines.append(f"    {{{', '.join(cells)}}},")
+        typed[column] = kinds.get(column) or f"{_narrowest(numbers)} "
+    order = sorted(columns, key=lambda column: _width(typed[column]), reverse=True)
+    members = [f"    {typed[column]}{column};" for column in order]
+    lines = [f"    {{{', '.join(str(row.get(c, 0)) for c in order)}}}," for row in rows]
     return "\n".join(
         [
             f"struct {struct} {{",
@@ -282,6 +282,10 @@ def _table(
             "};",
         ]
     )
+
+
+def _width(kind: str) -> int:
+    return next((w for w in (8, 16, 32) if f"int{w}_t " == kind.removeprefix("u")), 64)
 
 
 def _narrowest(numbers: Sequence[int]) -> str:

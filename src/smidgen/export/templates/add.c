@@ -1,4 +1,4 @@
-INLINE void add(const struct layer *layer, int row)
+FUNCTION void add(const struct layer *layer, int row)
 {
     const struct tensor *output = &tensors[layer->output];
     const uint8_t *left = input_row(layer->input, row);

@@ -1,4 +1,4 @@
-INLINE void average_pool(const struct layer *layer, int row)
+FUNCTION void average_pool(const struct layer *layer, int row)
 {
     const int channels = tensors[layer->output].channels;
     uint8_t *out = row_of(layer->output, row);

@@ -1,5 +1,5 @@
 /* One input's part of a row of a concatenation. */
-INLINE void concat(const struct layer *layer, int row)
+FUNCTION void concat(const struct layer *layer, int row)
 {
     const struct tensor *input = &tensors[layer->input];
     const uint8_t *in = input_row(layer->input, row);

@@ -1,7 +1,7 @@
 static uint8_t window[$window];
 
 /* What lies under the kernel from column x on, with `outside` where the input has ended. */
-INLINE const uint8_t *gather(const struct layer *layer, const uint8_t *const *rows, int x, int first)
+FUNCTION const uint8_t *gather(const struct layer *layer, const uint8_t *const *rows, int x, int first)
 {
     const struct tensor *input = &tensors[layer->input];
     uint8_t *to = window;
@@ -18,7 +18,7 @@ INLINE const uint8_t *gather(const struct layer *layer, const uint8_t *const *ro
 }
 
 /* Weights of less than eight bits are packed, the first in the lowest bits. */
-INLINE int32_t dot(const uint8_t *x, const int8_t *weights, int length, int bits)
+FUNCTION int32_t dot(const uint8_t *x, const int8_t *weights, int length, int bits)
 {
     int32_t acc = 0;
     if (bits == 8) {
@@ -38,12 +38,14 @@ INLINE int32_t dot(const uint8_t *x, const int8_t *weights, int length, int bits
 }
 
 /* One row of a convolution; of a pooled one, its part in a row of largest values. */
-INLINE void conv(const struct layer *layer, int row, int step)
+FUNCTION void conv(const struct layer *layer, int row, int step)
 {
     const struct tensor *input = &tensors[layer->input];
     const int channels = tensors[layer->output].channels;
+    const int taps = layer->kernel_height * layer->kernel_width * layer->depth;
+    const int stored = (taps * layer->bits + 7) / 8;
     const int top = (row * layer->steps + step) * layer->stride_y - layer->padding_y;
-    const uint8_t *rows[$kernel_height];
+    const uint8_t *rows[$kernel_height]; /* under the kernel; 0 where there is none */
     for (int ky = 0; ky < layer->kernel_height; ky++) {
         const int y = top + ky;
         rows[ky] = y >= 0 && y < input->height ? input_row(layer->input, y) : 0;
@@ -62,9 +64,8 @@ INLINE void conv(const struct layer *layer, int row, int step)
                 const uint8_t *under = layer->direct
                     ? rows[0] + left * input->channels
                     : gather(layer, rows, left, group * layer->depth);
-                const int taps = layer->kernel_height * layer->kernel_width * layer->depth;
                 for (int o = group * layer->per_group; o < (group + 1) * layer->per_group; o++) {
-                    const int8_t *weights = layer->weights + o * layer->stored;
+                    const int8_t *weights = layer->weights + o * stored;
                     const int32_t value = rescale(layer, dot(under, weights, taps, layer->bits), o);
                     if (layer->output == LOGITS) {
                         logits_out[o] = value;

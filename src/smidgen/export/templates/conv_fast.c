@@ -14,6 +14,7 @@ enum { TAPS = 4, CHANNELS = 8, COLUMNS = 7 };
 /* Weights in the order of (taps / 4, channels, 4): one instruction multiplies four taps of eight
  * channels. They are put in this order when they are first used. */
 static int8_t woven[$woven];
+static const int woven_at[$layers] = {$woven_at}; /* by layer */
 static uint8_t is_woven[$layers];
 
 static void weave(int8_t *to, const int8_t *weights, int channels, int taps)
@@ -25,12 +26,12 @@ static void weave(int8_t *to, const int8_t *weights, int channels, int taps)
     }
 }
 
-INLINE void multiply(
+FUNCTION void multiply(
     const struct layer *layer, int columns, int channels, int taps, int32_t *products)
 {
     const int length = ROUND_UP(taps, TAPS);
     const int stride = ROUND_UP(channels, CHANNELS);
-    int8_t *weights = woven + layer->woven;
+    int8_t *weights = woven + woven_at[layer - layers];
     if (!is_woven[layer - layers]) {
         is_woven[layer - layers] = 1;
         weave(weights, layer->weights, channels, taps);
@@ -60,7 +61,7 @@ INLINE void multiply(
 #else
 enum { TAPS = SLACK, CHANNELS = 1, COLUMNS = 1 };
 
-INLINE void multiply(
+FUNCTION void multiply(
     const struct layer *layer, int columns, int channels, int taps, int32_t *products)
 {
     const int length = ROUND_UP(taps, TAPS);
@@ -76,7 +77,7 @@ INLINE void multiply(
 }
 #endif
 
-INLINE void fill_windows(const struct layer *layer, const uint8_t *const *rows, int columns)
+FUNCTION void fill_windows(const struct layer *layer, const uint8_t *const *rows, int columns)
 {
     const int span = layer->kernel_width * layer->depth;
     const int length = ROUND_UP(layer->kernel_height * span, TAPS);
@@ -99,7 +100,7 @@ INLINE void fill_windows(const struct layer *layer, const uint8_t *const *rows, 
     }
 }
 
-INLINE void conv_row(const struct layer *layer, const uint8_t *const *rows, uint8_t *out, int fresh)
+FUNCTION void conv_row(const struct layer *layer, const uint8_t *const *rows, uint8_t *out, int fresh)
 {
     const int width = tensors[layer->output].width;
     const int channels = tensors[layer->output].channels;

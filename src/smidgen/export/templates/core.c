@@ -5,7 +5,7 @@ static struct {
     uint8_t row, step;
 } progress[$layers];
 
-INLINE uint8_t *row_of(int number, int y)
+FUNCTION uint8_t *row_of(int number, int y)
 {
     const struct tensor *tensor = &tensors[number];
     while (y >= tensor->rows) { /* the rows form a ring */
@@ -14,19 +14,19 @@ INLINE uint8_t *row_of(int number, int y)
     return memory + tensor->offset + y * tensor->width * tensor->channels;
 }
 
-INLINE const uint8_t *input_row(int number, int y)
+FUNCTION const uint8_t *input_row(int number, int y)
 {
     return number == 0 ? image_rows + y * tensors[0].width * tensors[0].channels
                        : row_of(number, y);
 }
 
-INLINE int32_t rescale(const struct layer *layer, int32_t acc, int channel)
+FUNCTION int32_t rescale(const struct layer *layer, int32_t acc, int channel)
 {
     const int32_t bias = layer->biases[channel] * (1 << layer->bias_shift);
     return (acc * layer->multipliers[channel] + bias) >> layer->shift;
 }
 
-INLINE uint8_t clamp(int32_t value)
+FUNCTION uint8_t clamp(int32_t value)
 {
     return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
 }

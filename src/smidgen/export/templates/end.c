@@ -1,4 +1,4 @@
-INLINE void advance(int number)
+FUNCTION void advance(int number)
 {
     const struct layer *layer = &layers[number];
     const int row = progress[number].row;

@@ -1,7 +1,7 @@
-static uint32_t sums[$sums];
+static $sum_type sums[$sums];
 
 /* The average of everything, one row of the input at a time. */
-INLINE void global_average(const struct layer *layer, int step)
+FUNCTION void global_average(const struct layer *layer, int step)
 {
     const int channels = tensors[layer->output].channels;
     const uint8_t *in = input_row(layer->input, step);
@@ -10,7 +10,7 @@ INLINE void global_average(const struct layer *layer, int step)
     }
     for (int x = 0; x < tensors[layer->input].width; x++) {
         for (int channel = 0; channel < channels; channel++) {
-            sums[channel] += *in++;
+            sums[channel] = ($sum_type)(sums[channel] + *in++);
         }
     }
     if (step + 1 == layer->steps) {

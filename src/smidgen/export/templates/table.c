@@ -1,4 +1,4 @@
-INLINE void table(const struct layer *layer, int row)
+FUNCTION void table(const struct layer *layer, int row)
 {
     const struct tensor *output = &tensors[layer->output];
     const uint8_t *in = input_row(layer->input, row);
