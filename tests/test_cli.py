@@ -118,6 +118,17 @@ def test_seeds_run_side_by_side(tmp_path: Path) -> None:
     assert (tmp_path / "series" / "seed-0" / "model.safetensors").stat().st_mtime_ns == first
 
 
+def test_a_sweep_ranks_on_validation(tmp_path: Path) -> None:
+    done = smidgen(
+        "sweep", "tiny_mnist", "--grid", "optimizer.lr=0.00001,0.01", "--set", "data=digits",
+        "--set", "epochs=2", "--out", tmp_path / "sweep", "--json",
+    )  # fmt: skip
+    rows = document(done)["rows"]
+    assert [row["recipe"] for row in rows] == ["optimizer.lr=0.01", "optimizer.lr=1e-05"]
+    kept = json.loads((Path(rows[0]["run"]) / "seed-0" / "result.json").read_text())
+    assert rows[0]["val_accuracy"] == kept["val_accuracy"] > rows[1]["val_accuracy"]
+
+
 def test_quickstart_falls_back_on_the_digits_and_says_so(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     done = smidgen(
@@ -144,6 +155,8 @@ def test_quickstart_falls_back_on_the_digits_and_says_so(tmp_path: Path) -> None
         (["train", "tiny_mnist", "--recipe", "none.toml"], "cannot read 'none.toml'"),
         (["train", "tiny_mnist", "--device", "tpu", "--data", "digits"], "--device 'tpu'"),
         (["train", "tiny_mnist", "--seeds", "1"], "at least 2 seeds"),
+        (["sweep", "tiny_mnist", "--grid", "lr=1"], "unknown key 'lr'"),
+        (["sweep", "tiny_mnist", "--grid", "seed=1", "--set", "full=true"], "on validation"),
         (["train", "--resume", "nowhere"], "'nowhere' is not a run folder"),
         (["train", "net", "--resume", "nowhere"], "--resume goes on with the run's own recipe"),
         (["evaluate", "net"], "no weights ship with 'net'"),

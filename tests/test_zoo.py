@@ -21,6 +21,7 @@ BOUNDS = {
     "mnist_classifier": (0, 19_999),
     "net": (1_000_001, 2_000_000),
 }
+OURS = {"smidgen_8k": 7_999, "smidgen_1epoch": 24_999, "smidgen_fast": 24_999}
 
 
 def size(name: str) -> int:
@@ -36,6 +37,11 @@ def test_exact_counts(name: str) -> None:
 def test_bounded_counts(name: str) -> None:
     low, high = BOUNDS[name]
     assert low <= size(name) <= high
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_own_keep_their_budgets(name: str) -> None:
+    assert size(name) <= OURS[name]
 
 
 @pytest.mark.parametrize("name", list_models())

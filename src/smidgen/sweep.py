@@ -1,4 +1,4 @@
-"""Many trainings side by side: one recipe under several seeds, one core each.
+"""Many trainings side by side, one core each: a recipe under several seeds, or many recipes.
 
 joblib runs them in processes of their own; under `joblib.parallel_config(backend="ray")` the same
 call spreads them over a Ray cluster.
@@ -6,17 +6,20 @@ call spreads them over a Ray cluster.
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from smidgen.data import load_data
-from smidgen.errors import RunError, TrainingError
+from smidgen.errors import RecipeError, RunError, TrainingError
 from smidgen.metrics import over_seeds
 from smidgen.recipe import Recipe, override
 from smidgen.run import Run, write_whole
@@ -50,6 +53,52 @@ def _finished(tasks: list[Any], out: Path, parallel: Parallel) -> Iterator[Run]:
             "a training process was killed (out of memory?); the seeds that had finished are in "
             f"{str(out)!r}, and the same command goes on from there"
         ) from problem
+
+
+def sweep(
+    recipe: Recipe,
+    grid: Mapping[str, Sequence[Any]],
+    seeds: int,
+    out: Path,
+    *,
+    data_dir: Path | None = None,
+    jobs: int = -1,
+) -> Iterator[Run]:
+    """The runs of every combination of the grid's values under every seed, as they finish.
+
+    `grid` maps dotted recipe keys to values. A run's folder is named after its changes; what has
+    finished in `out` is not trained again. Raises RecipeError for a key or value that is not
+    allowed, and for a recipe without a validation split, which nothing could be chosen on.
+    """
+    if recipe.full:
+        raise RecipeError("a sweep chooses on validation; leave --full and full = true out")
+    tasks = []
+    for values in itertools.product(*grid.values()):
+        changes = dict(zip(grid, values, strict=True))
+        for i in range(seeds):
+            own = changes | {"seed": recipe.seed + i} | ({} if recipe.workers else {"workers": 1})
+            name = "_".join(f"{key}={value}" for key, value in changes.items()).replace("/", "-")
+            folder = out / name / f"seed-{recipe.seed + i}"
+            tasks.append(delayed(_fit_one)(override(recipe, own), folder, data_dir))
+    return _finished(tasks, out, Parallel(n_jobs=jobs, return_as="generator_unordered"))
+
+
+def ranking(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """The recipes of a sweep, best mean validation accuracy first."""
+    by_recipe: dict[Path, list[Run]] = defaultdict(list)
+    for run in runs:
+        by_recipe[run.path.parent].append(run)
+    rows = [
+        {
+            "recipe": folder.name,
+            "run": str(folder),
+            "n": len(group),
+            "val_accuracy": fmean(run.result()["val_accuracy"] for run in group),
+            "seconds": fmean(run.result()["seconds"] for run in group),
+        }
+        for folder, group in by_recipe.items()
+    ]
+    return sorted(rows, key=lambda row: -row["val_accuracy"])
 
 
 def write_summary(runs: list[Run], out: Path) -> dict[str, Any]:

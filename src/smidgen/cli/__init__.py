@@ -24,6 +24,7 @@ for command in (
     training.quickstart,
     using.models,
     training.train,
+    training.sweep,
     using.evaluate,
     using.predict,
     weigh.describe,

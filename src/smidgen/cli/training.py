@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,6 +92,53 @@ def train(
     with _progress(json_) as watch:
         run = fit(chosen, loaded, out, device=device, watch=watch)
     _report(run, loaded, json_)
+
+
+def sweep(
+    model: Annotated[str, typer.Argument(help="A model of the zoo.")],
+    grid: Annotated[
+        list[str], typer.Option(metavar="KEY=A,B,...", help="A recipe's key and its values.")
+    ],
+    recipe: Annotated[
+        str | None, typer.Option(help="A recipe's name or file [default: the model's own].")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a recipe's key.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Trainings of each combination.", min=1)] = 1,
+    out: Annotated[Path | None, typer.Option(help="Where the runs go.")] = None,
+    data_dir: DataDir = None,
+    json_: Json = False,
+) -> None:
+    """Train every combination of some values, and rank them on the validation images."""
+    from rich.progress import track
+    from rich.table import Table
+
+    from smidgen.recipe import parse_setting, recipe_for
+    from smidgen.run import free_folder
+    from smidgen.sweep import ranking
+    from smidgen.sweep import sweep as sweep_grid
+
+    people = console(json_)
+    values = {}
+    for text in grid:
+        key, _, listed = text.partition("=")
+        values[key] = [parse_setting(f"{key}={value}")[1] for value in listed.split(",")]
+    changes = {"full": False} | dict(map(parse_setting, settings or []))
+    chosen = recipe_for(model, recipe, changes)
+    folder = out or free_folder(f"sweep-{model}")
+    coming = sweep_grid(chosen, values, seeds, folder, data_dir=data_dir)
+    count = math.prod(map(len, values.values())) * seeds
+    rows = ranking(list(track(coming, "training", total=count, console=people)))
+    if json_:
+        emit({"model": model, "rows": rows})
+        return
+    table = Table("recipe", "mean validation accuracy", "seeds", "seconds")
+    for row in rows:
+        table.add_row(row["recipe"], percent(row["val_accuracy"]), str(row["n"]),
+                      f"{row['seconds']:.0f}")  # fmt: skip
+    people.print(table)
+    people.print(str(folder))
 
 
 def quickstart(
