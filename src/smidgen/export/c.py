@@ -146,10 +146,10 @@ def _row(stage: Stage, graph: G.Graph, schedule: Schedule) -> Row:
             return row | {"other": stage.inputs[1], "left_factor": left, "right_factor": right}
         case G.Conv():
             row |= _window(stage) | _conv_row(stage, node, graph, schedule)
-        case G.AveragePool() if stage.kernel != (1, 1):
-            row |= _window(stage)
-        case G.AveragePool():
+        case G.AveragePool() if node.kernel == schedule.rings[stage.inputs[0]].shape[:2]:
             row["operation"] = "GLOBAL_AVERAGE"
+        case G.AveragePool():
+            row |= _window(stage)
         case G.Concat():
             row["channel"] = stage.channel
     return row | {"multipliers": f"multipliers_{number}"}
@@ -243,11 +243,11 @@ def _tables(
     schedule: Schedule, rows: Sequence[Row], kept: Sequence[str], kinds: Mapping[str, str]
 ) -> str:
     """The definitions of the tensors, the layers, and the order of their steps."""
-    rings: list[Row] = [
-        dict(zip(("height", "width", "channels"), ring.shape, strict=True))
-        | {"offset": ring.offset, "rows": ring.rows}
-        for ring in schedule.rings
-    ]
+    rings: list[Row] = []
+    for ring in schedule.rings:
+        height, width, channels = ring.shape
+        rings.append({"offset": ring.offset, "rows": ring.rows, "height": height, "width": width,
+                      "channels": channels})  # fmt: skip
     operations = dict.fromkeys(str(row["operation"]) for row in rows)
     order = _array("uint8_t", "schedule", schedule.order)
     return "\n".join(

@@ -87,14 +87,13 @@ def make_stages(graph: G.Graph) -> tuple[list[Stage], list[G.Shape]]:
     shapes, stages = [graph.input], list[Stage]()
     for number, node in enumerate(graph.nodes, start=1):
         before = graph.nodes[number - 2] if number > 1 else None
-        fused = (
+        if (
             isinstance(node, G.MaxPool)
             and isinstance(before, G.Conv)
             and node.inputs == (number - 1,)
             and readers.count(number - 1) == 1
             and node.kernel == node.stride
-        )
-        if fused:
+        ):
             stages[-1] = dataclasses.replace(stages[-1], pool=node.kernel, steps=node.kernel[0])
             shapes[-1] = node.shape
         else:
@@ -112,7 +111,7 @@ def _stages_of(
         case G.Conv():
             kernel = graph.weights[node.weights].values.shape[1:3]
             return [Stage(node, inputs, output, kernel, node.stride, node.padding)]
-        case G.AveragePool() if node.shape[:2] == (1, 1):
+        case G.AveragePool() if node.kernel == shapes[0][:2]:
             return [Stage(node, inputs, output, steps=shapes[0][0])]
         case G.MaxPool() | G.AveragePool():
             return [Stage(node, inputs, output, node.kernel, node.stride)]
@@ -185,9 +184,9 @@ class _Play:
                 return False
         return True
 
-    def _oldest(self, tensor: int) -> float:
+    def _oldest(self, tensor: int) -> int:
         """The first row of a tensor that is yet to be read, or written by one of its parts."""
-        rows = [float("inf")]
+        rows = [self.shapes[tensor][0]]
         for s in self.readers[tensor]:
             if self.done[s] < self.total[s]:
                 rows.append(self.stages[s].window(*divmod(self.done[s], self.stages[s].steps))[0])

@@ -41,8 +41,8 @@ def quantize(
     """
     if len(images) == 0:
         raise ExportError("no calibration images; give at least one, better a thousand")
-    layers = trace(model, tuple(images.shape[1:]))
+    channels, height, width = images.shape[1:]
+    layers = trace(model, (channels, height, width))
     normalised = (images.float() / 255 - mean) / std
     plan = make_plan(layers, normalised, Grid(1 / (255 * std), 255 * mean), bits)
-    channels, height, width = images.shape[1:]
     return convert(layers, plan, name, (height, width, channels), classes)

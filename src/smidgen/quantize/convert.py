@@ -60,8 +60,9 @@ def convert(
         else:
             nodes.append(_node(layer, site, [shapes[source][2] for source in layer.inputs]))
     weights = tuple(_weights(conv, plan) for conv in owners.values())
-    scale = plan.grids[layers[-1]].scale
-    return G.Graph(name, input_shape, tuple(classes), scale, weights, tuple(nodes))
+    grids = [plan.grids[layer] for layer in layers]
+    scales, zeros = tuple(grid.scale for grid in grids), tuple(grid.zero for grid in grids)
+    return G.Graph(name, input_shape, tuple(classes), scales, zeros, weights, tuple(nodes))
 
 
 def _shapes(layers: Sequence[L.Layer], input_shape: G.Shape) -> dict[L.Layer, G.Shape]:

@@ -109,7 +109,7 @@ class Rescale:
 @dataclass(frozen=True, eq=False)
 class Conv:
     name: str
-    inputs: tuple[int]
+    inputs: tuple[int, ...]
     shape: Shape
     weights: int  # position in Graph.weights
     stride: Pair
@@ -123,7 +123,7 @@ class Conv:
 @dataclass(frozen=True, eq=False)
 class MaxPool:
     name: str
-    inputs: tuple[int]
+    inputs: tuple[int, ...]
     shape: Shape
     kernel: Pair
     stride: Pair
@@ -133,7 +133,7 @@ class MaxPool:
 @dataclass(frozen=True, eq=False)
 class AveragePool:
     name: str
-    inputs: tuple[int]
+    inputs: tuple[int, ...]
     shape: Shape
     kernel: Pair
     stride: Pair
@@ -163,7 +163,7 @@ class Concat:
 @dataclass(frozen=True, eq=False)
 class Table:
     name: str
-    inputs: tuple[int]
+    inputs: tuple[int, ...]
     shape: Shape
     values: tuple[int, ...]
     op = "table"
@@ -174,19 +174,29 @@ Node = Conv | MaxPool | AveragePool | Add | Concat | Table
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """A quantised network; the module's docstring says what its numbers mean."""
+    """A quantised network; the module's docstring says what its numbers mean.
+
+    Tensor i stands for `scales[i] * (integers - zeros[i])` of the float network.
+    """
 
     name: str
     input: Shape
     classes: tuple[str, ...]
-    logit_scale: float
+    scales: tuple[float, ...]
+    zeros: tuple[float, ...]
     weights: tuple[Weights, ...]
     nodes: tuple[Node, ...]
 
     @property
+    def logit_scale(self) -> float:
+        return self.scales[-1]
+
+    @property
     def weight_bytes(self) -> int:
         """Bytes of all packed weights, multipliers, biases and tables: the network's constants."""
-        rescales = sum(node.rescale.size_bytes for node in self.nodes if hasattr(node, "rescale"))
+        rescales = sum(
+            node.rescale.size_bytes for node in self.nodes if not isinstance(node, MaxPool | Table)
+        )
         tables = sum(len(node.values) for node in self.nodes if isinstance(node, Table))
         return sum(w.size_bytes for w in self.weights) + rescales + tables
 
@@ -217,7 +227,8 @@ class Graph:
         match node:
             case Conv():
                 weight = np.abs(self.weights[node.weights].values.astype(np.int64))
-                return 255 * weight.sum(axis=(1, 2, 3))
+                sums: Array = 255 * weight.sum(axis=(1, 2, 3))
+                return sums
             case AveragePool():
                 return np.array([255 * node.kernel[0] * node.kernel[1]])
             case Add():

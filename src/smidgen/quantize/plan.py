@@ -140,19 +140,12 @@ def fit_steps(weight: Tensor, bits: int) -> Steps:
 
 def _logit_grid(layer: L.Layer, plan: Plan) -> Grid:
     """Logits are not clamped: their scale is the finest that the multipliers allow."""
-    scales = [plan.grids[source].scale for source in layer.inputs]
-    match layer:
-        case L.Conv():
-            step, limit = plan.steps[layer].step.flatten(), _limit(layer, plan)
-            return Grid((scales[0] * step * layer.gain.abs()).max().item() / limit)
-        case L.AveragePool():
-            return Grid(scales[0] / (layer.kernel[0] * layer.kernel[1]))
-        case L.Add():
-            largest = max(s * abs(f) for s, f in zip(scales, layer.factors, strict=True))
-            return Grid(largest / SHARED_LIMIT)
-        case L.Concat():
-            return Grid(max(scales) * layer.gain.abs().max().item() / SHARED_LIMIT)
-    return Grid(scales[0])
+    scale = plan.grids[layer.inputs[0]].scale
+    if isinstance(layer, L.Conv):
+        step = plan.steps[layer].step.flatten()
+        return Grid(scale * (step * layer.gain.abs()).max().item() / _limit(layer, plan))
+    assert isinstance(layer, L.AveragePool)  # `trace` sees to it
+    return Grid(scale / (layer.kernel[0] * layer.kernel[1]))
 
 
 def _average_grid(pool: L.AveragePool, plan: Plan) -> Grid:

@@ -3,6 +3,7 @@ modules, functions and methods spell in many ways."""
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 from collections.abc import Mapping, Sequence
@@ -33,7 +34,7 @@ def trace(model: nn.Module, input_shape: tuple[int, int, int] = (1, 28, 28)) -> 
     Raises ExportError for an operation that the integer graph cannot express, with its module's
     path, and for weights that are not finite or all zero.
     """
-    model.eval()
+    model = copy.deepcopy(model).eval()
     example = torch.rand(2, *input_shape, generator=torch.Generator().manual_seed(0))
     try:
         program = torch.export.export(model, (example,))
@@ -53,7 +54,7 @@ def trace(model: nn.Module, input_shape: tuple[int, int, int] = (1, 28, 28)) -> 
             value = values[node] = _value(node, values)
             if isinstance(value, L.Layer) and value not in layers:
                 layers.append(value)
-    traced = L.simplify(layers)
+    traced = _end_in_sums(L.simplify(layers), example)
     _check_equal(model, traced, example)
     return traced
 
@@ -82,7 +83,8 @@ def _arguments(node: fx.Node, values: Mapping[fx.Node, Value]) -> dict[str, Any]
     given |= node.kwargs
     named = {a.name: given.get(a.name, a.default_value if a.has_default_value() else None)
              for a in schema}  # fmt: skip
-    return {name: fx.node.map_arg(value, values.__getitem__) for name, value in named.items()}
+    known: Any = values.__getitem__
+    return {name: fx.node.map_arg(value, known) for name, value in named.items()}
 
 
 def _items(value: Any) -> Sequence[Any]:
@@ -97,7 +99,7 @@ def _path(node: fx.Node) -> str:
 
 def _lower(operation: str, name: str, a: dict[str, Any], node: fx.Node) -> L.Layer | None:
     """The layer of one operation of torch's ATen set; None where there is none."""
-    x = a.get("input", a.get("self"))
+    x: Any = a.get("input", a.get("self"))
     match operation:
         case "conv2d":
             return _conv(name, a)
@@ -122,7 +124,7 @@ def _lower(operation: str, name: str, a: dict[str, Any], node: fx.Node) -> L.Lay
         case "cat" if a["dim"] in (1, -3) and len(_shape(node)) == 4:
             return L.Concat(name, list(a["tensors"]))
     if (operation in UNCHANGED and _keeps_order(node)) or (operation in ENDINGS and _is_last(node)):
-        return x
+        return x  # type: ignore[no-any-return]
     return _function(operation, name, a, node)
 
 
@@ -258,6 +260,23 @@ def _pair(value: Any) -> tuple[int, int]:
     if isinstance(value, int):
         return (value, value)
     return (value[0], value[-1])
+
+
+def _end_in_sums(layers: list[L.Layer], images: Tensor) -> list[L.Layer]:
+    """The layers, ending in a convolution or an average of everything: only sums have 32 bits.
+
+    Where they end in something else, a 1 × 1 convolution that changes nothing follows.
+    """
+    last = layers[-1]
+    if isinstance(last, L.Conv):
+        return layers
+    with torch.no_grad():
+        outputs = L.forward(layers, images)
+    if isinstance(last, L.AveragePool) and last.kernel == outputs[last.inputs[0]].shape[2:]:
+        return layers
+    channels = outputs[last].shape[1]
+    same = torch.eye(channels).reshape(channels, channels, 1, 1)
+    return [*layers, L.Conv("logits", [last], same, torch.ones(channels), torch.zeros(channels))]
 
 
 def _check_equal(model: nn.Module, layers: Sequence[L.Layer], images: Tensor) -> None:

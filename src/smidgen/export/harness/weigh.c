@@ -1,13 +1,11 @@
 /* The smallest firmware with the network in it: what its size is, the network costs. The image is
- * the caller's, and has no place here. */
+ * the caller's, here at the end of RAM. */
 #include "model.h"
 
-extern const uint8_t image[];
-extern volatile int label;
+#define IMAGE ((const uint8_t *)0x20003000)
 
 int main(void)
 {
     static int32_t logits[SMIDGEN_CLASSES];
-    label = smidgen_predict(image, logits);
-    return 0;
+    return smidgen_predict(IMAGE, logits);
 }

@@ -1,0 +1,49 @@
+"""What a network takes on a microcontroller, measured on a firmware, not estimated."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from smidgen.export.c import write_c
+from smidgen.export.parity import run_cortex_m
+from smidgen.export.toolchain import compile_firmware, run
+from smidgen.quantize import Graph
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Flash and RAM of the smallest firmware that holds a network, in bytes.
+
+    `flash_bytes` is all of it: vectors, start-up, main, the network's code and numbers. RAM is
+    what is static and the deepest stack; the image itself is the caller's and does not count.
+    """
+
+    core: str
+    flash_bytes: int
+    static_bytes: int
+    stack_bytes: int
+
+    @property
+    def ram_bytes(self) -> int:
+        return self.static_bytes + self.stack_bytes
+
+
+def footprint(graph: Graph, core: str = "cortex-m0plus") -> Footprint:
+    """The footprint of a graph's C code, at -Os, the stack measured in the emulator.
+
+    Raises MissingExtraError, which says how to install them, where gcc for Arm or the emulator
+    is missing.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder)
+        for name, text in write_c(graph, []).items():
+            (model / name).write_text(text, encoding="utf-8")
+        firmware = compile_firmware(model, "weigh.c", model / "weigh.elf", core)
+        size = run(["arm-none-eabi-size", firmware]).split(b"\n")[1].split()
+        text_bytes, data_bytes, bss_bytes = (int(number) for number in size[:3])
+        _, stack = run_cortex_m(model, np.zeros((1, *graph.input), np.uint8), core)
+    return Footprint(core, text_bytes + data_bytes, data_bytes + bss_bytes, stack)
