@@ -4,15 +4,19 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from smidgen.errors import ExportError
 from smidgen.export.bundle import bundle
-from smidgen.export.document import Pool, frontier_document, pack
+from smidgen.export.document import Pool, build_document, frontier_document, pack, page_document
 from smidgen.export.gauge import describe, fit_gauge
 from smidgen.export.html import render
+from smidgen.quantize import quantize, to_document
+from smidgen.target import load
 
 ROOT = Path(__file__).parent.parent
 TEMPLATES = ROOT / "src/smidgen/export/templates"
@@ -85,6 +89,52 @@ def test_the_page_is_one_file_that_may_load_nothing():
 
 def test_the_page_of_all_frontier_models_is_light():
     assert len(render(frontier_document()).encode()) <= 300_000
+
+
+def integers(weights):
+    return np.frombuffer(base64.b64decode(weights["data"]), np.int8).astype(float)
+
+
+def test_the_shipped_page_holds_the_shipped_weights(digits):
+    for model in frontier_document()["models"]:
+        target = load(model["name"])
+        # Calibrated on other images, the same weights differ by a unit here and there.
+        images = digits.train.images[:16]
+        graph = to_document(quantize(target.model, images, target.mean, target.std, target.name))
+        for ours, shipped in zip(graph["weights"], model["graph"]["weights"], strict=True):
+            likeness = np.corrcoef(integers(ours), integers(shipped))[0, 1]
+            assert likeness > 0.999, model["name"]
+        assert model["params"] == sum(p.numel() for p in target.model.parameters())
+
+
+def test_shipped_models_need_no_data_for_their_page():
+    first, *_, last = frontier_document()["models"]
+    document = page_document([last["name"], first["name"]], data_dir="/nowhere")
+    assert [model["name"] for model in document["models"]] == [last["name"], first["name"]]
+
+
+def test_a_run_becomes_a_page(run_folder, digits):
+    document = page_document([str(run_folder)])
+    (model,) = document["models"]
+    assert (model["name"], model["params"]) == ("tiny_mnist", 9146)
+    assert model["tested"] == len(digits.test)
+    wrong = round((1 - model["accuracy"]) * model["tested"])
+    assert len(model["mistakes"]) == min(wrong, 12)
+    confidence = [mistake["probability"] for mistake in model["mistakes"]]
+    assert confidence == sorted(confidence, reverse=True)
+    packed = [pack(image) for image in digits.test.images[:, 0].numpy()]
+    for mistake in model["mistakes"]:
+        image = packed.index(document["images"][mistake["image"]])
+        assert digits.test.labels[image] == mistake["label"] != mistake["said"]
+    assert {sample["label"] for sample in document["samples"]} == set(range(10))
+    assert document["images"] == list(dict.fromkeys(document["images"]))
+    assert "tiny_mnist" in render(document)
+
+
+def test_a_page_holds_networks_of_one_data_set(run_folder, digits):
+    other = replace(load(str(run_folder)), classes=("a", "b"))
+    with pytest.raises(ExportError, match=r"trained for a, b, not for the classes of 'digits'"):
+        build_document([other], digits)
 
 
 def test_packed_images_are_what_the_page_unpacks(node):
