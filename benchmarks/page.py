@@ -1,7 +1,7 @@
 """Measures the draw-a-digit page in headless Chromium against what it has to show.
 
     python benchmarks/page.py            # real MNIST, from $SMIDGEN_DATA or ./data; some minutes
-    python benchmarks/page.py --ship smidgen_8k smidgen_4k    # first makes these the shipped page
+    python benchmarks/page.py --ship smidgen_8k skip_13k    # only makes these the shipped page
 
 Writes docs/page.md: test images replayed as pictures, drawings replayed as pointer events, the
 size of the page, and how long it takes to open and to answer.
@@ -55,9 +55,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ship", nargs="+", metavar="MODEL", help="make these the shipped page")
     names = parser.parse_args().ship
-    data = load_data("mnist")
     if names:
-        ship(names, data)
+        ship(names, load_data("mnist"))
+    else:
+        measure(load_data("mnist"))
+
+
+def measure(data: Data) -> None:
     html = render(frontier_document())
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         path = Path(folder) / "index.html"

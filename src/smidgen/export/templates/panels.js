@@ -9,7 +9,7 @@ export function count(number) {
   return number.toLocaleString("en");
 }
 
-/** One row of the list of networks: show(verdict) fills it, `chosen` is its radio button. */
+/** A network's row in the list: show(verdict) fills it, `radio` chooses it. */
 export function createRow(model, list) {
   const row = document.getElementById("model").content.firstElementChild.cloneNode(true);
   const find = (name) => row.querySelector(`.${name}`);
@@ -18,8 +18,26 @@ export function createRow(model, list) {
   find("weights").textContent = `${(model.weight_bytes / 1000).toFixed(1)} kB`;
   find("accuracy").textContent = `${(model.accuracy * 100).toFixed(2)} %`;
   find("accuracy").title = `on ${count(model.tested)} test images`;
-  find("latency").textContent = "–";
-  const columns = model.graph.classes.map((name) => {
+  const bars = createBars(find("bars"), model.graph.classes);
+  const clock = createClock(find("latency"));
+  const radio = row.querySelector("input");
+  row.addEventListener("click", () => radio.click());
+  radio.addEventListener("click", (event) => event.stopPropagation());
+  list.append(row);
+
+  const show = (verdict) => {
+    bars(verdict && verdict.probabilities);
+    row.classList.toggle("none", Boolean(verdict?.none));
+    find("said").textContent = verdict ? (verdict.none ? "–" : verdict.label) : "";
+    if (verdict) clock(verdict.time);
+  };
+  show(null);
+  return { show, radio };
+}
+
+/** A column for each class; the function sets their heights. */
+function createBars(container, classes) {
+  const columns = classes.map((name) => {
     const column = document.createElement("div");
     const [bar, label] = [document.createElement("i"), document.createElement("span")];
     label.textContent = name;
@@ -27,32 +45,30 @@ export function createRow(model, list) {
     column.append(bar, label);
     return column;
   });
-  find("bars").append(...columns);
-  const radio = row.querySelector("input");
-  row.addEventListener("click", () => radio.click());
-  radio.addEventListener("click", (event) => event.stopPropagation());
-  list.append(row);
-
-  const times = [];
-  const show = (verdict) => {
-    const best = verdict && argmax(verdict.probabilities);
+  container.append(...columns);
+  return (probabilities) => {
+    const best = probabilities && argmax(probabilities);
     columns.forEach((column, i) => {
+      const height = Math.max(probabilities ? probabilities[i] : 0, 0.03); // never quite invisible
+      column.firstChild.style.transform = `scaleY(${height})`;
       column.classList.toggle("top", i === best);
-      column.firstChild.style.transform = `scaleY(${Math.max(verdict ? verdict.probabilities[i] : 0, 0.03)})`;
     });
-    row.classList.toggle("none", Boolean(verdict?.none));
-    find("said").textContent = verdict ? (verdict.none ? "–" : verdict.label) : "";
-    find("bars").setAttribute("aria-label", verdict
-      ? `most likely ${model.graph.classes[best]}, ${percent(verdict.probabilities[best])}`
+    container.setAttribute("aria-label", probabilities
+      ? `most likely ${classes[best]}, ${percent(probabilities[best])}`
       : "no answer yet");
-    if (!verdict) return;
-    times.push(verdict.time);
+  };
+}
+
+/** The function takes one time in milliseconds; shown is the median of the last fifteen. */
+function createClock(place) {
+  const times = [];
+  place.textContent = "–";
+  return (time) => {
+    times.push(time);
     if (times.length > 15) times.shift();
     const median = [...times].sort((a, b) => a - b)[Math.floor(times.length / 2)];
-    find("latency").textContent = `${median.toFixed(1)} ms`;
+    place.textContent = `${median.toFixed(1)} ms`;
   };
-  show(null);
-  return { show, radio };
 }
 
 /** Draws 784 grey levels, white ink on black. */
