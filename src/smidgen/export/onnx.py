@@ -1,0 +1,81 @@
+"""A float network as ONNX, and ONNX Runtime to run it."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from smidgen.errors import MissingExtraError
+from smidgen.quantize.graph import Shape
+
+
+def write_onnx(model: nn.Module, input_shape: Shape = (28, 28, 1)) -> bytes:
+    """The network as one ONNX file: normalised images (batch, C, H, W) in, logits out.
+
+    It holds no metadata, which would name this machine's paths. `input_shape` is (H, W, C).
+
+    Raises MissingExtraError without the extra `export`.
+    """
+    require_onnx()
+    height, width, channels = input_shape
+    example = torch.zeros(2, channels, height, width)
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it warns of torchvision, which no network here needs
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch's own deprecations
+            program = torch.onnx.export(
+                model.eval(),
+                (example,),
+                dynamo=True,
+                external_data=False,
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                input_names=["image"],
+                output_names=["logits"],
+                verbose=False,
+            )
+    finally:
+        logger.setLevel(level)
+    assert program is not None
+    document = program.model_proto
+    _strip(document)
+    data: bytes = document.SerializeToString()
+    return data
+
+
+def require_onnx() -> None:
+    """Raises MissingExtraError unless the extra `export` is installed."""
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError(f"{package} is not installed; pip install 'smidgen[export]'")
+
+
+def _strip(message: Any) -> None:
+    """Clears all metadata and documentation: they hold names and paths of the machine."""
+    for field, value in list(message.ListFields()):
+        if field.name in ("metadata_props", "doc_string"):
+            message.ClearField(field.name)
+        elif field.message_type is not None:
+            for part in [value] if hasattr(value, "ListFields") else value:
+                _strip(part)
+
+
+def run_onnx(data: bytes, images: NDArray[np.float32], batch: int = 500) -> NDArray[np.float32]:
+    """The logits (N, classes) by ONNX Runtime of normalised images (N, C, H, W)."""
+    require_onnx()
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    parts = [
+        session.run(["logits"], {"image": images[start : start + batch]})[0]
+        for start in range(0, len(images), batch)
+    ]
+    return np.concatenate(parts)
