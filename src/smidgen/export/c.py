@@ -23,7 +23,7 @@ Row = dict[str, int | str]  # one layer: numbers, and names of C arrays, by colu
 
 CALLS = {
     "conv": "conv(layer, row, step)",
-    "max_pool": "max_pool(layer, row)",
+    "max_pool": "max_pool(layer, row, step)",
     "average_pool": "average_pool(layer, row)",
     "global_average": "global_average(layer, step)",
     "add": "add(layer, row)",

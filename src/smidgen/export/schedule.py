@@ -20,8 +20,9 @@ class Stage:
     """What computes rows of one tensor: a node, a convolution together with the max pool that
     alone reads it, or one input's part of a concatenation.
 
-    It goes in steps, each of them a row of the convolution, or a row of the input where a whole
-    input is averaged; `steps` make one row of the output. Tensor 0 is the image.
+    It goes in steps, `steps` to a row of the output: a step is a row of the convolution before
+    its pool, or a row of the input of a max pool or of an average of everything. Tensor 0 is the
+    image. A sum may be its own input: it is then made in its place.
     """
 
     node: G.Node
@@ -36,8 +37,13 @@ class Stage:
 
     def window(self, row: int, step: int) -> tuple[int, int]:
         """The first and the last input row that a step reads, where the input has them."""
-        first = (row * self.steps + step) * self.stride[0] - self.padding[0]
-        return first, first + self.kernel[0] - 1
+        match self.node:
+            case G.Conv():
+                first = (row * self.steps + step) * self.stride[0] - self.padding[0]
+                return first, first + self.kernel[0] - 1
+            case G.AveragePool() if self.steps == 1:
+                return row * self.stride[0], row * self.stride[0] + self.kernel[0] - 1
+        return row * self.stride[0] + step, row * self.stride[0] + step
 
 
 @dataclass(frozen=True)
@@ -70,14 +76,22 @@ class Schedule:
 def plan_memory(graph: G.Graph) -> Schedule:
     """The schedule of the least memory among those with at most two waits.
 
-    A wait is a stage that starts only when all before it have ended, so that their rings are free.
+    A wait is a stage that starts only when all before it have ended, so that their rings are free
+    and what it reads is whole in memory.
     """
     stages, shapes = make_stages(graph)
-    waits = itertools.chain.from_iterable(
-        itertools.combinations(range(1, len(stages)), count) for count in range(3)
-    )
-    schedules = (_schedule(stages, shapes, chosen) for chosen in waits)
-    return min(schedules, key=lambda schedule: schedule.size_bytes)
+    best = _schedule(stages, shapes, ())
+    waits = [w for w in range(1, len(stages)) if _whole(w, stages, shapes) < best.size_bytes]
+    for chosen in [*itertools.combinations(waits, 1), *itertools.combinations(waits, 2)]:
+        best = min(best, _schedule(stages, shapes, chosen), key=lambda plan: plan.size_bytes)
+    return best
+
+
+def _whole(wait: int, stages: list[Stage], shapes: list[G.Shape]) -> int:
+    """The bytes of the tensors that are whole in memory when a stage has waited."""
+    made = {stage.output for stage in stages[:wait]}
+    read = {tensor for stage in stages[wait:] for tensor in stage.inputs}
+    return sum(shapes[t][0] * shapes[t][1] * shapes[t][2] for t in made & read)
 
 
 def make_stages(graph: G.Graph) -> tuple[list[Stage], list[G.Shape]]:
@@ -98,9 +112,14 @@ def make_stages(graph: G.Graph) -> tuple[list[Stage], list[G.Shape]]:
             shapes[-1] = node.shape
         else:
             inputs = tuple(tensor_of[index] for index in node.inputs)
-            stages += _stages_of(node, inputs, len(shapes), graph, [shapes[i] for i in inputs])
-            shapes.append(node.shape)
-        tensor_of[number] = len(shapes) - 1
+            replaced = [i for i in node.inputs if i > 0 and readers.count(i) == 1]
+            output = len(shapes)
+            if isinstance(node, G.Add | G.Table) and replaced:
+                output = tensor_of[replaced[-1]]
+            else:
+                shapes.append(node.shape)
+            stages += _stages_of(node, inputs, output, graph, [shapes[i] for i in inputs])
+        tensor_of[number] = stages[-1].output
     return stages, shapes
 
 
@@ -113,7 +132,9 @@ def _stages_of(
             return [Stage(node, inputs, output, kernel, node.stride, node.padding)]
         case G.AveragePool() if node.kernel == shapes[0][:2]:
             return [Stage(node, inputs, output, steps=shapes[0][0])]
-        case G.MaxPool() | G.AveragePool():
+        case G.MaxPool():
+            return [Stage(node, inputs, output, node.kernel, node.stride, steps=node.kernel[0])]
+        case G.AveragePool():
             return [Stage(node, inputs, output, node.kernel, node.stride)]
         case G.Concat():
             channels = itertools.accumulate([0, *(shape[2] for shape in shapes)])
@@ -178,7 +199,8 @@ class _Play:
         stage = self.stages[number]
         _, last = stage.window(*divmod(self.done[number], stage.steps))
         for tensor in stage.inputs:
-            made = [self.done[s] // self.stages[s].steps for s in self.writers[tensor]]
+            before = [s for s in self.writers[tensor] if s < number]
+            made = [self.done[s] // self.stages[s].steps for s in before]
             height = self.shapes[tensor][0]
             if min(last, height - 1) >= min(made, default=height):
                 return False
