@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from smidgen.cli import bench, data, page, results, training, using, weigh
+from smidgen.cli import bench, data, page, results, ship, training, using, weigh
 from smidgen.errors import SmidgenError
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ for command in (
     weigh.describe,
     weigh.check,
     weigh.grade,
+    ship.export,
     results.report,
     results.compare,
     bench.bench,

@@ -1,0 +1,8 @@
+"""Networks for elsewhere, each proven equal to its source: C, ONNX, one HTML file.
+
+document = export([load("tiny_mnist")], load_data("mnist"), "c", Path("exports/tiny_mnist"))
+"""
+
+from smidgen.export.ship import FORMATS, export
+
+__all__ = ["FORMATS", "export"]

@@ -27,12 +27,11 @@ from scipy.special import softmax
 from smidgen.data import Data, load_data
 from smidgen.errors import ExportError
 from smidgen.export.gauge import fit_gauge
-from smidgen.quantize import quantize, to_document
+from smidgen.quantize import Graph, quantize_for, to_document
 from smidgen.target import Target, load
 
 MISTAKES = 12
 SAMPLES_PER_CLASS = 6
-CALIBRATION = 1000  # training images that fit the grids of an integer graph
 
 Images = NDArray[np.uint8]
 
@@ -68,11 +67,14 @@ def page_document(targets: Sequence[str], data_dir: Path | str | None = None) ->
     return build_document(loaded, data)
 
 
-def build_document(targets: Sequence[Target], data: Data) -> dict[str, Any]:
+def build_document(
+    targets: Sequence[Target], data: Data, graphs: Sequence[Graph] | None = None
+) -> dict[str, Any]:
     """The document of a page for networks of one data set; the first is chosen at first.
 
-    Raises ExportError for networks of other classes than the data's, and for those that the
-    integer graph cannot express.
+    `graphs` are the networks' integer graphs, where they have been made already. Raises
+    ExportError for networks of other classes than the data's, and for those that the integer
+    graph cannot express.
     """
     for target in targets:
         if target.classes != data.classes:
@@ -80,11 +82,13 @@ def build_document(targets: Sequence[Target], data: Data) -> dict[str, Any]:
                 f"{target.name!r} was trained for {', '.join(target.classes)}, not for the "
                 f"classes of {data.name!r}; a page holds networks of one data set"
             )
+    if graphs is None:
+        graphs = [quantize_for(data, t.model, t.mean, t.std, t.name) for t in targets]
     pool = Pool()
     fit, validation = data.fit_split()
     gauge = fit_gauge(fit.images.numpy()[:, 0], fit.labels.numpy(), validation.images.numpy()[:, 0])
     return {
-        "models": [_describe(target, data, pool) for target in targets],
+        "models": [_describe(t, g, data, pool) for t, g in zip(targets, graphs, strict=True)],
         "samples": _samples(data, pool),
         "images": pool.packed(),
         "gauge": gauge.to_document() if gauge else None,
@@ -99,16 +103,8 @@ def frontier_document() -> dict[str, Any]:
     return document
 
 
-def _describe(target: Target, data: Data, pool: Pool) -> dict[str, Any]:
+def _describe(target: Target, graph: Graph, data: Data, pool: Pool) -> dict[str, Any]:
     """One network of a page; the images of its worst mistakes go into the pool."""
-    graph = quantize(
-        target.model,
-        data.fit_split()[0].images[:CALIBRATION],
-        target.mean,
-        target.std,
-        name=target.name,
-        classes=target.classes,
-    )
     images, labels = data.test.images.numpy()[:, 0], data.test.labels.numpy()
     probabilities = softmax(graph.run(images) * graph.logit_scale, axis=1)
     said = probabilities.argmax(axis=1)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smidgen.errors import ExportError
 from smidgen.export.toolchain import HARNESS, MACHINES, compile_firmware, compile_host, run
 
 Images = NDArray[np.uint8]  # (N, H, W) or (N, 1, H, W)
@@ -21,29 +22,44 @@ Logits = NDArray[Any]  # (N, classes)
 
 @dataclass(frozen=True)
 class Parity:
-    """How an export's logits differ from its source's; `runner` is what it was run by."""
+    """How an export's logits differ from its source's; `runner` is what it was run by.
+
+    `tolerance` is of the logits, `tolerated` a number of labels. Integers have neither.
+    """
 
     runner: str
     images: int
     label_mismatches: int
     max_abs_diff: float
+    tolerance: float = 0.0
+    tolerated: int = 0
+
+    @property
+    def equal(self) -> bool:
+        return self.label_mismatches <= self.tolerated and self.max_abs_diff <= self.tolerance
 
     def __str__(self) -> str:
         if self.max_abs_diff == 0:
-            return f"{self.runner}: {self.images:,} of {self.images:,} images bit for bit the same"
+            return f"{self.runner}: {self.images:,} of {self.images:,} images the same to the bit"
         return (
             f"{self.runner}: {self.label_mismatches:,} of {self.images:,} labels differ, "
-            f"logits by at most {self.max_abs_diff:.3g}"
+            f"logits by at most {self.max_abs_diff:.2g}"
         )
 
 
-def compare(runner: str, expected: Logits, found: Logits) -> Parity:
-    """The parity of two sets of logits of the same images; of shapes that differ, nothing agrees."""
+def compare(
+    runner: str, expected: Logits, found: Logits, tolerance: float = 0.0, tolerated: int = 0
+) -> Parity:
+    """The parity of the logits of the same images.
+
+    Raises ExportError where they are not even as many.
+    """
     if expected.shape != found.shape:
-        return Parity(runner, len(expected), len(expected), float("inf"))
+        raise ExportError(f"{runner} gave {found.shape} logits instead of {expected.shape}")
     different = np.abs(expected.astype(np.float64) - found.astype(np.float64))
     mismatches = int((expected.argmax(axis=1) != found.argmax(axis=1)).sum())
-    return Parity(runner, len(expected), mismatches, float(different.max(initial=0)))
+    largest = float(different.max(initial=0))
+    return Parity(runner, len(expected), mismatches, largest, tolerance, tolerated)
 
 
 def run_host_c(model: Path, images: Images, flags: Sequence[str] = ("-O2",)) -> Logits:
@@ -62,8 +78,8 @@ def run_cortex_m(
         folder = Path(name)
         (folder / "images.bin").write_bytes(images.tobytes())
         firmware = compile_firmware(model, "emulate.c", folder / "emulate.elf", core)
-        machine = ["-M", MACHINES[core], "-nographic", "-kernel", firmware]
-        files = ["-semihosting-config", "enable=on,target=native"]
+        machine = ("-M", MACHINES[core], "-nographic", "-kernel", str(firmware))
+        files = ("-semihosting-config", "enable=on,target=native")
         run(["qemu-system-arm", *machine, *files], cwd=folder, time_s=time_s)
         answers = np.fromfile(folder / "logits.bin", np.int32)
     return answers[1:].reshape(len(images), -1), int(answers[0])

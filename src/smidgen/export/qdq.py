@@ -33,8 +33,8 @@ def write_qdq(graph: G.Graph) -> bytes:
     for number, node in enumerate(graph.nodes, start=1):
         writer.add_node(node, number)
     height, width, channels = graph.input
-    image = ["batch", channels, height, width]
-    logits = ["batch", len(graph.classes)]
+    image: list[str | int | None] = ["batch", channels, height, width]
+    logits: list[str | int | None] = ["batch", len(graph.classes)]
     document = helper.make_graph(
         writer.nodes,
         graph.name,
@@ -102,7 +102,10 @@ class _Writer:
         bias = self._offset(node, number) * out_scale
         bias += node.outside * in_scale * scale * weight.sum(axis=(1, 2, 3))
         steps = np.round(bias / (in_scale * scale)).astype(np.int32)
-        parts = {"w": (weight.transpose(0, 3, 1, 2), scale), "b": (steps, in_scale * scale)}
+        parts: dict[str, tuple[Array, Array]] = {
+            "w": (weight.transpose(0, 3, 1, 2), scale),
+            "b": (steps, in_scale * scale),
+        }
         for letter, (integers, unit) in parts.items():
             zero = np.zeros(len(unit), integers.dtype)
             names = [
@@ -152,7 +155,8 @@ class _Writer:
     def _ratio(self, node: G.Conv | G.Concat, number: int) -> Array:
         """Steps of the output's grid that a unit of the accumulator is, by channel."""
         multiplier = np.broadcast_to(node.rescale.multiplier, (self._depth(number),))
-        return multiplier.astype(np.float64) / 2**node.rescale.shift
+        ratio: Array = multiplier.astype(np.float64) / 2**node.rescale.shift
+        return ratio
 
     def _offset(self, node: G.Conv | G.Concat, number: int) -> Array:
         """What is added to the accumulator, in steps of the output's grid above its zero."""

@@ -36,7 +36,7 @@ def finetune(
         logits = forward_quantized(layers, plan, _normalise(images[rows], layers, plan))
         loss = F.mse_loss(logits, targets[rows])
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
 
 

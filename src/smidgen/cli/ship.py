@@ -1,0 +1,59 @@
+"""The command that writes a network for elsewhere: export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from smidgen.cli.options import DataDir, Json
+from smidgen.cli.output import console, emit, percent
+
+
+def export(
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TARGET...", help="Models, run or bundle folders; html takes several."
+        ),
+    ],
+    format_: Annotated[str, typer.Option("--format", help="onnx, c or html.")],
+    out: Annotated[Path, typer.Option(help="The folder to write.")],
+    bits: Annotated[int, typer.Option(help="Of a weight: 8, 4 or 2.")] = 8,
+    data_dir: DataDir = None,
+    allow_mismatch: Annotated[
+        bool, typer.Option("--allow-mismatch", help="Write an export that is not equal, too.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write into a folder in use.")] = False,
+    json_: Json = False,
+) -> None:
+    """Write a network as C, as ONNX or as one HTML file, and prove it equal to its source."""
+    from smidgen.data import load_data
+    from smidgen.export import export
+    from smidgen.target import load
+
+    screen = console(json_)
+    loaded = [load(target) for target in targets]
+    with screen.status("quantising, writing and proving"):
+        data = load_data(loaded[0].data, data_dir)
+        written = export(loaded, data, format_, out, bits, allow_mismatch, force)
+    if json_:
+        return emit(written)
+    screen.print(*written["files"], sep="\n")
+    screen.print(f"{written['weight_bytes']:,} bytes of weights")
+    accuracy = written["accuracy"]
+    screen.print(
+        f"{percent(accuracy['float'])} in float, {percent(accuracy['integer'])} in integers"
+    )
+    for proof in written["proofs"]:
+        screen.print(
+            f"{proof['runner']}: {proof['label_mismatches']:,} of {proof['images']:,} labels "
+            f"differ, logits by at most {proof['max_abs_diff']:.2g}"
+        )
+    if "footprint" in written:
+        size = written["footprint"]
+        screen.print(
+            f"{size['flash_bytes']:,} bytes of flash, {size['ram_bytes']:,} of RAM on Cortex-M0+"
+        )
+    return None

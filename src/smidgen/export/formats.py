@@ -1,0 +1,144 @@
+"""What each format is made of, and how it is proven."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smidgen.data import Data, normalise
+from smidgen.export.c import write_c
+from smidgen.export.document import build_document
+from smidgen.export.footprint import Footprint, footprint
+from smidgen.export.html import render
+from smidgen.export.onnx import run_onnx, write_onnx
+from smidgen.export.parity import Parity, compare, run_cortex_m, run_host_c, run_javascript
+from smidgen.export.qdq import write_qdq
+from smidgen.export.toolchain import find, is_installed
+from smidgen.quantize import Graph, quantize_for
+from smidgen.target import Target
+from smidgen.train.engine import predict
+
+EMULATED = 1000  # images for the emulator, which takes milliseconds for each
+ONNX_TOLERANCE = 1e-4  # of float logits: another runtime adds up in another order
+QDQ_LABELS = 500  # one label in as many may differ: runtimes round eight bits in their own ways
+CORE = "cortex-m0plus"
+ARM_TOOLS = ("arm-none-eabi-gcc", "arm-none-eabi-size", "qemu-system-arm")
+
+
+@dataclass
+class Export:
+    """What was built: files by name, proofs, the bytes of the weights, and what else is known."""
+
+    files: dict[str, bytes]
+    proofs: list[Parity]
+    weight_bytes: int
+    accuracy: dict[str, float]
+    footprint: Footprint | None = None
+
+
+def make_c(targets: Sequence[Target], data: Data, bits: int) -> Export:
+    """`model.h` and `model.c`, run by gcc on all test images and by an emulated core on some."""
+    if not is_installed(*ARM_TOOLS):
+        find("gcc")  # one of the two must be there
+    (target,) = targets
+    graph = quantize_for(data, target.model, target.mean, target.std, target.name, bits)
+    images = data.test.images.numpy()
+    expected = graph.run(images)
+    weighed = footprint(graph, CORE) if is_installed(*ARM_TOOLS) else None
+    accuracy = _accuracies(target, data, expected)
+    texts = write_c(graph, _about(target, data, graph, accuracy, weighed))
+    proofs = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for file, text in texts.items():
+            (folder / file).write_text(text, encoding="utf-8")
+        if is_installed("gcc"):
+            found = run_host_c(folder, images)
+            proofs.append(compare("C by gcc on this machine", expected, found))
+        if weighed:
+            found, _ = run_cortex_m(folder, images[:EMULATED], CORE)
+            proofs.append(compare("C on an emulated Cortex-M0+", expected[:EMULATED], found))
+    files = {file: text.encode() for file, text in texts.items()}
+    return Export(files, proofs, graph.weight_bytes, accuracy, weighed)
+
+
+def make_onnx(targets: Sequence[Target], data: Data, bits: int) -> Export:
+    """`model.onnx`, float, and `model-int8.onnx`, QDQ, both run by ONNX Runtime."""
+    (target,) = targets
+    graph = quantize_for(data, target.model, target.mean, target.std, target.name, bits)
+    floats = predict(target.model, data.test.images, target.mean, target.std).numpy()
+    integers = graph.run(data.test.images.numpy())
+    images = normalise(data.test.images, target.mean, target.std).numpy()
+    files = {
+        "model.onnx": write_onnx(target.model, graph.input),
+        "model-int8.onnx": write_qdq(graph),
+    }
+    found = {name: run_onnx(content, images) for name, content in files.items()}
+    proofs = [
+        compare("ONNX float by ONNX Runtime", floats, found["model.onnx"], ONNX_TOLERANCE),
+        compare(
+            "ONNX int8 by ONNX Runtime",
+            integers * graph.logit_scale,
+            found["model-int8.onnx"],
+            float("inf"),
+            len(images) // QDQ_LABELS,
+        ),
+    ]
+    weights = sum(parameter.numel() for parameter in target.model.parameters())
+    return Export(files, proofs, 4 * weights, _accuracies(target, data, integers))
+
+
+def make_html(targets: Sequence[Target], data: Data, bits: int) -> Export:
+    """`index.html`, the draw-a-digit page; its networks are run in Node as they stand in it."""
+    find("node")
+    graphs = [quantize_for(data, t.model, t.mean, t.std, t.name, bits) for t in targets]
+    page = render(build_document(targets, data, graphs))
+    written = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
+    assert written is not None
+    networks = [model["graph"] for model in json.loads(written[1])["models"]]
+    images = data.test.images.numpy()
+    expected = [graph.run(images) for graph in graphs]
+    proofs = [
+        compare(f"{graph.name} in JavaScript by Node", logits, run_javascript(network, images))
+        for graph, logits, network in zip(graphs, expected, networks, strict=True)
+    ]
+    weight_bytes = sum(graph.weight_bytes for graph in graphs)
+    accuracy = _accuracies(targets[0], data, expected[0])
+    return Export({"index.html": page.encode()}, proofs, weight_bytes, accuracy)
+
+
+def _accuracies(target: Target, data: Data, integers: NDArray[np.int32]) -> dict[str, float]:
+    """The accuracy on the test images of the float network and of the integer graph."""
+    floats = predict(target.model, data.test.images, target.mean, target.std).numpy()
+    labels = data.test.labels.numpy()
+    both = {"float": floats, "integer": integers}
+    return {name: float((logits.argmax(axis=1) == labels).mean()) for name, logits in both.items()}
+
+
+def _about(
+    target: Target,
+    data: Data,
+    graph: Graph,
+    accuracy: dict[str, float],
+    weighed: Footprint | None,
+) -> list[str]:
+    """What the C files say of themselves."""
+    parameters = sum(parameter.numel() for parameter in target.model.parameters())
+    lines = [
+        f"{parameters:,} parameters; {graph.weight_bytes:,} bytes of weights, biases and tables.",
+        f"{100 * accuracy['integer']:.2f} % of the {len(data.test):,} {data.name} test images; "
+        f"the float network {100 * accuracy['float']:.2f} %.",
+    ]
+    if weighed:
+        lines.append(
+            f"{weighed.flash_bytes:,} bytes of flash and {weighed.ram_bytes:,} of RAM in all, "
+            "for Cortex-M0+ at -Os."
+        )
+    return lines

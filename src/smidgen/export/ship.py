@@ -1,0 +1,123 @@
+"""Writing an export: built and run beside its source first, and written only if it is equal."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from smidgen.data import Data
+from smidgen.errors import ExportError, did_you_mean
+from smidgen.export.formats import Export, make_c, make_html, make_onnx
+from smidgen.export.parity import Parity
+from smidgen.target import Target
+
+FORMATS = {"c": make_c, "html": make_html, "onnx": make_onnx}
+BITS = (8, 4, 2)
+
+
+def export(
+    targets: Sequence[Target],
+    data: Data,
+    kind: str,
+    out: Path,
+    bits: int = 8,
+    allow_mismatch: bool = False,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Writes an export of `kind`, one of FORMATS, and returns the document of `smidgen export`.
+
+    The folder `out` also gets `parity.json`, with the proofs, and `README.md`, the export's card.
+    Several targets go only into one "html". Raises ExportError for a network that cannot be
+    exported, for an export that is not equal to its source (unless `allow_mismatch`) and for a
+    folder that has something in it (unless `force`), and MissingExtraError where nothing on this
+    machine can run the export.
+    """
+    _check(targets, data, kind, out, bits, force)
+    made = FORMATS[kind](targets, data, bits)
+    unequal = [str(proof) for proof in made.proofs if not proof.equal]
+    if unequal and not allow_mismatch:
+        raise ExportError(
+            f"the export is not equal to its source ({'; '.join(unequal)}); nothing was written; "
+            "--allow-mismatch writes it all the same"
+        )
+    document: dict[str, Any] = {
+        "files": [str(out / name) for name in (*made.files, "parity.json", "README.md")],
+        "weight_bytes": made.weight_bytes,
+        "parity": _worst(made.proofs),
+        "proofs": [asdict(proof) for proof in made.proofs],
+        "accuracy": made.accuracy,
+    }
+    if made.footprint:
+        document["footprint"] = asdict(made.footprint) | {"ram_bytes": made.footprint.ram_bytes}
+    proofs = {key: value for key, value in document.items() if key != "files"}
+    card = _card(targets, data, kind, made)
+    reports = {"parity.json": json.dumps(proofs, indent=2) + "\n", "README.md": card}
+    _write(made.files | {name: text.encode() for name, text in reports.items()}, out)
+    return document
+
+
+def _check(
+    targets: Sequence[Target], data: Data, kind: str, out: Path, bits: int, force: bool
+) -> None:
+    if kind not in FORMATS:
+        raise ExportError(f"unknown format {kind!r}{did_you_mean(kind, FORMATS)}")
+    if bits not in BITS:
+        raise ExportError(f"weights of {bits} bits are not known; choose 8, 4 or 2")
+    if len(targets) != 1 and kind != "html":
+        raise ExportError(f"--format {kind} takes one target, not {len(targets)}; html takes more")
+    for target in targets:
+        if target.classes != data.classes:
+            raise ExportError(
+                f"{target.name!r} was trained for {', '.join(target.classes)}, not for the "
+                f"classes of {data.name!r}; export networks of one data set"
+            )
+    if out.exists() and not out.is_dir():
+        raise ExportError(f"{str(out)!r} is a file; --out names a folder")
+    if out.is_dir() and any(out.iterdir()) and not force:
+        raise ExportError(
+            f"the folder {str(out)!r} has something in it; choose another, or --force to write "
+            "the export's files there"
+        )
+
+
+def _worst(proofs: Sequence[Parity]) -> dict[str, Any]:
+    """The parity of all runs: the most images, the most mismatches, the largest difference."""
+    strict = [proof for proof in proofs if not proof.tolerated] or proofs
+    return {
+        "images": max(proof.images for proof in strict),
+        "label_mismatches": max(proof.label_mismatches for proof in strict),
+        "max_abs_diff": max(proof.max_abs_diff for proof in strict),
+    }
+
+
+def _card(targets: Sequence[Target], data: Data, kind: str, made: Export) -> str:
+    names = ", ".join(target.name for target in targets)
+    lines = [
+        f"# {names}, as {kind}",
+        "",
+        f"- {made.weight_bytes:,} bytes of weights",
+        f"- accuracy on the {len(data.test):,} {data.name} test images: "
+        f"{100 * made.accuracy['float']:.2f} % in float, "
+        f"{100 * made.accuracy['integer']:.2f} % in integers",
+        *(f"- {proof}" for proof in made.proofs),
+    ]
+    if made.footprint:
+        lines.append(
+            f"- {made.footprint.flash_bytes:,} bytes of flash and {made.footprint.ram_bytes:,} "
+            "bytes of RAM in all on Cortex-M0+ at -Os, the image not counted"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _write(files: Mapping[str, bytes], out: Path) -> None:
+    """Each file whole or not at all."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        with tempfile.NamedTemporaryFile(dir=out, delete=False) as temporary:
+            temporary.write(content)
+        os.replace(temporary.name, out / name)
