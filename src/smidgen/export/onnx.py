@@ -68,12 +68,22 @@ def _strip(message: Any) -> None:
                 _strip(part)
 
 
-def run_onnx(data: bytes, images: NDArray[np.float32], batch: int = 500) -> NDArray[np.float32]:
-    """The logits (N, classes) by ONNX Runtime of normalised images (N, C, H, W)."""
+def open_onnx(data: bytes, threads: int = 0) -> Any:
+    """A session of ONNX Runtime on the processor; 0 threads are as many as there are cores.
+
+    Raises MissingExtraError without the extra `export`.
+    """
     require_onnx()
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def run_onnx(data: bytes, images: NDArray[np.float32], batch: int = 500) -> NDArray[np.float32]:
+    """The logits (N, classes) by ONNX Runtime of normalised images (N, C, H, W)."""
+    session = open_onnx(data)
     parts = [
         session.run(["logits"], {"image": images[start : start + batch]})[0]
         for start in range(0, len(images), batch)

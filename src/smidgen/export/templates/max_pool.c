@@ -8,9 +8,8 @@ FUNCTION void max_pool(const struct layer *layer, int row, int step)
         for (int part = 0; part < layer->kernel_width; part++) {
             for (int channel = 0; channel < channels; channel++) {
                 const uint8_t value = in[(x * layer->stride_x + part) * channels + channel];
-                if (step + part == 0 || value > out[channel]) {
-                    out[channel] = value;
-                }
+                const uint8_t before = step + part == 0 ? 0 : out[channel];
+                out[channel] = value > before ? value : before;
             }
         }
     }

@@ -1,0 +1,95 @@
+"""How long a network takes for one image and for a thousand, by what runs it."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import nn
+
+from smidgen.export.c import write_c
+from smidgen.export.onnx import open_onnx, write_onnx
+from smidgen.export.toolchain import compile_host, run
+from smidgen.quantize import quantize
+
+BATCHES = (1, 1000)
+NATIVE = ("-O3", "-march=native")
+
+
+def latency(model: nn.Module, rounds: int = 200) -> dict[str, dict[str, float]]:
+    """Median milliseconds for a batch of 1 and of 1,000, by runner.
+
+    Runners are eager torch and ONNX Runtime, each with the better of one thread and all, and the C
+    code on one, built with -O3 -march=native; that has no batches, so 1,000 are 1,000 calls. The
+    images are noise: none of the three takes longer for one than for another. Raises
+    MissingExtraError without gcc or the extra `export`, and ExportError for what cannot be
+    exported.
+    """
+    found = {"eager torch": _torch(model.eval(), rounds), "ONNX Runtime": _onnx(model, rounds)}
+    return found | {"C": _c(model)}
+
+
+def _torch(model: nn.Module, rounds: int) -> dict[str, float]:
+    before = torch.get_num_threads()
+    times = []
+    try:
+        for threads in {1, before}:
+            torch.set_num_threads(threads)
+            with torch.inference_mode():
+                times.append(_times(model, rounds))
+    finally:
+        torch.set_num_threads(before)
+    return _best(times)
+
+
+def _onnx(model: nn.Module, rounds: int) -> dict[str, float]:
+    data = write_onnx(model)
+    times = []
+    for threads in (1, 0):  # 0: as many as there are cores
+        session = open_onnx(data, threads)
+        times.append(_times(partial(_run_session, session), rounds))
+    return _best(times)
+
+
+def _run_session(session: Any, images: torch.Tensor) -> object:
+    return session.run(None, {"image": images.numpy()})
+
+
+def _c(model: nn.Module) -> dict[str, float]:
+    noise = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (64, 1, 28, 28), dtype=torch.uint8, generator=noise)
+    graph = quantize(model, images, 0.1307, 0.3081, "timed")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for file, text in write_c(graph, []).items():
+            (folder / file).write_text(text, encoding="utf-8")
+        program = compile_host(folder, "latency.c", folder / "latency", NATIVE)
+        nanoseconds = run([program]).split()
+    return {_name(n): float(ns) / 1e6 for n, ns in zip(BATCHES, nanoseconds, strict=True)}
+
+
+def _times(answer: Callable[[torch.Tensor], object], rounds: int) -> dict[str, float]:
+    found = {}
+    for count in BATCHES:
+        images = torch.zeros(count, 1, 28, 28)
+        times = []
+        for _ in range(rounds if count == 1 else rounds // 20):
+            started = time.perf_counter()
+            answer(images)
+            times.append(time.perf_counter() - started)
+        found[_name(count)] = 1e3 * median(times)
+    return found
+
+
+def _best(times: list[dict[str, float]]) -> dict[str, float]:
+    return {name: min(each[name] for each in times) for name in times[0]}
+
+
+def _name(count: int) -> str:
+    return f"batch of {count:,}"
