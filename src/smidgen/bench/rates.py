@@ -21,7 +21,7 @@ from smidgen.bench.standard import train_standard
 from smidgen.data import Data, Split
 from smidgen.recipe import Augment, Recipe, load_recipe, override
 from smidgen.train import new_module, new_optimizer, train_epoch
-from smidgen.train.engine import Network, Process, predict
+from smidgen.train.engine import Network, Process
 from smidgen.train.progress import Meter
 from smidgen.train.settle import settle
 
@@ -162,21 +162,6 @@ def augmentation(rounds: int = 5, batch_size: int = 256) -> dict[str, float]:
             )
     finally:
         torch.set_num_threads(before)
-    return found
-
-
-def inference(module: nn.Module, rounds: int = 30) -> dict[str, float]:
-    """Median milliseconds of eager torch for a batch of 1 and of 1,000 images."""
-    module.eval()
-    found = {}
-    for count in (1, 1_000):
-        images = torch.zeros(count, 1, 28, 28, dtype=torch.uint8)
-        times = []
-        for _ in range(rounds):
-            started = time.perf_counter()
-            predict(module, images, 0.1307, 0.3081)
-            times.append(time.perf_counter() - started)
-        found[f"batch of {count:,}"] = 1e3 * median(times)
     return found
 
 

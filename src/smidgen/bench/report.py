@@ -13,7 +13,7 @@ TITLES = {
     "scaling": "Training with one worker and with one for each core, images/s",
     "roofline": "Training FLOP/s over those of a float32 matrix product on all cores",
     "augmentation": "Rotation, translation, scale and shear, images/s",
-    "inference": "Inference by eager torch, ms",
+    "inference": "Inference, ms a batch",
     "accuracy": "Seconds of training to a test accuracy, medians over the seeds",
     "race": "Seconds to 98 % test accuracy",
 }
@@ -57,10 +57,13 @@ def cells(suite: str, measured: Any) -> Rows:
         case "augmentation":
             return [["", "images/s"], *([name, f"{rate:,.0f}"] for name, rate in measured.items())]
         case "inference":
-            heading = ["model", *next(iter(measured.values()))]
             return [
-                heading,
-                *([m, *(f"{t:.3f}" for t in row.values())] for m, row in measured.items()),
+                ["model", "runner", "1 image", "1,000 images"],
+                *(
+                    [model, runner, *(f"{time:.3f}" for time in times.values())]
+                    for model, runners in measured.items()
+                    for runner, times in runners.items()
+                ),
             ]
         case "race":
             taken = [[name, f"{seconds:.1f} s"] for name, seconds in measured["seconds"].items()]

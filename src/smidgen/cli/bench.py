@@ -55,7 +55,7 @@ def _measure(suite: str, models: list[str] | None, data_dir: Any) -> Any:
     from smidgen import bench
     from smidgen.data import load_data
     from smidgen.recipe import load_recipe
-    from smidgen.zoo import create_model, list_models
+    from smidgen.zoo import create_model, has_weights, list_models
 
     fast = "smidgen_fast"
     measurements: dict[str, Callable[[], Any]] = {
@@ -66,7 +66,8 @@ def _measure(suite: str, models: list[str] | None, data_dir: Any) -> Any:
         "roofline": lambda: bench.roofline(models or list_models(), load_data("mnist", data_dir)),
         "augmentation": bench.augmentation,
         "inference": lambda: {
-            name: bench.inference(create_model(name)) for name in models or ["smidgen_8k"]
+            name: bench.latency(create_model(name, pretrained=has_weights(name)))
+            for name in models or ["smidgen_8k"]
         },
         "accuracy": lambda: {
             name: bench.time_to_accuracy(
