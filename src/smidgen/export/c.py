@@ -183,8 +183,8 @@ def _conv_row(stage: Stage, node: G.Conv, graph: G.Graph, schedule: Schedule) ->
 def _fold(rows: Sequence[Row]) -> tuple[dict[str, str], list[str]]:
     """What to write for each column that says nothing of its own, and the columns to keep.
 
-    A column is dropped where it has one value in all the rows that have it, or is the same as
-    another column.
+    A column is dropped where it has one number in all the rows that have it, or is the same as
+    another column. A single row keeps its columns, or functions would have nothing to read.
     """
     columns = list(dict.fromkeys(name for row in rows for name in row))
     folded: dict[str, str] = {}
@@ -193,8 +193,9 @@ def _fold(rows: Sequence[Row]) -> tuple[dict[str, str], list[str]]:
         values = [row.get(name) for row in rows]
         given = {value for value in values if value is not None}
         twin = next((k for k in kept if [row.get(k) for row in rows] == values), None)
-        if len(given) == 1 and name != "operation":
-            folded[name] = str(given.pop())
+        number = given.pop() if len(given) == 1 and len(rows) > 1 else None
+        if isinstance(number, int):
+            folded[name] = str(number)
         elif twin:
             folded[name] = f"layer->{twin}"
         else:

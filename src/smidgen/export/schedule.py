@@ -211,12 +211,13 @@ class _Play:
         rows = [self.shapes[tensor][0]]
         for s in self.readers[tensor]:
             if self.done[s] < self.total[s]:
-                rows.append(self.stages[s].window(*divmod(self.done[s], self.stages[s].steps))[0])
-        rows += [
-            self.done[s] // self.stages[s].steps
-            for s in self.writers[tensor]
-            if len(self.writers[tensor]) > 1 and self.done[s] < self.total[s]
-        ]
+                stage = self.stages[s]
+                row, step = divmod(self.done[s], stage.steps)
+                # Windows may overlap: the next row's first step can reach further back.
+                rows += [stage.window(row, step)[0], stage.window(row + 1, 0)[0]]
+        for s in self.writers[tensor]:
+            if len(self.writers[tensor]) > 1 and self.done[s] < self.total[s]:
+                rows.append(self.done[s] // self.stages[s].steps)
         return max(min(rows), 0)
 
 

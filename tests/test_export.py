@@ -1,0 +1,226 @@
+"""Exports held to the integer graph, to the bit: C, JavaScript, and ONNX within its rounding."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from networks import EveryOperation, images, settle
+from torch import nn
+
+from smidgen.errors import ExportError, MissingExtraError
+from smidgen.export.c import write_c
+from smidgen.export.footprint import footprint
+from smidgen.export.latency import latency
+from smidgen.export.onnx import run_onnx, write_onnx
+from smidgen.export.parity import Parity, compare, run_cortex_m, run_host_c, run_javascript
+from smidgen.export.qdq import write_qdq
+from smidgen.export.schedule import make_stages, plan_memory
+from smidgen.export.toolchain import MACHINES, compile_firmware, find, run
+from smidgen.quantize import Graph, quantize, to_document
+from smidgen.zoo import create_model
+
+MEAN, STD = 0.1307, 0.3081
+MODELS = {
+    "every operation": EveryOperation,
+    "skip_13k": lambda: create_model("skip_13k"),
+    "linear on a map": lambda: create_model("tiny_mnist"),
+    "linear on the image": lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 10)),
+    "average last": lambda: nn.Sequential(
+        nn.Conv2d(1, 4, 5, stride=2), nn.ReLU(), nn.Conv2d(4, 10, 3), nn.AvgPool2d(10), nn.Flatten()
+    ),
+    "overlapping pools": lambda: nn.Sequential(
+        nn.MaxPool2d(3, stride=2), nn.Conv2d(1, 5, 4, padding=2), nn.AvgPool2d(3, stride=2),
+        nn.Sigmoid(), nn.MaxPool2d(3, stride=1), nn.Flatten(), nn.Linear(80, 10),
+    ),
+}  # fmt: skip
+
+
+def needs(*programs: str) -> pytest.MarkDecorator:
+    missing = [program for program in programs if shutil.which(program) is None]
+    return pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} not installed")
+
+
+@pytest.fixture(scope="module")
+def graphs() -> dict[str, Graph]:
+    """Each network in eight bits, and the one of every operation also in four and two."""
+    made = {
+        name: quantize(settle(make()), images(40), MEAN, STD, name) for name, make in MODELS.items()
+    }
+    for bits in (4, 2):
+        every = settle(EveryOperation())
+        made[f"{bits} bits"] = quantize(every, images(40), MEAN, STD, "every", bits=bits)
+    return made
+
+
+NAMES = [*MODELS, "4 bits", "2 bits"]
+SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+BUILDS = {
+    "small": ("-Os",),
+    "fast": ("-O3", "-march=native"),
+    "plain": ("-O2",),
+    "small, sanitized": ("-Os", *SANITIZERS),
+    "fast, sanitized": ("-O1", "-march=native", *SANITIZERS),
+}
+
+
+def write(graph: Graph, folder: Path) -> Path:
+    for name, text in write_c(graph, ["A network", "for the tests."]).items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+@needs("gcc")
+@pytest.mark.parametrize("build", BUILDS)
+@pytest.mark.parametrize("name", NAMES)
+def test_host_c_is_the_graph(
+    graphs: dict[str, Graph], name: str, build: str, tmp_path: Path
+) -> None:
+    batch = images(30, seed=2).numpy()
+    found = run_host_c(write(graphs[name], tmp_path), batch, BUILDS[build])
+    assert np.array_equal(found, graphs[name].run(batch))
+
+
+@needs("arm-none-eabi-gcc", "qemu-system-arm")
+@pytest.mark.parametrize("core", MACHINES)
+@pytest.mark.parametrize("name", ["every operation", "4 bits"])
+def test_c_on_an_emulated_core_is_the_graph(
+    graphs: dict[str, Graph], name: str, core: str, tmp_path: Path
+) -> None:
+    batch = images(6, seed=3).numpy()
+    found, stack = run_cortex_m(write(graphs[name], tmp_path), batch, core)
+    assert np.array_equal(found, graphs[name].run(batch))
+    assert 100 < stack < 500
+
+
+@needs("arm-none-eabi-gcc")
+@pytest.mark.parametrize("name", NAMES)
+def test_every_network_compiles_for_the_smallest_core(
+    graphs: dict[str, Graph], name: str, tmp_path: Path
+) -> None:
+    folder = write(graphs[name], tmp_path)
+    assert compile_firmware(folder, "weigh.c", folder / "weigh.elf", "cortex-m0plus").exists()
+
+
+@needs("node")
+@pytest.mark.parametrize("name", NAMES)
+def test_javascript_is_the_graph(graphs: dict[str, Graph], name: str) -> None:
+    batch = images(10, seed=4).numpy()
+    found = run_javascript(to_document(graphs[name]), batch)
+    assert np.array_equal(found, graphs[name].run(batch))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_eight_bits_in_onnx_runtime_are_a_step_off_at_most(
+    graphs: dict[str, Graph], name: str
+) -> None:
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    graph, batch = graphs[name], images(30, seed=5)
+    normalised = ((batch.float() / 255 - MEAN) / STD).numpy()
+    found = run_onnx(write_qdq(graph), normalised)
+    expected = graph.run(batch.numpy()) * graph.logit_scale
+    assert np.abs(found - expected).max() < 0.05 * expected.std()
+
+
+def test_float_onnx_is_the_network_and_names_no_path() -> None:
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    model = settle(EveryOperation())
+    data = write_onnx(model)
+    batch = torch.rand(7, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = model(batch).numpy()
+    assert np.abs(run_onnx(data, batch.numpy(), batch=4) - expected).max() < 1e-5
+    assert str(Path(__file__).parent.parent).encode() not in data
+    assert b"site-packages" not in data
+
+
+@needs("arm-none-eabi-gcc", "qemu-system-arm")
+def test_a_footprint_holds_the_weights_and_the_rings(graphs: dict[str, Graph]) -> None:
+    graph = graphs["skip_13k"]
+    measured = footprint(graph)
+    rings = plan_memory(graph).size_bytes
+    assert graph.weight_bytes < measured.flash_bytes < graph.weight_bytes + 3000
+    assert rings < measured.static_bytes < rings + 400
+    assert measured.ram_bytes == measured.static_bytes + measured.stack_bytes
+
+
+def test_rings_hold_what_is_read_again(graphs: dict[str, Graph]) -> None:
+    # Pooled by rows, the first convolution leaves 14 × 14 × 8, of which three rows are kept; the
+    # linear layer wants all of 7 × 7 × 16.
+    plan = plan_memory(graphs["linear on a map"])
+    assert [ring.rows for ring in plan.rings[1:-1]] == [3, 7]
+    assert plan.size_bytes == 3 * 14 * 8 + 7 * 7 * 16
+    assert plan_memory(graphs["linear on the image"]).size_bytes == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rings_in_use_at_once_do_not_overlap(graphs: dict[str, Graph], name: str) -> None:
+    """Plays the schedule with a memory of who wrote each byte last."""
+    graph = graphs[name]
+    plan = plan_memory(graph)
+    owner: dict[int, tuple[int, int]] = {}  # byte of memory -> tensor and row
+    done = [0] * len(plan.stages)
+    for number in plan.order:
+        stage = plan.stages[number]
+        row, step = divmod(done[number], stage.steps)
+        for tensor in stage.inputs:
+            first, last = stage.window(row, step)
+            ring = plan.rings[tensor]
+            for y in range(max(first, 0), min(last, ring.shape[0] - 1) + 1) if tensor else ():
+                start = ring.offset + y % ring.rows * ring.row_bytes
+                held = {owner[byte] for byte in range(start, start + ring.row_bytes)}
+                assert held == {(tensor, y)}
+        ring = plan.rings[stage.output]
+        if stage.output < len(plan.rings) - 1:
+            start = ring.offset + row % ring.rows * ring.row_bytes
+            assert start + ring.row_bytes <= plan.size_bytes
+            owner |= dict.fromkeys(range(start, start + ring.row_bytes), (stage.output, row))
+        done[number] += 1
+    heights = [plan.rings[stage.output].shape[0] * stage.steps for stage in plan.stages]
+    assert done == heights
+
+
+def test_sums_are_made_in_place(graphs: dict[str, Graph]) -> None:
+    stages, shapes = make_stages(graphs["skip_13k"])
+    sums = [stage for stage in stages if stage.node.op == "add"]
+    assert len(sums) == 3
+    assert all(stage.output in stage.inputs for stage in sums)
+    assert len(shapes) == len(graphs["skip_13k"].nodes) + 1 - 3 - 1  # one max pool is fused
+
+
+@needs("gcc")
+def test_latency_is_measured_for_every_runner() -> None:
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    found = latency(settle(create_model("tiny_mnist")), rounds=20)
+    assert list(found) == ["eager torch", "ONNX Runtime", "C"]
+    for times in found.values():
+        assert 0 < times["batch of 1"] < times["batch of 1,000"]
+
+
+def test_parity_counts_labels_and_the_largest_difference() -> None:
+    expected = np.array([[1, 2], [5, 3], [0, 9]])
+    found = np.array([[1, 2], [2, 3], [0, 4]])
+    parity = compare("test", expected, found)
+    assert parity == Parity("test", 3, label_mismatches=1, max_abs_diff=5.0)
+    assert not parity.equal
+    assert compare("test", expected, found, tolerance=5.0, tolerated=1).equal
+    assert str(compare("test", expected, expected)) == "test: 3 of 3 images the same to the bit"
+    with pytest.raises(ExportError, match=r"test gave \(2, 2\) logits instead of \(3, 2\)"):
+        compare("test", expected, found[:2])
+
+
+def test_a_missing_program_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(MissingExtraError, match="apt-get install qemu-system-arm"):
+        find("qemu-system-arm")
+
+
+@needs("gcc")
+def test_a_program_that_fails_is_quoted(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.c"
+    broken.write_text("int main(void) { return lost; }", encoding="utf-8")
+    with pytest.raises(ExportError, match=r"gcc failed \(1\): (.|\n)*lost"):
+        run(["gcc", broken, "-o", tmp_path / "broken"])

@@ -1,0 +1,273 @@
+"""The integer graph: its arithmetic by hand and by torch, and the way to it from any module."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from networks import EveryOperation, images, settle
+from torch import nn
+
+from smidgen.data import Data
+from smidgen.errors import ExportError
+from smidgen.quantize import graph as G
+from smidgen.quantize import layers as L
+from smidgen.quantize import quantize, quantize_for, to_document
+from smidgen.quantize.finetune import finetune, forward_quantized
+from smidgen.quantize.plan import Grid, fit_grid, fit_steps, make_plan
+from smidgen.quantize.trace import trace
+from smidgen.zoo import create_model, list_models
+
+MEAN, STD = 0.1307, 0.3081
+
+
+def rescale(multiplier: list[int], bias: list[int], shift: int, clamp: bool = True) -> G.Rescale:
+    return G.Rescale(np.array(multiplier, np.int32), np.array(bias, np.int32), shift, clamp)
+
+
+def normalised(batch: torch.Tensor) -> torch.Tensor:
+    return (batch.float() / 255 - MEAN) / STD
+
+
+def test_rescaling_rounds_down_and_clamps() -> None:
+    # (acc * 3 + 2) >> 2: 5 is 17 / 4 = 4.25, -1 is -1 / 4 = -0.25, 1000 is far past 255.
+    acc = np.array([[5], [-1], [1000]])
+    assert rescale([3], [2], 2).apply(acc).tolist() == [[4], [0], [255]]
+    assert rescale([3], [2], 2, clamp=False).apply(acc).tolist() == [[4], [-1], [750]]
+
+
+def test_a_graph_computed_by_hand() -> None:
+    weight = np.zeros((1, 3, 3, 1), np.int8)
+    weight[0, 0, 1, 0], weight[0, 1, 1, 0] = 1, 2  # twice the pixel, and the one above it
+    graph = G.Graph(
+        "hand", (2, 2, 1), ("a",), (1.0,) * 4, (0.0,) * 4,
+        (G.Weights(weight), G.Weights(np.array([[[[-3]]]], np.int8))),
+        (
+            G.Conv("up", (0,), (2, 2, 1), 0, (1, 1), (1, 1), 1, 10, rescale([1], [0], 0)),
+            G.MaxPool("pool", (1,), (1, 1, 1), (2, 2), (2, 2)),
+            G.Conv("end", (2,), (1, 1, 1), 1, (1, 1), (0, 0), 1, 0, rescale([5], [7], 0, False)),
+        ),
+    )  # fmt: skip
+    image = np.array([[[1, 2], [3, 130]]], np.uint8)
+    tensors = graph.tensors(image)
+    # Above the first row is 10. 2 * 130 + 2 = 262 is clamped.
+    assert tensors[1][0, :, :, 0].tolist() == [[12, 14], [7, 255]]
+    assert graph.run(image).tolist() == [[255 * -3 * 5 + 7]]
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_convolutions_are_those_of_torch(groups: int) -> None:
+    random = np.random.default_rng(0)
+    weight = random.integers(-127, 128, (8, 3, 2, 4 // groups)).astype(np.int8)
+    node = G.Conv("c", (0,), (4, 7, 8), 0, (2, 1), (1, 0), groups, 33, rescale([1], [0], 0, False))
+    graph = G.Graph("c", (8, 8, 4), (), (1.0, 1.0), (0.0, 0.0), (G.Weights(weight),), (node,))
+    x = random.integers(0, 256, (5, 8, 8, 4)).astype(np.uint8)
+    padded = F.pad(torch.from_numpy(x).double().permute(0, 3, 1, 2), (0, 0, 1, 1), value=33)
+    kernel = torch.from_numpy(weight).double().permute(0, 3, 1, 2)
+    expected = F.conv2d(padded, kernel, stride=(2, 1), groups=groups).permute(0, 2, 3, 1)
+    assert np.array_equal(graph.tensors(x)[1], expected.numpy())
+
+
+def test_an_accumulator_that_could_overflow_is_not_accepted() -> None:
+    weight = G.Weights(np.full((1, 3, 3, 1), 127, np.int8))
+    # 9 * 127 * 255 = 291,465; times 7,367 it is the last below 2**31, times 7,368 it is not.
+    node = G.Conv("c", (0,), (1, 1, 1), 0, (1, 1), (0, 0), 1, 0, rescale([7367], [0], 0))
+    parts = ("c", (3, 3, 1), ("a",), (1.0, 1.0), (0.0, 0.0), (weight,))
+    G.Graph(*parts, (node,))
+    with pytest.raises(AssertionError, match="c"):
+        G.Graph(*parts, (replace(node, rescale=rescale([7368], [0], 0)),))
+
+
+def test_packed_weights_take_their_bits() -> None:
+    values = np.array([1, -1, 0, 1, -1], np.int8)
+    assert G.pack(values, 8) == bytes([1, 255, 0, 1, 255])
+    assert G.pack(values, 4) == bytes([0xF1, 0x10, 0x0F])
+    assert G.pack(values, 2) == bytes([0b01_00_11_01, 0b11])
+    assert [G.Weights(values, bits).size_bytes for bits in (8, 4, 2)] == [5, 3, 2]
+
+
+def test_biases_are_stored_without_their_common_power_of_two() -> None:
+    bias, zeros = rescale([1], [0], 0).short_bias()
+    assert (bias.tolist(), zeros) == ([0], 0)
+    bias, zeros = rescale([1, 1, 1], [96, -64, 0], 0).short_bias()
+    assert (bias.tolist(), zeros) == ([3, -2, 0], 5)
+    assert rescale([1, 2, 200], [96, -64, 0], 0).size_bytes == 3 * 2 + 3 * 1
+
+
+def test_the_document_holds_what_the_interpreters_need() -> None:
+    graph = quantize(settle(EveryOperation()), images(20), MEAN, STD, "every", bits=4)
+    document = to_document(graph)
+    assert (document["format"], document["input"]) == ("smidgen-graph-1", [28, 28, 1])
+    assert [node["op"] for node in document["nodes"]] == [node.op for node in graph.nodes]
+    assert document["logit_scale"] == graph.logit_scale
+    first = document["weights"][0]
+    assert np.array_equal(
+        np.frombuffer(base64.b64decode(first["data"]), np.int8).reshape(first["shape"]),
+        graph.weights[0].values,
+    )
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_every_model_of_the_zoo_is_traced_to_few_layers(name: str) -> None:
+    model = settle(create_model(name))
+    layers = trace(model)  # raises if the layers compute anything else
+    folded = (nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+    sums = sum(isinstance(layer, L.Add) for layer in layers)
+    assert len(layers) - sums - 1 == sum(isinstance(m, folded) for m in model.modules())
+
+
+def test_what_follows_a_convolution_becomes_part_of_it() -> None:
+    model = settle(
+        nn.Sequential(
+            nn.Conv2d(1, 4, 3), nn.MaxPool2d(2), nn.BatchNorm2d(4), nn.ReLU6(), nn.Dropout(),
+            nn.Conv2d(4, 10, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LogSoftmax(dim=1),
+        )
+    )  # fmt: skip
+    model[2].weight.data.abs_()  # increasing, so that it commutes with the pool
+    layers = trace(model)
+    kinds = [type(layer).__name__ for layer in layers]
+    assert kinds == ["Image", "Conv", "MaxPool", "AveragePool", "Conv"]
+    assert isinstance(layers[1], L.Conv)
+    assert (layers[1].low, layers[1].high) == (0, 6)
+    model[2].weight.data[1] *= -1
+    kinds = [type(layer).__name__ for layer in trace(model)]
+    assert kinds == ["Image", "Conv", "MaxPool", "Concat", "AveragePool", "Conv"]
+
+
+def test_shared_weights_are_stored_once() -> None:
+    graph = quantize(settle(EveryOperation()), images(20), MEAN, STD, "every")
+    convs = [node for node in graph.nodes if isinstance(node, G.Conv)]
+    assert len(convs) == 7
+    assert len(graph.weights) == 5
+    assert {node.op for node in graph.nodes} == {
+        "conv", "max_pool", "average_pool", "add", "concat", "table",
+    }  # fmt: skip
+
+
+def test_the_border_is_what_the_network_pads_with() -> None:
+    # A blank image, mean grey everywhere once normalised, has no border: all outputs are equal.
+    model = settle(nn.Sequential(nn.Conv2d(1, 3, 5, padding=2), nn.ReLU(), nn.Conv2d(3, 10, 28)))
+    model.append(nn.Flatten())
+    graph = quantize(model, images(20), 33 / 255, STD, "border")
+    grey = np.full((1, 28, 28), 33, np.uint8)
+    made = graph.tensors(grey)[1]
+    assert (made == made[:, :1, :1]).all()
+    assert graph.nodes[0].outside == 33
+
+
+@pytest.mark.parametrize("make", [EveryOperation, lambda: create_model("skip_13k")])
+def test_eight_bits_stay_close_to_the_float_network(make: type[nn.Module]) -> None:
+    model, batch = settle(make()), images(60)
+    graph = quantize(model, batch[:40], MEAN, STD, "close")
+    with torch.no_grad():
+        floats = model(normalised(batch[40:])).numpy()
+    errors = graph.run(batch[40:].numpy()) * graph.logit_scale - floats
+    assert np.abs(errors).mean() < 0.04 * floats.std()
+
+
+def test_fewer_bits_take_fewer_bytes() -> None:
+    model = settle(create_model("tiny_mnist"))
+    sizes = {b: quantize(model, images(10), MEAN, STD, "t", bits=b).weight_bytes for b in (8, 4, 2)}
+    # Of 9,064 weights only the 1,152 of the middle convolution are packed: first and last are not.
+    assert sizes[8] - sizes[4] == pytest.approx(1152 / 2, abs=8)
+    assert sizes[8] - sizes[2] == pytest.approx(1152 * 3 / 4, abs=8)
+
+
+def test_grids_and_steps_round_as_little_as_they_can() -> None:
+    values = torch.cat([torch.linspace(0, 1, 1000), torch.tensor([50.0])])
+    wide = Grid(50 / 255)
+    grid = fit_grid(values.clamp(max=40))  # one value in a thousand is far out
+    error = (grid.round(values.clamp(max=40)) - values.clamp(max=40)).square().mean()
+    assert error <= (wide.round(values) - values).square().mean()
+    assert fit_grid(torch.zeros(5)) == Grid(1.0)
+    steps = fit_steps(torch.tensor([[[[0.7, -0.7, 0.3]]]]), bits=2)
+    assert steps.integers(torch.tensor([[[[0.7, -0.7, 0.3]]]])).flatten().tolist()[:2] == [1, -1]
+
+
+def test_fine_tuning_brings_the_logits_closer(digits: Data) -> None:
+    layers = trace(create_model("smidgen_8k", pretrained=True))
+    batch = digits.train.images[:600]
+    plan = make_plan(layers, normalised(batch[:100]), Grid(1 / (255 * STD), 255 * MEAN), bits=4)
+    held_out = normalised(digits.test.images)
+    floats = L.forward(layers, held_out)[layers[-1]].detach()
+    before = F.mse_loss(forward_quantized(layers, plan, held_out), floats).item()
+    finetune(layers, plan, batch, torch.Generator().manual_seed(0))
+    after = F.mse_loss(forward_quantized(layers, plan, held_out), floats).item()
+    assert after < 0.5 * before
+
+
+def test_a_network_that_loses_nothing_is_not_fine_tuned(
+    few: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("fine-tuned")
+
+    monkeypatch.setattr("smidgen.quantize.finetune", refuse)
+    model = settle(create_model("tiny_mnist"))
+    graph = quantize_for(few, model, few.mean, few.std, "few")
+    calibration = few.fit_split()[0].images
+    same = quantize(model, calibration, few.mean, few.std, "few")
+    assert np.array_equal(graph.run(few.test.images.numpy()), same.run(few.test.images.numpy()))
+    monkeypatch.setattr("smidgen.quantize.ALLOWED_DROP", -2.0)
+    with pytest.raises(AssertionError, match="fine-tuned"):
+        quantize_for(few, model, few.mean, few.std, "few")
+
+
+class Gated(nn.Module):
+    """Its gate multiplies two tensors of the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 10, 28)
+        self.block = nn.ModuleDict({"gate": nn.Bilinear(10, 10, 10)})
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x).flatten(1)
+        return self.block["gate"](x, x)
+
+
+class Branching(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1)[:, :10] if x.sum() > 0 else x.flatten(1)[:, 10:20]
+
+
+def of(*layers: nn.Module) -> nn.Module:
+    return settle(nn.Sequential(*layers, nn.Flatten()))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (Gated(), "block.gate: the integer graph has no 'bilinear'"),
+        (of(nn.Conv2d(1, 10, 3), nn.Upsample(28), nn.MaxPool2d(28)), "1: the integer graph has no"),
+        (of(nn.MaxPool2d(3, padding=1), nn.Conv2d(1, 10, 9)), "0: the integer graph has no 'max_p"),
+        (
+            of(nn.Conv2d(1, 10, 3), nn.Softmax(1), nn.AvgPool2d(26)),
+            "1: the integer graph has no 's",
+        ),
+        (of(nn.Conv2d(1, 10, 14)), r"ends in \(15, 15, 10\)"),
+        (of(nn.Conv2d(1, 12, 28)), r"needs \(1, 1, 10\), one logit for each class"),
+        (Branching(), "torch.export cannot trace the network"),
+    ],
+    ids=["product", "upsampling", "padded pool", "softmax", "map", "classes", "branch"],
+)
+def test_what_the_graph_cannot_express_is_named(model: nn.Module, message: str) -> None:
+    with pytest.raises(ExportError, match=message):
+        quantize(model, images(2), MEAN, STD, "bad")
+
+
+@pytest.mark.parametrize(("value", "message"), [(float("nan"), "NaN"), (0.0, "all zero")])
+def test_weights_that_cannot_be_trusted_are_refused(value: float, message: str) -> None:
+    model = settle(create_model("tiny_mnist"))
+    nn.init.constant_(model[4].weight, value)
+    with pytest.raises(ExportError, match=f"^4: the weights .*{message}"):
+        quantize(model, images(2), MEAN, STD, "bad")
+
+
+def test_calibration_needs_images() -> None:
+    with pytest.raises(ExportError, match="no calibration images"):
+        quantize(settle(create_model("tiny_mnist")), images(0), MEAN, STD, "none")
