@@ -49,7 +49,7 @@ def export(
         "files": [str(out / name) for name in (*made.files, "parity.json", "README.md")],
         "weight_bytes": made.weight_bytes,
         "parity": _worst(made.proofs),
-        "proofs": [asdict(proof) for proof in made.proofs],
+        "proofs": [_plain(proof) for proof in made.proofs],
         "accuracy": made.accuracy,
     }
     if made.footprint:
@@ -83,6 +83,12 @@ def _check(
             f"the folder {str(out)!r} has something in it; choose another, or --force to write "
             "the export's files there"
         )
+
+
+def _plain(proof: Parity) -> dict[str, Any]:
+    """A proof for JSON, where a tolerance without bound is null."""
+    bound = math.isfinite(proof.tolerance)
+    return asdict(proof) | {"tolerance": proof.tolerance if bound else None}
 
 
 def _worst(proofs: Sequence[Parity]) -> dict[str, Any]:
