@@ -161,12 +161,13 @@ def main() -> None:
     if arguments.name:
         train(arguments.name, arguments.seeds, arguments.ship)
     draw(ROOT / "docs" / "frontier.png")
+    tried = (FIGURES / "tried.md").read_text(encoding="utf-8")
     (ROOT / "docs" / "frontier.md").write_text(
         "# The frontier\n\nMNIST test accuracy at a number of parameters, as an honest mean. "
         "Written by\n`python benchmarks/frontier.py`; each figure is in `benchmarks/frontier`. "
         "Recipes were chosen on\nthe validation split, then trained on all 60,000 images for "
         "seeds fixed in advance; the last\nepoch's weights or their average.\n\n"
-        f"{markdown()}\n\n![Error over parameters](frontier.png)\n",
+        f"{markdown()}\n\n![Error over parameters](frontier.png)\n\n{tried}",
         encoding="utf-8",
     )
 
