@@ -88,7 +88,7 @@ def make_onnx(targets: Sequence[Target], data: Data, bits: int) -> Export:
             integers * graph.logit_scale,
             found["model-int8.onnx"],
             float("inf"),
-            len(images) // QDQ_LABELS,
+            -(-len(images) // QDQ_LABELS),
         ),
     ]
     weights = sum(parameter.numel() for parameter in target.model.parameters())

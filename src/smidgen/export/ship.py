@@ -71,6 +71,8 @@ def _check(
         raise ExportError(f"weights of {bits} bits are not known; choose 8, 4 or 2")
     if len(targets) != 1 and kind != "html":
         raise ExportError(f"--format {kind} takes one target, not {len(targets)}; html takes more")
+    if not targets:
+        raise ExportError("an export needs a target: a model's name, a run or a bundle folder")
     for target in targets:
         if target.classes != data.classes:
             raise ExportError(
@@ -93,12 +95,12 @@ def _plain(proof: Parity) -> dict[str, Any]:
 
 
 def _worst(proofs: Sequence[Parity]) -> dict[str, Any]:
-    """The parity of all runs: the most images, the most mismatches, the largest difference."""
-    strict = [proof for proof in proofs if not proof.tolerated] or proofs
+    """The parity of all runs that are bound to one: the most images, mismatches, difference."""
+    bound = [proof for proof in proofs if math.isfinite(proof.tolerance)]
     return {
-        "images": max(proof.images for proof in strict),
-        "label_mismatches": max(proof.label_mismatches for proof in strict),
-        "max_abs_diff": max(proof.max_abs_diff for proof in strict),
+        "images": max(proof.images for proof in bound),
+        "label_mismatches": max(proof.label_mismatches for proof in bound),
+        "max_abs_diff": max(proof.max_abs_diff for proof in bound),
     }
 
 

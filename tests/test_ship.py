@@ -1,0 +1,152 @@
+"""Exporting as a user does it: what is written, what is proven, what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from networks import settle
+
+from smidgen.data import Data
+from smidgen.errors import ExportError, MissingExtraError
+from smidgen.export import export, formats
+from smidgen.target import Target
+from smidgen.zoo import create_model
+
+PROOFS = {"c": ("gcc",), "html": ("node",), "onnx": ()}
+
+
+@pytest.fixture(scope="module")
+def target(digits: Data) -> Target:
+    model = settle(create_model("tiny_mnist"))
+    classes = digits.classes
+    return Target("tiny", model, digits.mean, digits.std, classes, "digits", None, trained=True)
+
+
+def export_or_skip(kind: str, *arguments: Any, **options: Any) -> dict[str, Any]:
+    if kind == "onnx":
+        pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    for program in PROOFS[kind]:
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+    return export(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("c", ["model.h", "model.c"]),
+        ("html", ["index.html"]),
+        ("onnx", ["model.onnx", "model-int8.onnx"]),
+    ],
+)
+def test_every_format_is_written_and_proven(
+    kind: str, names: list[str], target: Target, few: Data, tmp_path: Path
+) -> None:
+    out = tmp_path / "new" / "folder"
+    written = export_or_skip(kind, [target], few, kind, out)
+    assert written["files"] == [str(out / name) for name in [*names, "parity.json", "README.md"]]
+    assert all(Path(file).stat().st_size > 100 for file in written["files"])
+    assert written["parity"]["images"] == len(few.test)
+    assert written["parity"]["label_mismatches"] == 0
+    assert written["parity"]["max_abs_diff"] <= (1e-4 if kind == "onnx" else 0)
+    assert written["weight_bytes"] == (4 * 9146 if kind == "onnx" else 9166)
+    kept = json.loads((out / "parity.json").read_text("utf-8"))
+    assert kept["proofs"] == written["proofs"]
+    assert kept["accuracy"] == written["accuracy"]
+    card = (out / "README.md").read_text("utf-8")
+    assert card.startswith(f"# tiny, as {kind}\n")
+    assert f"{100 * written['accuracy']['integer']:.2f} % in integers" in card
+
+
+def test_the_c_files_say_what_they_are(target: Target, few: Data, tmp_path: Path) -> None:
+    written = export_or_skip("c", [target], few, "c", tmp_path)
+    for name in ("model.h", "model.c"):
+        text = (tmp_path / name).read_text("utf-8")
+        assert text.startswith("/* tiny, written by smidgen\n")
+        assert "9,146 parameters; 9,166 bytes of weights, biases and tables" in text
+        assert f"{100 * written['accuracy']['integer']:.2f} % of the 60 digits test images" in text
+
+
+def test_an_unequal_export_is_refused(
+    target: Target, few: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def off_by_one(folder: Path, images: np.ndarray) -> np.ndarray:
+        return run_host_c(folder, images) + np.eye(10, dtype=np.int32)[3]
+
+    run_host_c = formats.run_host_c
+    monkeypatch.setattr(formats, "run_host_c", off_by_one)
+    out = tmp_path / "out"
+    with pytest.raises(ExportError, match=r"not equal .* logits by at most 1\); nothing was writt"):
+        export_or_skip("c", [target], few, "c", out)
+    assert not out.exists()
+    written = export_or_skip("c", [target], few, "c", out, allow_mismatch=True)
+    assert written["parity"]["max_abs_diff"] == 1
+    assert "logits by at most 1" in (out / "README.md").read_text("utf-8")
+
+
+def test_a_folder_in_use_is_left_alone(target: Target, few: Data, tmp_path: Path) -> None:
+    (tmp_path / "model.c").write_text("mine", encoding="utf-8")
+    (tmp_path / "notes.txt").write_text("mine too", encoding="utf-8")
+    with pytest.raises(ExportError, match="has something in it; choose another, or --force"):
+        export([target], few, "c", tmp_path)
+    assert (tmp_path / "model.c").read_text("utf-8") == "mine"
+    export_or_skip("c", [target], few, "c", tmp_path, force=True)
+    assert (tmp_path / "model.c").read_text("utf-8") != "mine"
+    assert (tmp_path / "notes.txt").read_text("utf-8") == "mine too"
+    with pytest.raises(ExportError, match="is a file; --out names a folder"):
+        export([target], few, "c", tmp_path / "notes.txt")
+
+
+@pytest.mark.parametrize(
+    ("count", "kind", "bits", "message"),
+    [
+        (1, "onx", 8, "unknown format 'onx'; did you mean 'onnx'"),
+        (1, "c", 3, "3 bits are not known; choose 8, 4 or 2"),
+        (2, "c", 8, "takes one target, not 2"),
+        (0, "html", 8, "needs a target"),
+    ],
+)
+def test_what_cannot_be_asked_for(
+    count: int, kind: str, bits: int, message: str, target: Target, few: Data, tmp_path: Path
+) -> None:
+    with pytest.raises(ExportError, match=message):
+        export([target] * count, few, kind, tmp_path / "out", bits)
+
+
+def test_networks_of_other_classes_are_refused(target: Target, few: Data, tmp_path: Path) -> None:
+    other = replace(target, classes=("cat", "dog"))
+    with pytest.raises(ExportError, match="trained for cat, dog, not for the classes of 'digits'"):
+        export([other], few, "c", tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", ["c", "html"])
+def test_without_a_runner_nothing_is_written(
+    kind: str, target: Target, few: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(MissingExtraError, match="is not installed; on Debian: apt-get install"):
+        export([target], few, kind, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_prints_one_document(run_folder: Path, tmp_path: Path) -> None:
+    if shutil.which("gcc") is None:
+        pytest.skip("gcc is not installed")
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "smidgen", "export", run_folder, "--format", "c", "--out", out]
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert {"files", "weight_bytes", "parity"} <= set(document)
+    assert document["parity"] == {"images": 300, "label_mismatches": 0, "max_abs_diff": 0.0}
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (again.returncode, again.stdout) == (2, "")
+    assert again.stderr.startswith(f"smidgen: the folder {str(out)!r} has something in it")
