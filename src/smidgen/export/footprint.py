@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import nn
 
 from smidgen.export.c import write_c
 from smidgen.export.parity import run_cortex_m
 from smidgen.export.toolchain import compile_firmware, run
-from smidgen.quantize import Graph
+from smidgen.quantize import Graph, quantize
 
 
 @dataclass(frozen=True)
@@ -47,3 +49,16 @@ def footprint(graph: Graph, core: str = "cortex-m0plus") -> Footprint:
         text_bytes, data_bytes, bss_bytes = (int(number) for number in size[:3])
         _, stack = run_cortex_m(model, np.zeros((1, *graph.input), np.uint8), core)
     return Footprint(core, text_bytes + data_bytes, data_bytes + bss_bytes, stack)
+
+
+def sketch(model: nn.Module, name: str) -> Graph:
+    """A network's integer graph, fitted to noise: right in its sizes, not in its answers.
+
+    So a network can be weighed and timed without a data set. Raises ExportError for one that the
+    integer graph cannot express.
+    """
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randint(0, 256, (64, 1, 28, 28), dtype=torch.uint8, generator=generator)
+    with torch.no_grad():
+        classes = model.eval()(torch.zeros(1, 1, 28, 28)).shape[-1]
+    return quantize(model, noise, 0.1307, 0.3081, name, [str(c) for c in range(classes)])

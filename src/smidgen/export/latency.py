@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from smidgen.export.c import write_c
+from smidgen.export.footprint import sketch
 from smidgen.export.onnx import open_onnx, write_onnx
 from smidgen.export.toolchain import compile_host, run
-from smidgen.quantize import quantize
 
 BATCHES = (1, 1000)
 NATIVE = ("-O3", "-march=native")
@@ -62,12 +62,9 @@ def _run_session(session: Any, images: torch.Tensor) -> object:
 
 
 def _c(model: nn.Module) -> dict[str, float]:
-    noise = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (64, 1, 28, 28), dtype=torch.uint8, generator=noise)
-    graph = quantize(model, images, 0.1307, 0.3081, "timed")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for file, text in write_c(graph, []).items():
+        for file, text in write_c(sketch(model, "timed"), []).items():
             (folder / file).write_text(text, encoding="utf-8")
         program = compile_host(folder, "latency.c", folder / "latency", NATIVE)
         nanoseconds = run([program]).split()
