@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from smidgen.export.onnx import run_onnx, write_onnx
 from smidgen.export.parity import Parity, compare, run_cortex_m, run_host_c, run_javascript
 from smidgen.export.qdq import write_qdq
 from smidgen.export.schedule import make_stages, plan_memory
-from smidgen.export.toolchain import MACHINES, compile_firmware, find, run
+from smidgen.export.toolchain import HARNESS, MACHINES, compile_firmware, find, run
 from smidgen.quantize import Graph, quantize, to_document
 from smidgen.zoo import create_model
 
@@ -145,6 +146,19 @@ def test_a_footprint_holds_the_weights_and_the_rings(graphs: dict[str, Graph]) -
     assert graph.weight_bytes < measured.flash_bytes < graph.weight_bytes + 3000
     assert rings < measured.static_bytes < rings + 400
     assert measured.ram_bytes == measured.static_bytes + measured.stack_bytes
+
+
+@needs("arm-none-eabi-gcc", "make")
+def test_the_example_becomes_a_firmware(graphs: dict[str, Graph], tmp_path: Path) -> None:
+    example = Path(__file__).parent.parent / "examples" / "cortex-m"
+    shutil.copytree(example, tmp_path / "cortex-m")
+    start = f"START={HARNESS}"
+    folder = write(graphs["linear on a map"], tmp_path)
+    command = ["make", "-C", tmp_path / "cortex-m", f"MODEL={folder}", start]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    first = (tmp_path / "cortex-m" / "firmware.hex").read_text("ascii")
+    assert first.startswith(":")
 
 
 def test_rings_hold_what_is_read_again(graphs: dict[str, Graph]) -> None:
