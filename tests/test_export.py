@@ -12,9 +12,10 @@ import torch
 from networks import EveryOperation, images, settle
 from torch import nn
 
+from smidgen.check import check
 from smidgen.errors import ExportError, MissingExtraError
 from smidgen.export.c import write_c
-from smidgen.export.footprint import footprint
+from smidgen.export.footprint import footprint, sketch
 from smidgen.export.latency import latency
 from smidgen.export.onnx import run_onnx, write_onnx
 from smidgen.export.parity import Parity, compare, run_cortex_m, run_host_c, run_javascript
@@ -146,6 +147,27 @@ def test_a_footprint_holds_the_weights_and_the_rings(graphs: dict[str, Graph]) -
     assert graph.weight_bytes < measured.flash_bytes < graph.weight_bytes + 3000
     assert rings < measured.static_bytes < rings + 400
     assert measured.ram_bytes == measured.static_bytes + measured.stack_bytes
+
+
+@needs("arm-none-eabi-gcc", "qemu-system-arm")
+@pytest.mark.parametrize(("name", "broken"), [("smidgen_8k", []), ("net", ["flash", "ram"])])
+def test_a_budget_weighs_the_firmware(name: str, broken: list[str]) -> None:
+    verdict = check(name, "mcu-16k")
+    rules = {rule.rule: rule for rule in verdict.rules}
+    assert [kind for kind in ("flash", "ram") if not rules[f"max_{kind}_bytes"].passed] == broken
+    weighed = footprint(sketch(create_model(name, pretrained=not broken), name))
+    assert rules["max_ram_bytes"].actual == weighed.ram_bytes
+
+
+def test_a_budget_that_cannot_be_weighed_says_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    verdict = check("tiny_mnist", "mcu-16k")
+    broken = {rule.rule: rule for rule in verdict.rules if not rule.passed}
+    assert set(broken) == {"max_flash_bytes", "max_ram_bytes"}
+    assert broken["max_flash_bytes"].actual == "not measured"
+    assert "apt-get install gcc-arm-none-eabi" in broken["max_flash_bytes"].note
 
 
 @needs("arm-none-eabi-gcc", "make")

@@ -18,11 +18,12 @@ RANKS = {
     "recipe": 2, "data": 2, "anatomy": 2, "metrics": 2,
     "augment": 3, "budget": 3, "zoo": 3, "run": 3, "quantize": 3,
     "source": 3, "train": 4, "target": 4, "claims": 4,
-    "evaluate": 5, "export": 5, "check": 5,
-    "sweep": 6, "report": 6, "testing": 6, "grade": 6,
-    "serve": 7, "bench": 7,
-    "cli": 8,
-    "__main__": 9,
+    "evaluate": 5, "export": 5,
+    "check": 6, "sweep": 6, "testing": 6,
+    "report": 7, "grade": 7,
+    "serve": 8, "bench": 8,
+    "cli": 9,
+    "__main__": 10,
 }  # fmt: skip
 ROOMS = sorted({path.relative_to(SOURCE).parts[0].removesuffix(".py")
                 for path in SOURCE.rglob("*.py")} - {"__init__"})  # fmt: skip

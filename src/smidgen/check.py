@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+from torch import nn
+
 from smidgen.anatomy import Anatomy, Behaviour, describe, probe
-from smidgen.budget import Budget, Score, Training, Verdict, judge, load_budget
-from smidgen.errors import RunError
+from smidgen.budget import Budget, Firmware, Score, Training, Verdict, judge, load_budget
+from smidgen.errors import ExportError, MissingExtraError, RunError
 from smidgen.metrics import over_seeds, wilson_interval
 from smidgen.run import Run
 from smidgen.target import load
@@ -25,6 +27,7 @@ class Measured:
     anatomy: Anatomy
     behaviour: Behaviour
     training: Training | None
+    firmware: Firmware | None
 
 
 def check(target: str, budget: str | Path | Budget) -> Verdict:
@@ -35,12 +38,15 @@ def check(target: str, budget: str | Path | Budget) -> Verdict:
     BudgetError for what cannot be loaded.
     """
     rules = budget if isinstance(budget, Budget) else load_budget(budget)
-    measured = measure(target, rules.last_epochs)
-    return judge(rules, measured.anatomy, measured.behaviour, measured.training)
+    measured = measure(target, rules.last_epochs, rules.weighs_firmware)
+    return judge(rules, measured.anatomy, measured.behaviour, measured.training, measured.firmware)
 
 
-def measure(target: str, last_epochs: int = 5) -> Measured:
-    """What a target weighs, how it behaves, and how its training went if there is a run of it."""
+def measure(target: str, last_epochs: int = 5, firmware: bool = False) -> Measured:
+    """What a target weighs, how it behaves, and how its training went if there is a run of it.
+
+    With `firmware` it is also exported as C, built for Cortex-M0+ and weighed.
+    """
     seeds = sorted(path.parent for path in Path(target).glob("seed-*/result.json"))
     loaded = load(str(seeds[0]) if seeds else target, weights=False)
     runs = [Run.open(path) for path in seeds] or ([loaded.run] if loaded.run else [])
@@ -49,7 +55,19 @@ def measure(target: str, last_epochs: int = 5) -> Measured:
         anatomy=describe(loaded.model, name=loaded.name),
         behaviour=probe(loaded.model),
         training=summarise(runs, last_epochs) if runs else None,
+        firmware=build_firmware(loaded.model) if firmware else None,
     )
+
+
+def build_firmware(model: nn.Module) -> Firmware:
+    """What a network's firmware takes, or why it could not be built here."""
+    from smidgen.export.footprint import footprint, sketch  # what it needs is slow to import
+
+    try:
+        weighed = footprint(sketch(model, "weighed"))
+    except (ExportError, MissingExtraError) as problem:
+        return Firmware(problem=str(problem))
+    return Firmware(weighed.flash_bytes, weighed.ram_bytes)
 
 
 def summarise(runs: list[Run], last_epochs: int) -> Training:

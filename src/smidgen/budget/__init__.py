@@ -6,11 +6,12 @@
 This room loads without torch: it is handed what was measured and measures nothing.
 """
 
-from smidgen.budget.judge import Rule, Score, Training, Verdict, judge
+from smidgen.budget.judge import Firmware, Rule, Score, Training, Verdict, judge
 from smidgen.budget.rules import Budget, list_budgets, load_budget
 
 __all__ = [
     "Budget",
+    "Firmware",
     "Rule",
     "Score",
     "Training",

@@ -66,10 +66,23 @@ class Training:
     test_reads: int
 
 
+@dataclass(frozen=True)
+class Firmware:
+    """What the smallest firmware with a network takes, in bytes, or why that is not known."""
+
+    flash_bytes: int = 0
+    ram_bytes: int = 0
+    problem: str = ""
+
+
 def judge(
-    budget: Budget, anatomy: Anatomy, behaviour: Behaviour, training: Training | None = None
+    budget: Budget,
+    anatomy: Anatomy,
+    behaviour: Behaviour,
+    training: Training | None = None,
+    firmware: Firmware | None = None,
 ) -> Verdict:
-    """The verdict of a budget over one network, and over its training where there is one.
+    """The verdict of a budget over one network, and over its training and firmware where known.
 
     How a network behaves is judged by every budget: its output shape, finite outputs and
     gradients, dropout in training only, nothing unused, no image that depends on its neighbours.
@@ -79,13 +92,16 @@ def judge(
         *_field(budget, anatomy),
         *_kinds(budget, anatomy),
         *_behaviour(budget, anatomy, behaviour),
+        *(_firmware(budget, firmware) if firmware else ()),
         *(_training(budget, training) if training else ()),
     ]
     judged = {rule.rule for rule in rules}
-    wanted = [key for key in _TRAINING_RULES if getattr(budget, key) is not None]
+    outside = (*_FIRMWARE_RULES, *_TRAINING_RULES)
+    wanted = [key for key in outside if getattr(budget, key) is not None]
     return Verdict(tuple(rules), tuple(key for key in wanted if key not in judged))
 
 
+_FIRMWARE_RULES = ("max_flash_bytes", "max_ram_bytes")
 _TRAINING_RULES = (
     "max_epochs",
     "max_images_seen",
@@ -122,6 +138,18 @@ def _weight(budget: Budget, anatomy: Anatomy) -> Iterator[Rule]:
     for figure, hint in hints.items():
         rule = f"max_{figure}"
         yield from _at_most(rule, getattr(budget, rule), getattr(anatomy, figure), hint)
+
+
+def _firmware(budget: Budget, firmware: Firmware) -> Iterator[Rule]:
+    """What was measured of a firmware; a limit that could not be measured is not kept."""
+    measured = (firmware.flash_bytes, firmware.ram_bytes)
+    hints = ("narrow the layers with the most weights", "pool earlier, or narrow the first layers")
+    for rule, actual, hint in zip(_FIRMWARE_RULES, measured, hints, strict=True):
+        limit = getattr(budget, rule)
+        if limit is not None and firmware.problem:
+            yield Rule(rule, limit, "not measured", False, firmware.problem)
+        else:
+            yield from _at_most(rule, limit, actual, hint)
 
 
 def _heaviest(anatomy: Anatomy, figure: str) -> str:

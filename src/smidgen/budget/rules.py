@@ -22,6 +22,8 @@ class Budget(Frozen):
 
     Limits are inclusive: "under 8,000 parameters" is `max_params = 7_999`. `batch_norm` is one
     after every convolution but the last, and `global_average_pool` one that reads the whole map.
+    Flash and RAM are those of a firmware with the network in eight bits, built for Cortex-M0+ and
+    measured; the other bytes are counted from the network.
     The figures of a training need a run folder; accuracies are fractions on the test images, the
     mean over the seeds where there are several, and `min_last_accuracy` holds for every one of
     the last `last_epochs` epochs.
@@ -38,6 +40,8 @@ class Budget(Frozen):
     max_weight_bytes_int8: Limit = None
     max_peak_activation_bytes: Limit = None
     max_peak_activation_bytes_int8: Limit = None
+    max_flash_bytes: Limit = None
+    max_ram_bytes: Limit = None
     min_receptive_field: Limit = None
     max_receptive_field: Limit = None
     require: list[Kind] = Field(default_factory=list)
@@ -51,6 +55,11 @@ class Budget(Frozen):
     min_last_accuracy: Share = None
     last_epochs: Annotated[int, Field(ge=1)] = 5
     max_test_reads: Limit = None
+
+    @property
+    def weighs_firmware(self) -> bool:
+        """Whether a rule asks for what only a built firmware can say."""
+        return self.max_flash_bytes is not None or self.max_ram_bytes is not None
 
 
 def list_budgets() -> list[str]:

@@ -96,8 +96,12 @@ def check(
     rules = load_budget(budget) if budget else None
     text = _read(claims) if claims else ""
     with _own_prints_apart():
-        known = measure(target, rules.last_epochs if rules else 1)
-    verdict = judge(rules, known.anatomy, known.behaviour, known.training) if rules else Verdict(())
+        epochs, firmware = (rules.last_epochs, rules.weighs_firmware) if rules else (1, False)
+        known = measure(target, epochs, firmware)
+    verdict = Verdict(())
+    if rules:
+        measured = (known.anatomy, known.behaviour, known.training, known.firmware)
+        verdict = judge(rules, *measured)
     stated = check_claims(text, known.anatomy, known.training)
     passed = verdict.passed and not any(claim.passed is False for claim in stated)
     if json_:

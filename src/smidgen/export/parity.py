@@ -14,7 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smidgen.errors import ExportError
-from smidgen.export.toolchain import HARNESS, MACHINES, compile_firmware, compile_host, run
+from smidgen.export.toolchain import (
+    HARNESS,
+    MACHINES,
+    ROOM,
+    ROOMY,
+    compile_firmware,
+    compile_host,
+    run,
+)
 
 Images = NDArray[np.uint8]  # (N, H, W) or (N, 1, H, W)
 Logits = NDArray[Any]  # (N, classes)
@@ -71,16 +79,20 @@ def run_host_c(model: Path, images: Images, flags: Sequence[str] = ("-O2",)) -> 
 
 
 def run_cortex_m(
-    model: Path, images: Images, core: str = "cortex-m0plus", time_s: float = 3600
+    model: Path, images: Images, core: str = "cortex-m0plus", roomy: bool = False
 ) -> tuple[Logits, int]:
-    """The int32 logits by `model.c` at -Os on an emulated core, and its deepest stack in bytes."""
+    """The int32 logits by `model.c` at -Os on an emulated core, and its deepest stack in bytes.
+
+    The board has the memory of a small one, unless `roomy`.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "images.bin").write_bytes(images.tobytes())
-        firmware = compile_firmware(model, "emulate.c", folder / "emulate.elf", core)
-        machine = ("-M", MACHINES[core], "-nographic", "-kernel", str(firmware))
+        options = ROOM if roomy else ()
+        firmware = compile_firmware(model, "emulate.c", folder / "emulate.elf", core, options)
+        machine = ("-M", ROOMY if roomy else MACHINES[core], "-nographic", "-kernel", str(firmware))
         files = ("-semihosting-config", "enable=on,target=native")
-        run(["qemu-system-arm", *machine, *files], cwd=folder, time_s=time_s)
+        run(["qemu-system-arm", *machine, *files], cwd=folder, time_s=3600)
         answers = np.fromfile(folder / "logits.bin", np.int32)
     return answers[1:].reshape(len(images), -1), int(answers[0])
 

@@ -22,6 +22,9 @@ MACHINES = {  # the emulated board for each core; there is none with an M0+, who
     "cortex-m3": "mps2-an385",
     "cortex-m4": "mps2-an386",
 }
+# Four megabytes of each, for networks of any size; an M4 runs the code of all three.
+ROOMY = "mps2-an386"
+ROOM = ("-Wl,--defsym=FLASH_LENGTH=4M", "-Wl,--defsym=RAM_LENGTH=4M")
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
 HARNESS = Path(str(resources.files("smidgen") / "export" / "harness"))
 
@@ -66,11 +69,14 @@ def compile_host(model: Path, main: str, program: Path, flags: Sequence[str]) ->
     return program
 
 
-def compile_firmware(model: Path, main: str, program: Path, core: str) -> Path:
+def compile_firmware(
+    model: Path, main: str, program: Path, core: str, options: Sequence[str] = ()
+) -> Path:
     """The firmware for a bare Cortex-M, at -Os, from `model.c` and a main of the harness."""
     # Without idioms: at this size gcc's calls of memcpy and memset cost more than the loops.
     flags = ("-Os", f"-mcpu={core}", "-mthumb", "-fno-tree-loop-distribute-patterns")
     layout = ("-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections", "-T", HARNESS / "link.ld")
     sources = (HARNESS / "startup.c", HARNESS / main, model / "model.c")
-    run(["arm-none-eabi-gcc", *STRICT, *flags, *layout, "-I", model, *sources, "-o", program])
+    built = ("-I", model, *sources, "-o", program)
+    run(["arm-none-eabi-gcc", *STRICT, *flags, *layout, *options, *built])
     return program
