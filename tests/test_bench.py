@@ -2,14 +2,24 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from smidgen.bench import against_standard_loop, augmentation
 from smidgen.bench.rates import engine_rate, matmul_flops, training_flops
 from smidgen.bench.report import cells, markdown
-from smidgen.bench.standard import PerImage, train_standard
+from smidgen.bench.standard import (
+    Normalise,
+    PerImage,
+    Rotate,
+    Shift,
+    inverse_affine,
+    to_tensor,
+    train_standard,
+)
 from smidgen.data import Data, normalise
 from smidgen.recipe import Augment, Recipe, override
 
@@ -19,6 +29,56 @@ def test_the_standard_loop_sees_what_the_engine_sees(few: Data, recipe: Recipe) 
     image, label = PerImage(few.train, plain, few.mean, few.std)[5]
     torch.testing.assert_close(image, normalise(few.train.images[5], few.mean, few.std))
     assert label == few.train.labels[5]
+
+
+def test_an_affine_map_turns_clockwise_about_the_centre_and_then_shifts() -> None:
+    pixels = np.zeros((28, 28), np.uint8)
+    pixels[8:20, 9:15] = np.arange(1, 73).reshape(12, 6)
+    matrix = inverse_affine((28, 28), 90.0, (3, -2))
+    moved = Image.fromarray(pixels).transform((28, 28), Image.Transform.AFFINE, matrix)
+    expected = np.roll(np.rot90(pixels, -1), (-2, 3), axis=(0, 1))
+    np.testing.assert_array_equal(np.array(moved), expected)
+
+
+def test_a_shift_draws_its_angle_then_whole_pixels() -> None:
+    pixels = np.zeros((28, 28), np.uint8)
+    pixels[14, 14] = 200
+    torch.manual_seed(3)
+    moved = np.array(Shift(0.1)(Image.fromarray(pixels)))
+    torch.manual_seed(3)
+    torch.rand(1)  # the angle, of which there is none
+    dx, dy = (round(2.8 * (2 * torch.rand(1).item() - 1)) for _ in range(2))
+    assert (dx, dy) != (0, 0)
+    np.testing.assert_array_equal(moved, np.roll(pixels, (dy, dx), axis=(0, 1)))
+
+
+def test_a_rotation_draws_one_angle_within_its_range() -> None:
+    pixels = np.zeros((28, 28), np.uint8)
+    pixels[4:24, 13] = 255
+    torch.manual_seed(5)
+    turned = np.array(Rotate(30.0)(Image.fromarray(pixels)))
+    torch.manual_seed(5)
+    angle = math.radians(30 * (2 * torch.rand(1).item() - 1))  # counter-clockwise
+    ys, xs = np.nonzero(turned)
+    slope = np.polyfit(ys, xs, 1)[0]
+    assert math.atan(slope) == pytest.approx(angle, abs=0.03)
+
+
+def test_pixels_become_shares_of_255_by_channel() -> None:
+    pixels = np.arange(0, 24, dtype=np.uint8).reshape(2, 4, 3)
+    tensor = to_tensor(Image.fromarray(pixels))
+    assert tensor.shape == (3, 2, 4)
+    assert tensor[2, 1, 0] == pytest.approx(14 / 255)
+
+
+def test_normalising_leaves_its_input_alone_and_refuses_nonsense() -> None:
+    image = torch.full((1, 2, 2), 0.5)
+    assert Normalise((0.25,), (0.125,))(image).tolist() == [[[2.0, 2.0], [2.0, 2.0]]]
+    assert image.tolist() == [[[0.5, 0.5], [0.5, 0.5]]]
+    with pytest.raises(TypeError, match=r"float \(C, H, W\) is wanted"):
+        Normalise((0.0,), (1.0,))(torch.zeros(1, 2, 2, dtype=torch.uint8))
+    with pytest.raises(ValueError, match="a standard deviation of 0"):
+        Normalise((0.0,), (0.0,))(image)
 
 
 def test_the_standard_loop_learns(few: Data, recipe: Recipe) -> None:
