@@ -64,13 +64,16 @@ OPTIMIZERS = {
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize("memory_format", ["contiguous", "channels_last"])
+@pytest.mark.parametrize(
+    ("backend", "memory_format"),
+    [("torch", "contiguous"), ("torch", "channels_last"), ("native", "contiguous")],
+)
 def test_one_worker_does_what_a_plain_torch_loop_does(
-    recipe: Recipe, name: str, memory_format: str
+    recipe: Recipe, name: str, backend: str, memory_format: str
 ) -> None:
     settings = {"optimizer.name": name, "optimizer.lr": 0.05, "optimizer.weight_decay": 1e-3}
-    recipe = override(recipe, {"workers": 1, "memory_format": memory_format, "clip_norm": 0.5,
-                               "label_smoothing": 0.1, **settings})  # fmt: skip
+    recipe = override(recipe, {"workers": 1, "memory_format": memory_format, "backend": backend,
+                               "clip_norm": 0.5, "label_smoothing": 0.1, **settings})  # fmt: skip
     ours, theirs, batch = plain_module(), plain_module(), some_batch(16)
     flat = network(recipe, ours)
     optimizer, oracle = (
@@ -99,7 +102,8 @@ def test_one_worker_does_what_a_plain_torch_loop_does(
             torch.testing.assert_close(mine, yours, rtol=1e-3, atol=1e-3)
 
 
-def test_two_workers_sum_the_gradients_of_their_shards(recipe: Recipe) -> None:
+@pytest.mark.parametrize("backend", ["torch", "native"])
+def test_two_workers_sum_the_gradients_of_their_shards(recipe: Recipe, backend: str) -> None:
     batch = some_batch(15)
     shards = [batch.images[:7], batch.images[7:]], [batch.labels[:7], batch.labels[7:]]
     module = plain_module()
@@ -107,7 +111,7 @@ def test_two_workers_sum_the_gradients_of_their_shards(recipe: Recipe) -> None:
     for replica, images, labels in zip(replicas, *shards, strict=True):
         logits = replica(normalise(images, 0.0, 1.0))
         (F.cross_entropy(logits, labels, reduction="sum") / 15).backward()
-    flat = network(override(recipe, {"workers": 2}), module)
+    flat = network(override(recipe, {"workers": 2, "backend": backend}), module)
     with flat:
         flat.start_epoch(0)
         flat.backward(batch, {})
@@ -122,8 +126,9 @@ def test_two_workers_sum_the_gradients_of_their_shards(recipe: Recipe) -> None:
     torch.testing.assert_close(module[1].running_mean, running_means.mean(dim=0))
 
 
-def test_a_shard_without_images_adds_nothing(recipe: Recipe) -> None:
-    flat = network(override(recipe, {"workers": 2}), plain_module())
+@pytest.mark.parametrize("backend", ["torch", "native"])
+def test_a_shard_without_images_adds_nothing(recipe: Recipe, backend: str) -> None:
+    flat = network(override(recipe, {"workers": 2, "backend": backend}), plain_module())
     with flat:
         flat.start_epoch(0)
         _, hits = flat.backward(some_batch(1), {}).tolist()
@@ -311,7 +316,7 @@ def test_a_worker_that_fails_ends_the_training(
 ) -> None:
     monkeypatch.setattr(engine, "resample", lambda *_: (_ for _ in ()).throw(MemoryError("worker")))
     with pytest.raises(MemoryError, match="worker"):
-        fit(recipe, few, tmp_path / "run")
+        fit(override(recipe, {"backend": "torch"}), few, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -334,12 +339,14 @@ def test_a_damaged_checkpoint_is_refused(few: Data, run_folder: Path) -> None:
 
 
 def test_settle_measures_what_the_recipe_leaves_open(recipe: Recipe) -> None:
-    recipe = override(recipe, {"workers": 0, "precision": "auto", "memory_format": "auto"})
+    open_choices = {"precision": "auto", "memory_format": "auto", "backend": "auto"}
+    recipe = override(recipe, {"workers": 0} | open_choices)
     module = new_module(recipe, 10)
     settled = settle(recipe, module, CPU, Process())
     assert settled.workers >= 1
     assert settled.precision in ("float32", "bfloat16")
     assert settled.memory_format in ("contiguous", "channels_last")
+    assert settled.backend in ("native", "torch")
     assert settle(recipe, module, CPU, Process()) == settled  # remembered, not measured again
 
 

@@ -121,8 +121,9 @@ class Recipe(Frozen):
     that becomes the final weights (0: the last step's weights are final). `clip_norm` bounds the
     norm of the whole gradient. `watch_test` reads the test set after every epoch, to show the
     curve; nothing is ever chosen on it. `workers` is the number of shards a batch is cut into,
-    each with its own batch-norm statistics and its own core; 0, "auto" and "auto" are measured
-    and replaced by the choice before training starts.
+    each with its own batch-norm statistics and its own core. `backend` is what computes the
+    gradient: torch, in that precision and memory format, or smidgen's own kernels, in float32.
+    0 and "auto" are measured and replaced by the choice before training starts.
     """
 
     model: Annotated[str, Field(min_length=1)]
@@ -138,6 +139,7 @@ class Recipe(Frozen):
     workers: Annotated[int, Field(ge=0)] = 0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
+    backend: Literal["auto", "native", "torch"] = "auto"
     optimizer: Optimizer = SGD()
     schedule: Schedule = Constant()
     augment: Augment = Augment()

@@ -112,7 +112,8 @@ def open_trial(run: Run | Path | str) -> Trial:
     kept = [each for each in logits if each is not None]
     if len(kept) < len(runs):
         raise RunError(f"{str(folder)!r} kept no answers on the test images; train it again")
-    own = {"seed", "workers", "precision", "memory_format"}  # chosen for each run, on its machine
+    # What is chosen for each run, on its own machine.
+    own = {"seed", "workers", "precision", "memory_format", "backend"}
     recipes = [run.recipe.model_dump(exclude=own) for run in runs]
     if any(recipe != recipes[0] for recipe in recipes):
         raise RunError(f"the runs in {str(folder)!r} differ in more than their seed; report each")

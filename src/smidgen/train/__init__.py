@@ -92,6 +92,7 @@ def resume(path: Path | str, data: Data, *, device: str = "auto", watch: Watch =
     if recipe.data != data.name:
         raise RunError(f"{str(path)!r} was trained on {recipe.data!r}, not on {data.name!r}")
     module = new_module(recipe, len(data.classes))
+    recipe = settle(recipe, module, place, process)  # chosen already; can it be done here too?
     network = Network(module, recipe, data.mean, data.std, place, process)
     return _train(run, network, data, run.checkpoint(), watch)
 

@@ -25,10 +25,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smidgen.augment import draw, resample
-from smidgen.data import Split, normalise, standardise
+from smidgen.data import SIDE, Split, normalise, standardise
 from smidgen.recipe import Recipe
 from smidgen.train.dropout import SeededDropout
 from smidgen.train.memory import keep_freed_memory
+from smidgen.train.native import Shard, plan
 
 ORDER, AUGMENT, DROPOUT, INIT = range(4)  # streams of random numbers, independent of each other
 
@@ -166,13 +167,18 @@ class Replica:
         _point(_statistics(self.module), self.statistics)
         for parameter, view in zip(trainable, _views(trainable, gradient), strict=True):
             parameter.grad = view
-        self.dropout = SeededDropout(torch.Generator())
+        self.random = torch.Generator()
+        self.native: Shard | None = None
+        if network.recipe.backend == "native":
+            vectors = (network.parameters.data, gradient, self.score, self.statistics)
+            most = -(-network.recipe.batch_size // network.recipe.workers)
+            self.native = Shard(plan(network.module, SIDE, SIDE), most, *vectors)
 
     def start_epoch(self, epoch: int) -> None:
         """Takes the common statistics and the epoch's random numbers."""
         self.statistics.copy_(self.network.buffers)
         seed = self.network.recipe.seed
-        self.dropout = SeededDropout(generator(seed, DROPOUT, epoch, self.shard))
+        self.random = generator(seed, DROPOUT, epoch, self.shard)
 
     def backward(self, batch: Split, draws: dict[str, Tensor]) -> Tensor:
         """The shard's `total`, computed anew."""
@@ -183,19 +189,30 @@ class Replica:
             return self.total
         images, labels = batch.images[rows], batch.labels[rows]
         own_draws = {name: values[rows] for name, values in draws.items()}
-        greys = resample(images, own_draws, recipe.augment)
+        if self.native is None:
+            self._backward(Split(images, labels), own_draws, len(batch))
+        else:
+            network, seed = self.network, int(torch.randint(2**32, (), generator=self.random))
+            self.native.read(images, own_draws, recipe.augment, network.mean, network.std)
+            self.native.backward(labels, recipe.label_smoothing, len(batch), seed)
+        return self.total
+
+    def _backward(self, own: Split, draws: dict[str, Tensor], size: int) -> None:
+        """The same by torch, for the shard's own images out of a batch of `size`."""
+        recipe = self.network.recipe
+        greys = resample(own.images, draws, recipe.augment)
         inputs = standardise(greys, self.network.mean, self.network.std)
         inputs = inputs.contiguous(memory_format=FORMATS[recipe.memory_format])
         low = recipe.precision == "bfloat16"
-        with self.dropout, torch.autocast(inputs.device.type, torch.bfloat16, enabled=low):
+        dropout = SeededDropout(self.random)
+        with dropout, torch.autocast(inputs.device.type, torch.bfloat16, enabled=low):
             logits = self.module(inputs).float()
         loss = F.cross_entropy(
-            logits, labels, reduction="sum", label_smoothing=recipe.label_smoothing
+            logits, own.labels, reduction="sum", label_smoothing=recipe.label_smoothing
         )
-        (loss / len(batch)).backward()
+        (loss / size).backward()
         self.score[0] = loss.detach()
-        self.score[1] = (logits.detach().argmax(dim=1) == labels).sum()
-        return self.total
+        self.score[1] = (logits.detach().argmax(dim=1) == own.labels).sum()
 
 
 def epoch_batches(

@@ -63,6 +63,7 @@ def finish(run: Run, network: Network, data: Data, test_reads: int) -> None:
             "workers": recipe.workers,
             "precision": recipe.precision,
             "memory_format": recipe.memory_format,
+            "backend": recipe.backend,
             "mean": data.mean,
             "std": data.std,
             "classes": list(data.classes),

@@ -21,11 +21,12 @@ import torch.distributed as dist
 from torch import nn
 
 from smidgen.augment import draw
-from smidgen.data import Split
+from smidgen.data import SIDE, Split
 from smidgen.errors import RecipeError, RunError
 from smidgen.recipe import Recipe
 from smidgen.run import write_whole
 from smidgen.train.engine import Network, Process
+from smidgen.train.native import UnsupportedError, library, plan
 from smidgen.train.record import hardware, versions
 
 ROUNDS = 3
@@ -74,10 +75,10 @@ def settle(recipe: Recipe, module: nn.Module, device: torch.device, process: Pro
         raise RecipeError(
             f"workers = {recipe.workers} is no multiple of the {process.count} processes"
         )
-    candidates = _candidates(recipe, device, process)
+    candidates = _candidates(recipe, module, device, process)
     if len(candidates) == 1 or process.count > 1:
         return candidates[0]
-    key = _key(recipe, module)
+    key = _key(candidates, module)
     known = _remembered()
     if key not in known:
         known[key] = candidates.index(_fastest(candidates, module, device))
@@ -85,9 +86,14 @@ def settle(recipe: Recipe, module: nn.Module, device: torch.device, process: Pro
     return candidates[known[key]]
 
 
-def _candidates(recipe: Recipe, device: torch.device, process: Process) -> list[Recipe]:
+def _candidates(
+    recipe: Recipe, module: nn.Module, device: torch.device, process: Process
+) -> list[Recipe]:
     """Every way the recipe leaves open, the plainest first."""
     workers, formats, precisions = [recipe.workers], [recipe.memory_format], [recipe.precision]
+    ways: list[dict[str, str]] = []
+    if recipe.backend != "torch":
+        ways = _native(recipe, module, device)
     if not recipe.workers:
         most = min(os.cpu_count() or 1, max(recipe.batch_size // 8, 1))
         workers = [1, most] if device.type == "cpu" and most > 1 else [1]
@@ -97,10 +103,39 @@ def _candidates(recipe: Recipe, device: torch.device, process: Process) -> list[
         formats = ["contiguous", "channels_last"]
     if recipe.precision == "auto":
         precisions = ["float32", "bfloat16"] if device.type != "mps" else ["float32"]
+    if recipe.backend != "native":
+        ways += [
+            {"backend": "torch", "memory_format": f, "precision": p}
+            for f, p in itertools.product(formats, precisions)
+        ]
     return [
-        recipe.model_copy(update={"workers": w, "memory_format": f, "precision": p})
-        for w, f, p in itertools.product(workers, formats, precisions)
+        recipe.model_copy(update={"workers": w} | way)
+        for w, way in itertools.product(workers, ways)
     ]
+
+
+def _native(recipe: Recipe, module: nn.Module, device: torch.device) -> list[dict[str, str]]:
+    """The way of our own kernels, where they can go it.
+
+    Raises RecipeError if the recipe asks for them and they cannot.
+    """
+    reason = None
+    if device.type != "cpu":
+        reason = f"they run on a CPU, not on {device.type}"
+    elif recipe.precision == "bfloat16" or recipe.memory_format == "channels_last":
+        reason = "they know float32, contiguous"
+    elif library() is None:
+        reason = "there is no C compiler (cc, gcc or clang) to build them; install one"
+    else:
+        try:
+            plan(module, SIDE, SIDE)
+        except UnsupportedError as problem:
+            reason = str(problem)
+    if reason is None:
+        return [{"backend": "native", "memory_format": "contiguous", "precision": "float32"}]
+    if recipe.backend == "native":
+        raise RecipeError(f"backend = 'native' cannot train {recipe.model!r}: {reason}")
+    return []
 
 
 def _fastest(candidates: list[Recipe], module: nn.Module, device: torch.device) -> Recipe:
@@ -139,9 +174,9 @@ def _time_batches(network: Network, batch: Split) -> float:
         return (time.perf_counter() - started) / count
 
 
-def _key(recipe: Recipe, module: nn.Module) -> str:
-    open_choices = (recipe.workers, recipe.memory_format, recipe.precision)
-    facts = (str(module), recipe.batch_size, open_choices, hardware(), versions())
+def _key(candidates: list[Recipe], module: nn.Module) -> str:
+    choices = [(c.workers, c.backend, c.memory_format, c.precision) for c in candidates]
+    facts = (str(module), candidates[0].batch_size, choices, hardware(), versions())
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 

@@ -1,0 +1,152 @@
+/* The gradient of one shard of a batch, for small convolutional networks on a CPU.
+
+   Images lie side by side in the lanes of a vector: a value of the network is the same value of
+   LANES images. So every loop is a vector loop whatever the number of channels, and a weight is
+   one number for all lanes. A tensor is [block][channel][row][column][lane], each map with a halo
+   of zeros around it, which is the padding of the convolutions that read it.
+
+   Compiled once for a machine and called through ctypes; plan.py fills in the structures. */
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __AVX512F__
+#define LANES 16
+#define MOST_SUMS 24 /* sums that fit in registers beside what they are made of */
+#else
+#define LANES 8
+#define MOST_SUMS 12
+#endif
+#define MOST_WIDE 7
+#define MOST_DEEP 4
+
+typedef float lanes __attribute__((vector_size(4 * LANES)));
+typedef int32_t choice __attribute__((vector_size(4 * LANES)));
+typedef uint32_t bits __attribute__((vector_size(4 * LANES)));
+
+enum operation { CONVOLUTION, LINEAR, NORM, RELU, MAX_POOL, MEAN_POOL, ADD, CONCAT, DROPOUT };
+
+typedef struct {
+    int32_t channels, height, width, halo;
+    int64_t values, gradient; /* places in the arena; a gradient of -1 is not wanted */
+} tensor;
+
+typedef struct {
+    int32_t operation, source, other, output;          /* tensors; other: of ADD and CONCAT */
+    int32_t relu, add_source, add_other;               /* add_…: a gradient is there already */
+    int32_t kernel_height, kernel_width, stride, groups;
+    int32_t pad_height, pad_width;
+    int32_t weight, bias, statistics;                  /* places; -1: none */
+    int32_t saved;                                     /* NORM: mean, 1 / deviation, by channel */
+    float number, momentum;                            /* epsilon, or probability of DROPOUT */
+} layer;
+
+typedef struct {
+    int32_t images, layers, classes;
+    const tensor *tensor;
+    const layer *layer;
+    lanes *arena;
+    float *packed, *saved;
+    int64_t *near, *far;
+    const float *parameters;
+    float *gradient, *score, *statistics;
+    uint32_t seed;
+} network;
+
+static int32_t blocks(const network *n) { return (n->images + LANES - 1) / LANES; }
+
+static int64_t row_size(const tensor *t) { return t->width + 2 * t->halo; }
+
+static int64_t plane_size(const tensor *t) { return (t->height + 2 * t->halo) * row_size(t); }
+
+static int64_t block_size(const tensor *t) { return t->channels * plane_size(t); }
+
+/* Row y of a channel, at its first column inside the halo; y may lie in the halo. */
+static lanes *row(const network *n, const tensor *t, int64_t buffer, int32_t block, int32_t channel,
+                  int32_t y)
+{
+    return n->arena + buffer + block * block_size(t) + channel * plane_size(t) +
+           (y + t->halo) * row_size(t) + t->halo;
+}
+
+/* 1 in the lanes that hold an image, 0 in those that fill up the last block. */
+static lanes present(const network *n, int32_t block)
+{
+    lanes mask;
+    for (int lane = 0; lane < LANES; lane++)
+        mask[lane] = block * LANES + lane < n->images;
+    return mask;
+}
+
+static float total(lanes v)
+{
+    float sum = 0;
+    for (int lane = 0; lane < LANES; lane++)
+        sum += v[lane];
+    return sum;
+}
+
+static lanes where(choice mask, lanes v) { return (lanes)((choice)v & mask); }
+
+/* Not-a-number is larger than all, and positive: a training that has lost it must show. */
+static lanes larger(lanes a, lanes b)
+{
+    const choice mask = a <= b;
+    return (lanes)(((choice)a & ~mask) | ((choice)b & mask));
+}
+
+static lanes positive(lanes v) { return where(~(v < 0), v); }
+
+#include "taps.c"
+
+#include "layers.c"
+
+#include "images.c"
+
+/* Softmax, cross entropy and their gradient, for the mean over `batch` images. */
+static void loss(const network *n, const int64_t *labels, float smoothing, int32_t batch)
+{
+    const tensor *t = &n->tensor[n->layer[n->layers - 1].output];
+    for (int32_t i = 0; i < n->images; i++) {
+        const int32_t block = i / LANES, lane = i % LANES;
+        float *logit = (float *)row(n, t, t->values, block, 0, 0) + lane;
+        float *gradient = (float *)row(n, t, t->gradient, block, 0, 0) + lane;
+        const int64_t step = plane_size(t) * LANES;
+        int32_t best = 0;
+        for (int32_t c = 1; c < n->classes; c++)
+            if (logit[c * step] > logit[best * step])
+                best = c;
+        float sum = 0, mean = 0;
+        for (int32_t c = 0; c < n->classes; c++) {
+            const float power = expf(logit[c * step] - logit[best * step]);
+            gradient[c * step] = power;
+            sum += power;
+            mean += logit[c * step] / (float)n->classes;
+        }
+        for (int32_t c = 0; c < n->classes; c++) {
+            const float wanted = smoothing / (float)n->classes + (c == labels[i]) * (1 - smoothing);
+            gradient[c * step] = (gradient[c * step] / sum - wanted) / (float)batch;
+        }
+        const float expected = (1 - smoothing) * logit[labels[i] * step] + smoothing * mean;
+        n->score[0] += logf(sum) + logit[best * step] - expected;
+        n->score[1] += best == labels[i];
+    }
+    const int32_t used = n->images % LANES;
+    for (int32_t c = 0; used && c < n->classes; c++) {
+        float *gradient = (float *)row(n, t, t->gradient, blocks(n) - 1, c, 0);
+        memset(gradient + used, 0, sizeof(float) * (size_t)(LANES - used));
+    }
+}
+
+/* Adds the shard's gradient, summed loss and hits to what n points at; moves the statistics. */
+void smidgen_backward(const network *n, const int64_t *labels, float smoothing, int32_t batch)
+{
+    for (int32_t i = 0; i < n->layers; i++)
+        forward(n, &n->layer[i]);
+    loss(n, labels, smoothing, batch);
+    for (int32_t i = n->layers - 1; i >= 0; i--)
+        backward(n, &n->layer[i]);
+}
+
+int32_t smidgen_lanes(void) { return LANES; }

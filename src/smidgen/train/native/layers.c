@@ -1,0 +1,293 @@
+/* Everything between convolutions: passes over rows. */
+
+/* The gradient where a ReLU that ended the layer let the value through. */
+static lanes through(const layer *l, lanes gradient, lanes value)
+{
+    return l->relu ? where(value > 0, gradient) : gradient;
+}
+
+static void put(lanes *place, lanes value, int32_t add)
+{
+    *place = add ? *place + value : value;
+}
+
+/* Batch norm (Ioffe & Szegedy 2015) of the shard; the running variance is the unbiased one. */
+static void norm_forward(const network *n, const layer *l)
+{
+    const tensor *t = &n->tensor[l->source], *o = &n->tensor[l->output];
+    const float count = (float)n->images * (float)(t->height * t->width);
+    float *running = n->statistics + l->statistics;
+    for (int32_t c = 0; c < t->channels; c++) {
+        lanes sum = {0}, square = {0};
+        for (int32_t b = 0; b < blocks(n); b++) {
+            const lanes mask = present(n, b);
+            lanes part = {0};
+            for (int32_t y = 0; y < t->height; y++) {
+                const lanes *in = row(n, t, t->values, b, c, y);
+                for (int32_t x = 0; x < t->width; x++)
+                    part += in[x];
+            }
+            sum += part * mask;
+        }
+        const float mean = total(sum) / count;
+        for (int32_t b = 0; b < blocks(n); b++) {
+            const lanes mask = present(n, b);
+            lanes part = {0};
+            for (int32_t y = 0; y < t->height; y++) {
+                const lanes *in = row(n, t, t->values, b, c, y);
+                for (int32_t x = 0; x < t->width; x++)
+                    part += (in[x] - mean) * (in[x] - mean);
+            }
+            square += part * mask;
+        }
+        const float variance = total(square) / count;
+        const float scale = 1 / sqrtf(variance + l->number);
+        n->saved[l->saved + c] = mean;
+        n->saved[l->saved + t->channels + c] = scale;
+        running[c] += l->momentum * (mean - running[c]);
+        running[t->channels + c] +=
+            l->momentum * (variance * count / (count - 1) - running[t->channels + c]);
+        const float gain = (l->weight < 0 ? 1 : n->parameters[l->weight + c]) * scale;
+        const float offset = (l->bias < 0 ? 0 : n->parameters[l->bias + c]) - mean * gain;
+        for (int32_t b = 0; b < blocks(n); b++)
+            for (int32_t y = 0; y < t->height; y++) {
+                const lanes *in = row(n, t, t->values, b, c, y);
+                lanes *out = row(n, o, o->values, b, c, y);
+                for (int32_t x = 0; x < t->width; x++) {
+                    const lanes value = in[x] * gain + offset;
+                    out[x] = l->relu ? positive(value) : value;
+                }
+            }
+    }
+}
+
+static void norm_backward(const network *n, const layer *l)
+{
+    const tensor *t = &n->tensor[l->source], *o = &n->tensor[l->output];
+    const float count = (float)n->images * (float)(t->height * t->width);
+    for (int32_t c = 0; c < t->channels; c++) {
+        const float mean = n->saved[l->saved + c], scale = n->saved[l->saved + t->channels + c];
+        lanes sum = {0}, along = {0}; /* of the gradient, and of its product with the input */
+        for (int32_t b = 0; b < blocks(n); b++)
+            for (int32_t y = 0; y < t->height; y++) {
+                const lanes *in = row(n, t, t->values, b, c, y);
+                const lanes *out = row(n, o, o->values, b, c, y);
+                const lanes *gradient = row(n, o, o->gradient, b, c, y);
+                for (int32_t x = 0; x < t->width; x++) {
+                    const lanes g = through(l, gradient[x], out[x]);
+                    sum += g;
+                    along += g * (in[x] - mean);
+                }
+            }
+        const float slope = total(along) * scale, level = total(sum);
+        if (l->weight >= 0)
+            n->gradient[l->weight + c] += slope;
+        if (l->bias >= 0)
+            n->gradient[l->bias + c] += level;
+        const float gain = (l->weight < 0 ? 1 : n->parameters[l->weight + c]) * scale;
+        const float flat = level / count, steep = slope * scale / count;
+        for (int32_t b = 0; b < blocks(n) && t->gradient >= 0; b++) {
+            const lanes mask = present(n, b) * gain;
+            for (int32_t y = 0; y < t->height; y++) {
+                const lanes *in = row(n, t, t->values, b, c, y);
+                const lanes *out = row(n, o, o->values, b, c, y);
+                const lanes *gradient = row(n, o, o->gradient, b, c, y);
+                lanes *to = row(n, t, t->gradient, b, c, y);
+                for (int32_t x = 0; x < t->width; x++) {
+                    const lanes g = through(l, gradient[x], out[x]);
+                    put(&to[x], mask * (g - flat - steep * (in[x] - mean)), l->add_source);
+                }
+            }
+        }
+    }
+}
+
+/* Maximum or mean over windows that do not overlap; what is left over at the edge is not read. */
+static void pool_forward(const network *n, const layer *l)
+{
+    const tensor *t = &n->tensor[l->source], *o = &n->tensor[l->output];
+    const int32_t high = l->kernel_height, wide = l->kernel_width;
+    const int64_t step = row_size(t);
+    const float share = 1 / (float)(high * wide);
+    for (int32_t b = 0; b < blocks(n); b++)
+        for (int32_t c = 0; c < t->channels; c++)
+            for (int32_t y = 0; y < o->height; y++) {
+                const lanes *in = row(n, t, t->values, b, c, y * high);
+                lanes *out = row(n, o, o->values, b, c, y);
+                for (int32_t x = 0; x < o->width; x++) {
+                    lanes most = in[x * wide], sum = {0};
+                    for (int32_t i = 0; i < high; i++)
+                        for (int32_t j = 0; j < wide; j++) {
+                            const lanes value = in[i * step + x * wide + j];
+                            most = larger(most, value);
+                            sum += value;
+                        }
+                    const lanes value = l->operation == MAX_POOL ? most : sum * share;
+                    out[x] = l->relu ? positive(value) : value;
+                }
+            }
+}
+
+static void pool_backward(const network *n, const layer *l)
+{
+    const tensor *t = &n->tensor[l->source], *o = &n->tensor[l->output];
+    const int32_t high = l->kernel_height, wide = l->kernel_width;
+    const int64_t step = row_size(t);
+    const float share = 1 / (float)(high * wide);
+    for (int32_t b = 0; b < blocks(n); b++)
+        for (int32_t c = 0; c < t->channels; c++) {
+            if (!l->add_source && (t->height % high || t->width % wide))
+                for (int32_t y = 0; y < t->height; y++)
+                    memset(row(n, t, t->gradient, b, c, y), 0, sizeof(lanes) * (size_t)t->width);
+            for (int32_t y = 0; y < o->height; y++) {
+                const lanes *in = row(n, t, t->values, b, c, y * high);
+                const lanes *out = row(n, o, o->values, b, c, y);
+                const lanes *gradient = row(n, o, o->gradient, b, c, y);
+                lanes *to = row(n, t, t->gradient, b, c, y * high);
+                for (int32_t x = 0; x < o->width; x++) {
+                    lanes left = through(l, gradient[x], out[x]); /* for the first largest */
+                    for (int32_t i = 0; i < high; i++)
+                        for (int32_t j = 0; j < wide; j++) {
+                            const int64_t place = i * step + x * wide + j;
+                            const choice hit = in[place] == out[x];
+                            const int is_mean = l->operation == MEAN_POOL;
+                            put(&to[place], is_mean ? left * share : where(hit, left),
+                                l->add_source);
+                            if (!is_mean)
+                                left = where(~hit, left);
+                        }
+                }
+            }
+        }
+}
+
+static void relu_forward(const network *n, const layer *l)
+{
+    const tensor *t = &n->tensor[l->source], *o = &n->tensor[l->output];
+    for (int32_t b = 0; b < blocks(n); b++)
+        for (int32_t c = 0; c < t->channels; c++)
+            for (int32_t y = 0; y < t->height; y++) {
+                const lanes *in = row(n, t, t->values, b, c, y);
+                lanes *out = row(n, o, o->values, b, c, y);
+                for (int32_t x = 0; x < t->width; x++)
+                    out[x] = positive(in[x]);
+            }
+}
+
+static void add_forward(const network *n, const layer *l)
+{
+    const tensor *t = &n->tensor[l->source], *u = &n->tensor[l->other];
+    const tensor *o = &n->tensor[l->output];
+    for (int32_t b = 0; b < blocks(n); b++)
+        for (int32_t c = 0; c < t->channels; c++)
+            for (int32_t y = 0; y < t->height; y++) {
+                const lanes *one = row(n, t, t->values, b, c, y);
+                const lanes *two = row(n, u, u->values, b, c, y);
+                lanes *out = row(n, o, o->values, b, c, y);
+                for (int32_t x = 0; x < t->width; x++) {
+                    const lanes value = one[x] + two[x];
+                    out[x] = l->relu ? positive(value) : value;
+                }
+            }
+}
+
+/* The gradient of the output's channels from `first` on, handed to a tensor of the same size. */
+static void hand_down(const network *n, const layer *l, const tensor *to, int32_t first,
+                      int32_t add)
+{
+    const tensor *o = &n->tensor[l->output];
+    for (int32_t b = 0; b < blocks(n) && to->gradient >= 0; b++)
+        for (int32_t c = 0; c < to->channels; c++)
+            for (int32_t y = 0; y < to->height; y++) {
+                const lanes *out = row(n, o, o->values, b, c + first, y);
+                const lanes *gradient = row(n, o, o->gradient, b, c + first, y);
+                lanes *place = row(n, to, to->gradient, b, c, y);
+                for (int32_t x = 0; x < to->width; x++)
+                    put(&place[x], through(l, gradient[x], out[x]), add);
+            }
+}
+
+static void copy_channels(const network *n, const tensor *from, const layer *l, int32_t first)
+{
+    const tensor *o = &n->tensor[l->output];
+    for (int32_t b = 0; b < blocks(n); b++)
+        for (int32_t c = 0; c < from->channels; c++)
+            for (int32_t y = 0; y < from->height; y++)
+                memcpy(row(n, o, o->values, b, c + first, y), row(n, from, from->values, b, c, y),
+                       sizeof(lanes) * (size_t)from->width);
+}
+
+/* Marsaglia's xorshift on a mixture of seed and place (Vigna's splitmix constants), by lane. */
+static choice kept(uint32_t seed, uint32_t place, uint32_t dropped)
+{
+    bits state;
+    for (uint32_t lane = 0; lane < LANES; lane++)
+        state[lane] = (place * LANES + lane) * 0x9e3779b9u + seed;
+    state = (state ^ (state >> 16)) * 0x85ebca6bu;
+    state = (state ^ (state >> 13)) * 0xc2b2ae35u;
+    return (choice)((state ^ (state >> 16)) >= dropped);
+}
+
+/* Zero with the layer's probability; forward from the values, or backward from the gradient. */
+static void dropout(const network *n, const layer *l, int is_backward)
+{
+    const tensor *t = &n->tensor[l->source], *o = &n->tensor[l->output];
+    const float scale = 1 / (1 - l->number);
+    const uint32_t dropped = (uint32_t)(l->number * 4294967296.0);
+    const uint32_t seed = n->seed ^ ((uint32_t)l->output * 0x632be5abu);
+    uint32_t place = 0;
+    for (int32_t b = 0; b < blocks(n); b++)
+        for (int32_t c = 0; c < t->channels; c++)
+            for (int32_t y = 0; y < t->height; y++) {
+                const lanes *in = is_backward ? row(n, o, o->gradient, b, c, y)
+                                              : row(n, t, t->values, b, c, y);
+                lanes *out = is_backward ? row(n, t, t->gradient, b, c, y)
+                                         : row(n, o, o->values, b, c, y);
+                for (int32_t x = 0; x < t->width; x++)
+                    put(&out[x], where(kept(seed, place++, dropped), in[x] * scale),
+                        is_backward && l->add_source);
+            }
+}
+
+static void forward(const network *n, const layer *l)
+{
+    switch (l->operation) {
+    case CONVOLUTION: convolution_forward(n, l); break;
+    case LINEAR: linear_forward(n, l); break;
+    case NORM: norm_forward(n, l); break;
+    case RELU: relu_forward(n, l); break;
+    case MAX_POOL:
+    case MEAN_POOL: pool_forward(n, l); break;
+    case ADD: add_forward(n, l); break;
+    case CONCAT:
+        copy_channels(n, &n->tensor[l->source], l, 0);
+        copy_channels(n, &n->tensor[l->other], l, n->tensor[l->source].channels);
+        break;
+    case DROPOUT: dropout(n, l, 0); break;
+    }
+}
+
+static void backward(const network *n, const layer *l)
+{
+    const tensor *source = &n->tensor[l->source];
+    const int has_weights = l->operation <= NORM;
+    if (source->gradient < 0 && !has_weights)
+        return;
+    switch (l->operation) {
+    case CONVOLUTION: convolution_backward(n, l); break;
+    case LINEAR: linear_backward(n, l); break;
+    case NORM: norm_backward(n, l); break;
+    case MAX_POOL:
+    case MEAN_POOL: pool_backward(n, l); break;
+    case RELU: hand_down(n, l, source, 0, l->add_source); break;
+    case ADD:
+        hand_down(n, l, source, 0, l->add_source);
+        hand_down(n, l, &n->tensor[l->other], 0, l->add_other);
+        break;
+    case CONCAT:
+        hand_down(n, l, source, 0, l->add_source);
+        hand_down(n, l, &n->tensor[l->other], source->channels, l->add_other);
+        break;
+    case DROPOUT: dropout(n, l, 1); break;
+    }
+}

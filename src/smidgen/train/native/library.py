@@ -1,0 +1,113 @@
+"""The kernels, compiled by this machine's C compiler for this machine's processor."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from ctypes import POINTER, Structure, c_float, c_int32, c_int64, c_uint32, c_void_p
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pooch
+
+FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-math-errno", "-shared", "-fPIC")
+SOURCES = ("kernels.c", "taps.c", "layers.c", "images.c")
+
+
+class CTensor(Structure):
+    """`tensor` of kernels.c."""
+
+    _fields_ = [
+        *((name, c_int32) for name in ("channels", "height", "width", "halo")),
+        ("values", c_int64),
+        ("gradient", c_int64),
+    ]
+
+
+class CLayer(Structure):
+    """`layer` of kernels.c."""
+
+    _fields_ = [
+        *((name, c_int32) for name in (
+            "operation", "source", "other", "output", "relu", "add_source", "add_other",
+            "kernel_height", "kernel_width", "stride", "groups", "pad_height", "pad_width",
+            "weight", "bias", "statistics", "saved",
+        )),
+        ("number", c_float),
+        ("momentum", c_float),
+    ]  # fmt: skip
+
+
+class CNetwork(Structure):
+    """`network` of kernels.c."""
+
+    _fields_ = [
+        *((name, c_int32) for name in (
+            "images", "layers", "classes",
+        )),
+        ("tensor", POINTER(CTensor)),
+        ("layer", POINTER(CLayer)),
+        *((name, c_void_p) for name in (
+            "arena", "packed", "saved", "near", "far",
+            "parameters", "gradient", "score", "statistics",
+        )),
+        ("seed", c_uint32),
+    ]  # fmt: skip
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The compiled kernels, or None where there is no compiler, or one that fails.
+
+    They are compiled once, in a few seconds, and kept in the user's cache folder.
+    """
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        return None
+    folder = resources.files(__package__)
+    texts = [(folder / name).read_bytes() for name in SOURCES]
+    facts = (texts, FLAGS, compiler, platform.platform(), _processor())
+    key = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+    cache = Path(os.environ.get("SMIDGEN_CACHE", pooch.os_cache("smidgen")))
+    path = cache / f"kernels-{key}.so"
+    if not path.is_file():
+        try:
+            _compile(compiler, path)
+        except (OSError, subprocess.SubprocessError):
+            return None
+    loaded = ctypes.CDLL(str(path))
+    arguments: dict[str, list[Any]] = {
+        "smidgen_turn_images": [c_void_p, c_void_p, c_float, c_float],
+        "smidgen_take_images": [c_void_p, c_float, c_float],
+        "smidgen_backward": [c_void_p, c_float, c_int32],
+    }
+    for name, types in arguments.items():
+        function = getattr(loaded, name)
+        function.argtypes, function.restype = [POINTER(CNetwork), *types], None
+    return loaded
+
+
+def _compile(compiler: str, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        built = Path(folder) / path.name
+        with resources.as_file(resources.files(__package__)) as sources:
+            command = [compiler, *FLAGS, "-o", str(built), str(sources / SOURCES[0]), "-lm"]
+            subprocess.run(command, check=True, capture_output=True, timeout=120)
+        built.replace(path)
+
+
+def _processor() -> str:
+    """What tells two processors apart that a home folder may be shared between."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")

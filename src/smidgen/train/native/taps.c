@@ -1,0 +1,276 @@
+/* Convolutions and linear layers. Both are sums over taps: an output is the sum over t of
+   weight[t] times the input `near[t]` away; and so is their gradient, with the roles changed. */
+
+typedef struct {
+    lanes *out;
+    const int64_t *far; /* where each output channel lies */
+    const lanes *in;
+    const int64_t *near; /* where each tap lies */
+    int64_t step;        /* from the input of one column to that of the next */
+    const float *weights; /* [tap][channel] */
+    const float *bias;
+    int32_t taps, channels, add;
+} product;
+
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 8")
+
+/* `deep` channels from c on of `wide` columns from x on; both constant where this is inlined. */
+INLINE void sums(const product *p, const int deep, const int wide, int32_t c, int32_t x)
+{
+    lanes sum[MOST_DEEP][MOST_WIDE];
+    UNROLL for (int i = 0; i < deep; i++)
+        UNROLL for (int j = 0; j < wide; j++)
+            sum[i][j] = p->add ? p->out[p->far[c + i] + x + j]
+                               : (lanes){0} + (p->bias ? p->bias[c + i] : 0);
+    const lanes *in = p->in + x * p->step;
+    const float *weights = p->weights + c;
+    const int64_t step = p->step;
+    for (int32_t t = 0; t < p->taps; t++, weights += p->channels) {
+        const lanes *tap = in + p->near[t];
+        UNROLL for (int j = 0; j < wide; j++) {
+            const lanes value = tap[j * step];
+            UNROLL for (int i = 0; i < deep; i++)
+                sum[i][j] += weights[i] * value;
+        }
+    }
+    UNROLL for (int i = 0; i < deep; i++)
+        UNROLL for (int j = 0; j < wide; j++)
+            p->out[p->far[c + i] + x + j] = sum[i][j];
+}
+
+#define WIDE(deep)                                                                                 \
+    switch (wide) {                                                                                \
+    case 1: sums(p, deep, 1, c, x); break;                                                         \
+    case 2: sums(p, deep, 2, c, x); break;                                                         \
+    case 3: sums(p, deep, 3, c, x); break;                                                         \
+    case 4: sums(p, deep, 4, c, x); break;                                                         \
+    case 5: sums(p, deep, 5, c, x); break;                                                         \
+    case 6: sums(p, deep, 6, c, x); break;                                                         \
+    case 7: sums(p, deep, 7, c, x); break;                                                         \
+    }
+
+/* The longest of equal parts of `length` that are at most `most` long. */
+static int32_t part(int32_t length, int32_t most)
+{
+    const int32_t parts = (length + most - 1) / most;
+    return (length + parts - 1) / parts;
+}
+
+static int32_t least(int32_t a, int32_t b) { return a < b ? a : b; }
+
+/* One row of outputs. */
+static void multiply(const product *p, int32_t width)
+{
+    const int32_t widest = part(width, MOST_WIDE);
+    const int32_t deepest = part(p->channels, least(MOST_DEEP, MOST_SUMS / widest));
+    for (int32_t x = 0; x < width; x += widest) {
+        const int32_t wide = least(widest, width - x);
+        for (int32_t c = 0; c < p->channels; c += deepest)
+            switch (least(deepest, p->channels - c)) {
+            case 1: WIDE(1) break;
+            case 2: WIDE(2) break;
+            case 3: WIDE(3) break;
+            case 4: WIDE(4) break;
+            }
+    }
+}
+
+typedef struct {
+    const lanes *out; /* the gradient of the outputs, at the first block's first row */
+    const lanes *in;
+    int64_t out_row, in_row, out_block, in_block, out_plane, step;
+    const int64_t *near;
+    int32_t blocks, height, width;
+    float *gradient; /* [channel][tap] */
+    int32_t taps;
+} correlation;
+
+/* The gradient of the weights of `deep` channels from c on and `many` taps from t on. */
+INLINE void products(const correlation *p, const int deep, const int many, int32_t c, int32_t t)
+{
+    lanes sum[MOST_DEEP][MOST_WIDE];
+    UNROLL for (int i = 0; i < deep; i++)
+        UNROLL for (int j = 0; j < many; j++)
+            sum[i][j] = (lanes){0};
+    const int64_t *near = p->near + t, plane = p->out_plane, step = p->step;
+    for (int32_t block = 0; block < p->blocks; block++)
+        for (int32_t y = 0; y < p->height; y++) {
+            const lanes *out = p->out + block * p->out_block + c * plane + y * p->out_row;
+            const lanes *in = p->in + block * p->in_block + y * p->in_row;
+            for (int32_t x = 0; x < p->width; x++, out++, in += step) {
+                UNROLL for (int j = 0; j < many; j++) {
+                    const lanes value = in[near[j]];
+                    UNROLL for (int i = 0; i < deep; i++)
+                        sum[i][j] += out[i * plane] * value;
+                }
+            }
+        }
+    UNROLL for (int i = 0; i < deep; i++)
+        UNROLL for (int j = 0; j < many; j++)
+            p->gradient[(c + i) * p->taps + t + j] += total(sum[i][j]);
+}
+
+#define MANY(deep)                                                                                 \
+    switch (many) {                                                                                \
+    case 1: products(p, deep, 1, c, t); break;                                                     \
+    case 2: products(p, deep, 2, c, t); break;                                                     \
+    case 3: products(p, deep, 3, c, t); break;                                                     \
+    case 4: products(p, deep, 4, c, t); break;                                                     \
+    case 5: products(p, deep, 5, c, t); break;                                                     \
+    case 6: products(p, deep, 6, c, t); break;                                                     \
+    case 7: products(p, deep, 7, c, t); break;                                                     \
+    }
+
+static void correlate(const correlation *p, int32_t channels)
+{
+    const int32_t deepest = part(channels, MOST_DEEP);
+    const int32_t most = part(p->taps, least(MOST_WIDE, MOST_SUMS / deepest));
+    for (int32_t c = 0; c < channels; c += deepest)
+        for (int32_t t = 0; t < p->taps; t += most) {
+            const int32_t many = least(most, p->taps - t);
+            switch (least(deepest, channels - c)) {
+            case 1: MANY(1) break;
+            case 2: MANY(2) break;
+            case 3: MANY(3) break;
+            case 4: MANY(4) break;
+            }
+        }
+}
+
+/* Where the taps of a kernel lie: channels of a map, rows and columns, from its first tap on. */
+static void taps_of(const tensor *t, int32_t channels, int32_t height, int32_t width, int64_t *near)
+{
+    for (int32_t c = 0; c < channels; c++)
+        for (int32_t y = 0; y < height; y++)
+            for (int32_t x = 0; x < width; x++)
+                *near++ = c * plane_size(t) + y * row_size(t) + x;
+}
+
+static void planes_of(const tensor *t, int32_t channels, int64_t *far)
+{
+    for (int32_t c = 0; c < channels; c++)
+        far[c] = c * plane_size(t);
+}
+
+static void convolution_forward(const network *n, const layer *l)
+{
+    const tensor *in = &n->tensor[l->source], *out = &n->tensor[l->output];
+    const int32_t inputs = in->channels / l->groups, outputs = out->channels / l->groups;
+    const int32_t taps = inputs * l->kernel_height * l->kernel_width;
+    taps_of(in, inputs, l->kernel_height, l->kernel_width, n->near);
+    planes_of(out, outputs, n->far);
+    for (int32_t g = 0; g < l->groups; g++) {
+        const float *weight = n->parameters + l->weight + (int64_t)g * outputs * taps;
+        for (int32_t c = 0; c < outputs; c++)
+            for (int32_t t = 0; t < taps; t++)
+                n->packed[t * outputs + c] = weight[c * taps + t];
+        product p = {.far = n->far, .near = n->near, .step = l->stride, .weights = n->packed,
+                     .taps = taps, .channels = outputs,
+                     .bias = l->bias < 0 ? 0 : n->parameters + l->bias + g * outputs};
+        for (int32_t b = 0; b < blocks(n); b++)
+            for (int32_t y = 0; y < out->height; y++) {
+                p.out = row(n, out, out->values, b, g * outputs, y);
+                p.in = row(n, in, in->values, b, g * inputs, y * l->stride - l->pad_height) -
+                       l->pad_width;
+                multiply(&p, out->width);
+            }
+    }
+}
+
+static void bias_backward(const network *n, const layer *l)
+{
+    const tensor *out = &n->tensor[l->output];
+    for (int32_t c = 0; l->bias >= 0 && c < out->channels; c++) {
+        lanes sum = {0};
+        for (int32_t b = 0; b < blocks(n); b++)
+            for (int32_t y = 0; y < out->height; y++)
+                for (int32_t x = 0; x < out->width; x++)
+                    sum += row(n, out, out->gradient, b, c, y)[x];
+        n->gradient[l->bias + c] += total(sum);
+    }
+}
+
+static void convolution_backward(const network *n, const layer *l)
+{
+    const tensor *in = &n->tensor[l->source], *out = &n->tensor[l->output];
+    const int32_t high = l->kernel_height, wide = l->kernel_width;
+    const int32_t inputs = in->channels / l->groups, outputs = out->channels / l->groups;
+    const int32_t taps = inputs * high * wide;
+    bias_backward(n, l);
+    for (int32_t g = 0; g < l->groups; g++) {
+        const int64_t weight = l->weight + (int64_t)g * outputs * taps;
+        taps_of(in, inputs, high, wide, n->near);
+        const correlation c = {
+            .out = row(n, out, out->gradient, 0, g * outputs, 0),
+            .in = row(n, in, in->values, 0, g * inputs, -l->pad_height) - l->pad_width,
+            .out_row = row_size(out), .in_row = l->stride * row_size(in),
+            .out_block = block_size(out), .in_block = block_size(in),
+            .out_plane = plane_size(out), .step = l->stride, .near = n->near,
+            .blocks = blocks(n), .height = out->height, .width = out->width,
+            .gradient = n->gradient + weight, .taps = taps};
+        correlate(&c, outputs);
+        if (in->gradient < 0)
+            continue;
+        /* The gradient of the input is a convolution with the kernel turned round. */
+        taps_of(out, outputs, high, wide, n->near);
+        planes_of(in, inputs, n->far);
+        for (int32_t o = 0; o < outputs; o++)
+            for (int32_t k = 0; k < high * wide; k++)
+                for (int32_t i = 0; i < inputs; i++)
+                    n->packed[(o * high * wide + k) * inputs + i] =
+                        n->parameters[weight + (o * inputs + i + 1) * high * wide - 1 - k];
+        product p = {.far = n->far, .near = n->near, .step = 1, .weights = n->packed,
+                     .taps = outputs * high * wide, .channels = inputs, .add = l->add_source};
+        for (int32_t b = 0; b < blocks(n); b++)
+            for (int32_t y = 0; y < in->height; y++) {
+                p.out = row(n, in, in->gradient, b, g * inputs, y);
+                p.in = row(n, out, out->gradient, b, g * outputs, y + l->pad_height - high + 1) +
+                       l->pad_width - wide + 1;
+                multiply(&p, in->width);
+            }
+    }
+}
+
+/* Every input is a tap of the one output, every output one of the one input. */
+static void linear_forward(const network *n, const layer *l)
+{
+    const tensor *in = &n->tensor[l->source], *out = &n->tensor[l->output];
+    const int32_t taps = in->channels * in->height * in->width;
+    taps_of(in, in->channels, in->height, in->width, n->near);
+    planes_of(out, out->channels, n->far);
+    for (int32_t c = 0; c < out->channels; c++)
+        for (int32_t t = 0; t < taps; t++)
+            n->packed[t * out->channels + c] = n->parameters[l->weight + c * taps + t];
+    product p = {.far = n->far, .near = n->near, .step = 1, .weights = n->packed, .taps = taps,
+                 .channels = out->channels, .bias = l->bias < 0 ? 0 : n->parameters + l->bias};
+    for (int32_t b = 0; b < blocks(n); b++) {
+        p.out = row(n, out, out->values, b, 0, 0);
+        p.in = row(n, in, in->values, b, 0, 0);
+        multiply(&p, 1);
+    }
+}
+
+static void linear_backward(const network *n, const layer *l)
+{
+    const tensor *in = &n->tensor[l->source], *out = &n->tensor[l->output];
+    const int32_t taps = in->channels * in->height * in->width;
+    bias_backward(n, l);
+    taps_of(in, in->channels, in->height, in->width, n->far);
+    const correlation c = {
+        .out = row(n, out, out->gradient, 0, 0, 0), .in = row(n, in, in->values, 0, 0, 0),
+        .out_block = block_size(out), .in_block = block_size(in), .out_plane = plane_size(out),
+        .near = n->far, .blocks = blocks(n), .height = 1, .width = 1,
+        .gradient = n->gradient + l->weight, .taps = taps};
+    correlate(&c, out->channels);
+    if (in->gradient < 0)
+        return;
+    planes_of(out, out->channels, n->near);
+    product p = {.far = n->far, .near = n->near, .step = 1, .taps = out->channels,
+                 .weights = n->parameters + l->weight, .channels = taps, .add = l->add_source};
+    for (int32_t b = 0; b < blocks(n); b++) {
+        p.out = row(n, in, in->gradient, b, 0, 0);
+        p.in = row(n, out, out->gradient, b, 0, 0);
+        multiply(&p, 1);
+    }
+}

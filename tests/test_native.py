@@ -1,0 +1,214 @@
+"""The kernels against torch, in double precision where a gradient is judged."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from smidgen.augment import draw, resample
+from smidgen.errors import RecipeError
+from smidgen.recipe import Augment, Recipe, override
+from smidgen.train.engine import Process
+from smidgen.train.native import Shard, UnsupportedError, library, plan
+from smidgen.train.settle import settle
+from smidgen.zoo import create_model, list_models
+
+MEAN, STD = 0.13, 0.31
+PLAIN = Augment()
+
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")),
+    reason="the kernels are built by a C compiler, and there is none",
+)
+
+
+class Branches(nn.Module):
+    """One convolution used twice, a sum, a concatenation and functions instead of layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 6, 5, stride=2, padding=1)
+        self.shared = nn.Conv2d(6, 6, 3, padding=1, groups=3, bias=False)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(6) for _ in range(2))
+        self.pool = nn.AvgPool2d(3)  # (N, 12, 4, 4), one row and column of 13 unread
+        self.head = nn.Linear(12 * 4 * 4, 10, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = F.relu(self.stem(x))  # (N, 6, 13, 13)
+        second = torch.relu(first + self.norms[0](self.shared(first)))
+        third = self.norms[1](self.shared(second)) + first
+        both = F.relu(torch.cat([third, second], 1))
+        return self.head(self.pool(both).flatten(1))
+
+
+def narrow() -> nn.Module:
+    """No padding, an even kernel, batch norm without weights, a hidden linear layer."""
+    return nn.Sequential(
+        nn.Conv2d(1, 3, 4, bias=False),
+        nn.BatchNorm2d(3, affine=False, momentum=0.3, eps=1e-3),
+        nn.MaxPool2d(3),  # (N, 3, 8, 8), one row and column of 25 unread
+        nn.Conv2d(3, 5, (3, 1), padding=(2, 0)),  # (N, 5, 10, 8)
+        nn.ReLU(),
+        nn.AvgPool2d(2),  # (N, 5, 5, 4)
+        nn.Flatten(),
+        nn.Linear(100, 9),
+        nn.ReLU(),
+        nn.Linear(9, 10),
+    )
+
+
+NETWORKS = {name: lambda name=name: create_model(name) for name in list_models() if name != "net"}
+NETWORKS |= {"branches": Branches, "narrow": narrow}
+
+
+def some_images(count: int) -> Tensor:
+    chance = torch.Generator().manual_seed(3)
+    return torch.randint(0, 256, (count, 1, 28, 28), dtype=torch.uint8, generator=chance)
+
+
+def inputs_of(greys: Tensor) -> Tensor:
+    return (greys.double() / 255 - MEAN) / STD
+
+
+def flat(tensors: list[Tensor]) -> Tensor:
+    return torch.cat([torch.zeros(0), *(tensor.detach().flatten() for tensor in tensors)])
+
+
+def by_kernels(
+    module: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    draws: dict[str, Tensor] | None = None,
+    augment: Augment = PLAIN,
+    seed: int = 0,
+) -> dict[str, Tensor]:
+    """Gradient, score and statistics of one step, labels smoothed by 0.1."""
+    parameters = flat(list(module.parameters()))
+    found = {
+        "gradient": torch.zeros_like(parameters),
+        "score": torch.zeros(2),
+        "statistics": flat([b for b in module.buffers() if b.is_floating_point()]),
+    }
+    shard = Shard(plan(module, 28, 28), len(images), parameters, *found.values())
+    shard.read(images, draws or {}, augment, MEAN, STD)
+    shard.backward(labels, 0.1, len(images), seed)
+    return found
+
+
+def without_dropout(module: nn.Module) -> nn.Module:
+    for layer in module.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.p = 0.0
+    return module.train()
+
+
+@pytest.mark.parametrize("count", [3, 16, 21])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_step_is_that_of_torch(name: str, count: int) -> None:
+    torch.manual_seed(1)
+    module, labels = without_dropout(NETWORKS[name]()), torch.arange(count) % 10
+    found = by_kernels(module, some_images(count), labels)
+
+    oracle = copy.deepcopy(module).double()
+    logits = oracle(inputs_of(some_images(count)))
+    loss = F.cross_entropy(logits, labels, label_smoothing=0.1)
+    loss.backward()
+    gradient = flat([parameter.grad for parameter in oracle.parameters()])
+    # Where two pixels of a pool tie but for rounding, the gradient goes one way or the other.
+    assert (found["gradient"] - gradient).norm() < 2e-3 * gradient.norm()
+    assert found["score"][0].item() == pytest.approx(loss.item() * count, rel=1e-4)
+    assert found["score"][1] == (logits.argmax(dim=1) == labels).sum()
+    statistics = flat([b for b in oracle.buffers() if b.is_floating_point()])
+    torch.testing.assert_close(found["statistics"].double(), statistics, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Augment(rotation=180.0, translation=0.5, scale=0.5, shear=30.0),
+        Augment(crop_size=22, crop_probability=0.5),
+        Augment(rotation=5.0, elastic=1.5, cutout=6),
+    ],
+)
+def test_images_are_augmented_as_torch_does(settings: Augment) -> None:
+    torch.manual_seed(1)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))  # its gradient holds the images
+    images, labels = some_images(20), torch.arange(20) % 10
+    draws = draw(20, settings, torch.Generator().manual_seed(5))
+    found = by_kernels(module, images, labels, draws=draws, augment=settings)
+    logits = module(inputs_of(resample(images, draws, settings)).float())
+    F.cross_entropy(logits, labels, label_smoothing=0.1).backward()
+    gradient = flat([parameter.grad for parameter in module.parameters()])
+    torch.testing.assert_close(found["gradient"], gradient, rtol=1e-3, atol=1e-4)
+
+
+def test_dropout_drops_the_same_forward_and_backward() -> None:
+    torch.manual_seed(1)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(784, 400), nn.Dropout(0.25), nn.Linear(400, 10))
+    images, labels = some_images(1), torch.tensor([3])
+    first = by_kernels(module, images, labels, seed=1)["gradient"]
+    into, out_of = first[: 784 * 400].view(400, 784), first[784 * 400 + 400 : -10].view(10, 400)
+    dropped = (out_of == 0).all(dim=0)
+    assert torch.equal((into == 0).all(dim=1), dropped)
+    assert 70 <= dropped.sum() <= 130  # 100 expected, standard deviation 8.7
+    hidden = module[1](inputs_of(images).float().flatten(1))[0]
+    slopes = out_of[3] / (hidden / 0.75)  # the gradient of logit 3, where the unit is kept
+    assert slopes[~dropped].std() < 1e-4 * slopes[~dropped].mean().abs()
+    assert torch.equal(by_kernels(module, images, labels, seed=1)["gradient"], first)
+    assert not torch.equal(by_kernels(module, images, labels, seed=2)["gradient"], first)
+
+
+def test_every_image_has_dropout_of_its_own() -> None:
+    module = nn.Sequential(nn.Dropout(0.5), nn.Flatten(), nn.Linear(784, 10))
+    images = torch.full((2, 1, 28, 28), 255, dtype=torch.uint8)
+    shares = []
+    for kept in range(2):  # the gradient of one image alone: the other's label is a certain loss
+        gradient = by_kernels(module, images[: kept + 1], torch.zeros(kept + 1, dtype=torch.int64))
+        shares.append(gradient["gradient"][:784] == 0)
+    assert 300 < shares[0].sum() < 480  # 392 expected, standard deviation 14
+    assert 130 < shares[1].sum() < 260  # both dropped: 196 expected, standard deviation 12
+
+
+@pytest.mark.parametrize(
+    ("module", "reason"),
+    [
+        (nn.Sequential(nn.Conv2d(1, 2, 3), nn.GELU(), nn.Flatten(), nn.Linear(1352, 10)), "GELU"),
+        (nn.Sequential(nn.MaxPool2d(3, 2), nn.Flatten(), nn.Linear(169, 10)), "MaxPool2d"),
+        (nn.Sequential(nn.Conv2d(1, 2, 3), nn.Conv2d(2, 2, 3, stride=2)), "a stride above 1"),
+        (nn.Sequential(nn.Conv2d(1, 10, 3)), "does not end in logits"),
+        (nn.Sequential(nn.Conv2d(1, 2, 3, dilation=2), nn.Flatten(), nn.Linear(1152, 10)), "Conv"),
+    ],
+)
+def test_what_the_kernels_cannot_do_is_named(module: nn.Module, reason: str) -> None:
+    with pytest.raises(UnsupportedError, match=reason):
+        plan(module, 28, 28)
+
+
+def test_a_network_they_cannot_do_is_left_to_torch(recipe: Recipe) -> None:
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.GELU(), nn.Flatten(), nn.Linear(1352, 10))
+    recipe = override(recipe, {"workers": 1, "backend": "auto"})
+    assert settle(recipe, module, torch.device("cpu"), Process()).backend == "torch"
+    with pytest.raises(RecipeError, match=r"backend = 'native' cannot train .*GELU"):
+        settle(override(recipe, {"backend": "native"}), module, torch.device("cpu"), Process())
+
+
+def test_without_a_compiler_torch_trains(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    library.cache_clear()
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    module = create_model("tiny_mnist")
+    try:
+        settled = settle(
+            override(recipe, {"backend": "auto", "workers": 1, "batch_size": 48}),
+            module, torch.device("cpu"), Process(),
+        )  # fmt: skip
+        assert settled.backend == "torch"
+        with pytest.raises(RecipeError, match="no C compiler"):
+            settle(override(recipe, {"backend": "native"}), module, torch.device("cpu"), Process())
+    finally:
+        library.cache_clear()
