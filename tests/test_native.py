@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smidgen.augment import draw, resample
+from smidgen.data import Split
 from smidgen.errors import RecipeError
 from smidgen.recipe import Augment, Recipe, override
 from smidgen.train.engine import Process
-from smidgen.train.native import Shard, UnsupportedError, library, plan
+from smidgen.train.native import Shard, UnsupportedError, library, plan, step
 from smidgen.train.settle import settle
 from smidgen.zoo import create_model, list_models
 
@@ -89,15 +90,17 @@ def by_kernels(
     seed: int = 0,
 ) -> dict[str, Tensor]:
     """Gradient, score and statistics of one step, labels smoothed by 0.1."""
-    parameters = flat(list(module.parameters()))
     found = {
-        "gradient": torch.zeros_like(parameters),
+        "parameters": flat(list(module.parameters())),
         "score": torch.zeros(2),
         "statistics": flat([b for b in module.buffers() if b.is_floating_point()]),
     }
-    shard = Shard(plan(module, 28, 28), len(images), parameters, *found.values())
-    shard.read(images, draws or {}, augment, MEAN, STD)
-    shard.backward(labels, 0.1, len(images), seed)
+    found["gradient"] = torch.zeros_like(found["parameters"])
+    recipe = Recipe(model="any", batch_size=len(labels) + 1, workers=1, label_smoothing=0.1,
+                    augment=augment)  # fmt: skip
+    shard = Shard(plan(module, 28, 28), recipe, MEAN, STD, **found)
+    shard.take(Split(images, labels), draws or {}, len(images), seed)
+    step([shard])
     return found
 
 
@@ -134,6 +137,9 @@ def test_a_step_is_that_of_torch(name: str, count: int) -> None:
         Augment(rotation=180.0, translation=0.5, scale=0.5, shear=30.0),
         Augment(crop_size=22, crop_probability=0.5),
         Augment(rotation=5.0, elastic=1.5, cutout=6),
+        Augment(elastic=3.0),
+        Augment(cutout=9),
+        Augment(),
     ],
 )
 def test_images_are_augmented_as_torch_does(settings: Augment) -> None:

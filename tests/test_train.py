@@ -17,7 +17,7 @@ from smidgen.data import Data, Split, normalise
 from smidgen.errors import RecipeError, RunError, TrainingError
 from smidgen.recipe import Recipe, override, to_toml
 from smidgen.run import Run
-from smidgen.train import Progress, engine, fit, new_module, new_optimizer, resume
+from smidgen.train import Progress, fit, new_module, new_optimizer, resume, worker
 from smidgen.train.dropout import SeededDropout
 from smidgen.train.engine import Network, Process, epoch_batches, predict
 from smidgen.train.schedule import learning_rate
@@ -314,7 +314,7 @@ def test_a_lost_loss_stops_the_training_and_leaves_nothing(
 def test_a_worker_that_fails_ends_the_training(
     few: Data, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "resample", lambda *_: (_ for _ in ()).throw(MemoryError("worker")))
+    monkeypatch.setattr(worker, "resample", lambda *_: (_ for _ in ()).throw(MemoryError("worker")))
     with pytest.raises(MemoryError, match="worker"):
         fit(override(recipe, {"backend": "torch"}), few, tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -15,7 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from smidgen.frame import SIDE
 from smidgen.recipe import Augment
+
+COARSE = 5  # points in each direction of a field of elastic displacements
 
 
 def augment(images: Tensor, settings: Augment, generator: torch.Generator) -> Tensor:
@@ -31,24 +34,27 @@ def draw(count: int, settings: Augment, generator: torch.Generator) -> dict[str,
     """The random numbers for `count` images, each with `count` as its first dimension.
 
     `affine` (N, 2, 3) maps output to input coordinates from -1 to 1; `cutout` (N, 2) holds
-    corners as shares of the side; `elastic` (N, 2, 4, 4) holds coarse displacements.
+    corners as shares of the side; `elastic` (N, 2, 5, 5) holds coarse displacements.
     """
     s = settings
     draws = {}
     if s.rotation or s.translation or s.scale or s.shear or s.crop_probability:
         uniform = torch.rand(count, 7, generator=generator) * 2 - 1
-        draws["affine"] = affine_matrices(
+        matrices = affine_matrices(
             angle=uniform[:, 0] * s.rotation,
             shift=uniform[:, 1:3] * s.translation,
             zoom=1 + uniform[:, 3] * s.scale,
             shear=uniform[:, 4] * s.shear,
         )
-        cropped = (uniform[:, 5] + 1) / 2 < s.crop_probability
-        draws["cropped"] = cropped
+        if s.crop_size is not None:
+            # A centre crop resized back to the full size magnifies by SIDE / crop_size.
+            cropped = (uniform[:, 5] + 1) / 2 < s.crop_probability
+            matrices *= torch.where(cropped, s.crop_size / SIDE, 1.0)[:, None, None]
+        draws["affine"] = matrices
     if s.cutout:
         draws["cutout"] = torch.rand(count, 2, generator=generator)
     if s.elastic:
-        draws["elastic"] = torch.randn(count, 2, 5, 5, generator=generator)
+        draws["elastic"] = torch.randn(count, 2, COARSE, COARSE, generator=generator)
     return draws
 
 
@@ -61,10 +67,6 @@ def resample(images: Tensor, draws: dict[str, Tensor], settings: Augment) -> Ten
         theta = draws.get("affine")
         if theta is None:
             theta = torch.eye(2, 3, device=images.device).expand(count, 2, 3)
-        elif settings.crop_size is not None:
-            # A centre crop resized back to the full size magnifies by height / crop_size.
-            share = torch.where(draws["cropped"], settings.crop_size / height, 1.0)
-            theta = theta * share[:, None, None]
         grid = sampling_grid(theta, height, width)
         if "elastic" in draws:
             # Smooth displacements: a coarse random field, enlarged; `elastic` is in pixels.

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from smidgen.data.dataset import SIDE, Data, Split, normalise, standardise
+from smidgen.data.dataset import Data, Split, normalise, standardise
 from smidgen.data.published import PUBLISHED, find_published, load_published
 from smidgen.errors import DataError, did_you_mean
 
-__all__ = ["SIDE", "Data", "Split", "find_data", "load_data", "normalise", "standardise"]
+__all__ = ["Data", "Split", "find_data", "load_data", "normalise", "standardise"]
 
 NAMES = (*PUBLISHED, "digits", "idx:DIR", "folder:DIR")
 

@@ -21,7 +21,8 @@ from smidgen.data import Data, Split, load_data
 from smidgen.errors import RunError
 from smidgen.recipe import SGD, Adam, Recipe, recipe_for
 from smidgen.run import Run, free_folder
-from smidgen.train.engine import INIT, Network, epoch_batches, generator
+from smidgen.train.chance import INIT, generator
+from smidgen.train.engine import Network, epoch_batches
 from smidgen.train.progress import Meter, Progress, Watch
 from smidgen.train.record import finish, score
 from smidgen.train.schedule import learning_rate

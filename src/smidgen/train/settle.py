@@ -21,8 +21,9 @@ import torch.distributed as dist
 from torch import nn
 
 from smidgen.augment import draw
-from smidgen.data import SIDE, Split
+from smidgen.data import Split
 from smidgen.errors import RecipeError, RunError
+from smidgen.frame import SIDE
 from smidgen.recipe import Recipe
 from smidgen.run import write_whole
 from smidgen.train.engine import Network, Process

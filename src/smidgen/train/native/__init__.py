@@ -9,83 +9,97 @@ from __future__ import annotations
 
 import ctypes
 import math
+from collections.abc import Mapping, Sequence
+from ctypes import POINTER, pointer
 from dataclasses import asdict
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from smidgen.augment import resample
-from smidgen.recipe import Augment
+from smidgen.augment import COARSE
+from smidgen.data import Split
+from smidgen.recipe import Recipe
 from smidgen.train.native.library import CLayer, CNetwork, CTensor, library
 from smidgen.train.native.plan import CONVOLUTION, LINEAR, NORM, Plan, UnsupportedError, plan
 
-__all__ = ["Shard", "UnsupportedError", "library", "plan"]
+__all__ = ["Shard", "UnsupportedError", "library", "plan", "step"]
 
 
 class Shard:
-    """Memory for the values and gradients of up to `most` images, bound to a worker's vectors.
+    """Memory for the values and gradients of one worker's part of a recipe's batches.
 
-    `parameters` is read; `gradient` and `score` are added to, `statistics` are moved on. All are
-    float32, contiguous, and stay where they are.
+    `vectors` are the worker's own, float32 and contiguous, and stay where they are: `parameters`
+    are read, `gradient` and `score` are added to, `statistics` are moved on. Images are normalised
+    with that mean and standard deviation.
     """
 
     def __init__(
-        self,
-        plan: Plan,
-        most: int,
-        parameters: Tensor,
-        gradient: Tensor,
-        score: Tensor,
-        statistics: Tensor,
+        self, plan: Plan, recipe: Recipe, mean: float, std: float, **vectors: Tensor
     ) -> None:
-        compiled = library()
-        assert compiled is not None
-        self.library = compiled
-        lanes = compiled.smidgen_lanes()
-        tensors, places = _tensors(plan, -(-most // lanes))
+        built = library()
+        assert built is not None
+        self.library = built
+        most = -(-recipe.batch_size // recipe.workers)
+        tensors, places = _tensors(plan, -(-most // built.smidgen_lanes()))
         layers, saved = _layers(plan)
         taps, weights = _largest(plan)
-        vectors = {
-            "arena": torch.zeros(places * lanes),
-            "packed": torch.zeros(weights),
-            "saved": torch.zeros(saved),
-            "near": torch.zeros(taps, dtype=torch.int64),
-            "far": torch.zeros(taps, dtype=torch.int64),
-            "parameters": parameters,
-            "gradient": gradient,
-            "score": score,
-            "statistics": statistics,
-        }
-        self.alive = (tensors, layers, vectors)
         self.network = CNetwork(
             layers=len(layers),
             classes=plan.maps[plan.layers[-1].output].channels,
             tensor=tensors,
             layer=layers,
-            **{name: vector.data_ptr() for name, vector in vectors.items()},
+            coarse=COARSE,
+            elastic=recipe.augment.elastic,
+            cutout=recipe.augment.cutout,
+            mean=mean,
+            deviation=std,
+            smoothing=recipe.label_smoothing,
         )
+        self.memory = vectors | {
+            "arena": torch.zeros(places * built.smidgen_lanes()),
+            "packed": torch.zeros(weights),
+            "saved": torch.zeros(saved),
+            "near": torch.zeros(taps, dtype=torch.int64),
+            "far": torch.zeros(taps, dtype=torch.int64),
+            "spread": _spread(plan.maps[0].height),
+        }
+        self._point(self.memory)
 
-    def read(
-        self, images: Tensor, draws: dict[str, Tensor], settings: Augment, mean: float, std: float
-    ) -> None:
-        """Takes uint8 images (N, 1, H, W), augmented as the draws say and normalised."""
-        self.network.images = len(images)
-        if set(draws) == {"affine", "cropped"} and settings.crop_size is None:
-            images, matrices = images.contiguous(), draws["affine"].contiguous()
-            self.library.smidgen_turn_images(
-                self.network, images.data_ptr(), matrices.data_ptr(), mean, std
-            )
-        else:
-            greys = resample(images, draws, settings).contiguous()
-            self.library.smidgen_take_images(self.network, greys.data_ptr(), mean, std)
+    def take(self, own: Split, draws: dict[str, Tensor], batch: int, seed: int) -> None:
+        """Makes these images the shard's own, out of a batch of that size, augmented as drawn.
 
-    def backward(self, labels: Tensor, smoothing: float, size: int, seed: int) -> None:
-        """Adds the gradient of the loss, averaged over `size` images, of those last read.
-
-        `labels` are int64 (N,); `seed`, 32 bits, decides the dropout.
+        `seed`, 32 bits, decides the dropout.
         """
-        self.network.seed = seed
-        self.library.smidgen_backward(self.network, labels.data_ptr(), smoothing, size)
+        self.network.images, self.network.batch, self.network.seed = len(own), batch, seed
+        self.own = {
+            "grey": own.images,
+            "label": own.labels,
+            "matrices": draws.get("affine"),
+            "fields": draws.get("elastic"),
+            "corners": draws.get("cutout"),
+        }
+        self._point(self.own)
+
+    def _point(self, vectors: Mapping[str, Tensor | None]) -> None:
+        for name, vector in vectors.items():
+            assert vector is None or vector.is_contiguous()
+            setattr(self.network, name, None if vector is None else vector.data_ptr())
+
+
+def step(shards: Sequence[Shard]) -> None:
+    """Adds each shard's gradient and score to its vectors; the shards run side by side."""
+    if not shards:
+        return
+    networks = (POINTER(CNetwork) * len(shards))(*(pointer(shard.network) for shard in shards))
+    shards[0].library.smidgen_step(networks, len(shards))
+
+
+def _spread(side: int) -> Tensor:
+    """What enlarges a coarse field of displacements, as augment.py does: (side, COARSE)."""
+    return F.interpolate(
+        torch.eye(COARSE)[None, None], (side, COARSE), mode="bicubic", align_corners=True
+    )[0, 0].contiguous()
 
 
 def _tensors(plan: Plan, blocks: int) -> tuple[ctypes.Array[CTensor], int]:

@@ -1,4 +1,6 @@
-/* Images into lanes: turned, shifted and enlarged as an affine matrix says, and normalised. */
+/* Images into lanes: turned, bent and blanked as augment.py draws it, and normalised. */
+
+#define MOST_COARSE 8
 
 static float within(float value, float least, float most)
 {
@@ -6,51 +8,70 @@ static float within(float value, float least, float most)
     return value < most ? value : most;
 }
 
-/* Writes (N, H, W) grey levels to the first tensor, each with its own matrix (N, 2, 3), which
-   takes output to input coordinates, both from -1 to 1. Bilinear; outside the image all is 0. */
-void smidgen_turn_images(const network *n, const uint8_t *images, const float *matrices, float mean,
-                         float deviation)
+static const float AS_IT_IS[6] = {1, 0, 0, 0, 1, 0};
+
+/* Row y of image i; `framed` is the image scaled, with one row and column of 0 before it and two
+   after it. Bilinear; all that lies outside the image is 0. */
+static void read_row(const network *n, const float *framed, int32_t i, int32_t y)
 {
     const tensor *t = n->tensor;
-    const int32_t high = t->height, wide = t->width, step = wide + 3;
+    const int32_t high = t->height, wide = t->width, step = wide + 3, coarse = n->coarse;
+    const float *m = n->matrices ? n->matrices + 6 * i : AS_IT_IS;
     const float half_high = (float)high / 2, half_wide = (float)wide / 2;
-    const float scale = 1 / (255 * deviation), offset = mean / deviation;
-    float framed[(high + 3) * step]; /* one column and row of 0 before the image, two after it */
-    memset(framed, 0, sizeof framed);
-    for (int32_t i = 0; i < n->images; i++, images += high * wide, matrices += 6) {
-        for (int32_t y = 0; y < high; y++)
-            for (int32_t x = 0; x < wide; x++)
-                framed[(y + 1) * step + x + 1] = images[y * wide + x] * scale;
-        for (int32_t y = 0; y < high; y++) {
-            const float v = (float)(2 * y + 1) / (float)high - 1;
-            const float right = matrices[0], down = matrices[3] * half_high / half_wide;
-            const float from_x = (matrices[1] * v + matrices[2] - right + 1) * half_wide;
-            const float from_y = (matrices[4] * v + matrices[5] - matrices[3] + 1) * half_high;
-            float *out = (float *)row(n, t, t->values, i / LANES, 0, y) + i % LANES;
-            for (int32_t x = 0; x < wide; x++) {
-                const float column = (float)x + .5f;
-                const float at_x = within(from_x + right * column + .5f, 0, (float)wide + 1);
-                const float at_y = within(from_y + down * column + .5f, 0, (float)high + 1);
-                const int32_t left = (int32_t)at_x, top = (int32_t)at_y;
-                const float a = at_x - (float)left, b = at_y - (float)top;
-                const float *pixel = framed + top * step + left;
-                const float above = pixel[0] + a * (pixel[1] - pixel[0]);
-                const float below = pixel[step] + a * (pixel[step + 1] - pixel[step]);
-                out[(int64_t)x * LANES] = above + b * (below - above) - offset;
-            }
+    const float from_middle = (float)y + .5f - half_high;
+    const float from_x = m[1] * from_middle * half_wide / half_high + (m[2] - m[0] + 1) * half_wide;
+    const float from_y = m[4] * from_middle + (m[5] - m[3] + 1) * half_high;
+    const float down = m[3] * half_high / half_wide;
+
+    float bend[2][MOST_COARSE] = {{0}}; /* the fields at this row */
+    for (int32_t axis = 0; n->fields && axis < 2; axis++)
+        for (int32_t k = 0; k < coarse; k++)
+            for (int32_t j = 0; j < coarse; j++)
+                bend[axis][j] += n->spread[y * coarse + k] * n->elastic *
+                                 n->fields[((2 * i + axis) * coarse + k) * coarse + j];
+
+    float level[wide];
+    for (int32_t x = 0; x < wide; x++) {
+        float at_x = from_x + m[0] * ((float)x + .5f) + .5f;
+        float at_y = from_y + down * ((float)x + .5f) + .5f;
+        for (int32_t j = 0; n->fields && j < coarse; j++) {
+            at_x += bend[0][j] * n->spread[x * coarse + j];
+            at_y += bend[1][j] * n->spread[x * coarse + j];
         }
+        at_x = within(at_x, 0, (float)wide + 1);
+        at_y = within(at_y, 0, (float)high + 1);
+        const int32_t left = (int32_t)at_x, top = (int32_t)at_y;
+        const float a = at_x - (float)left, b = at_y - (float)top;
+        const float *pixel = framed + top * step + left;
+        const float above = pixel[0] + a * (pixel[1] - pixel[0]);
+        const float below = pixel[step] + a * (pixel[step + 1] - pixel[step]);
+        level[x] = above + b * (below - above);
     }
+    if (n->corners) {
+        const float size = (float)n->cutout;
+        const float top = n->corners[2 * i] * ((float)high + size) - size;
+        const float left = n->corners[2 * i + 1] * ((float)wide + size) - size;
+        for (int32_t x = 0; (float)y >= top && (float)y < top + size && x < wide; x++)
+            if ((float)x >= left && (float)x < left + size)
+                level[x] = 0;
+    }
+    float *out = (float *)row(n, t, t->values, i / LANES, 0, y) + i % LANES;
+    for (int32_t x = 0; x < wide; x++)
+        out[(int64_t)x * LANES] = level[x] - n->mean / n->deviation;
 }
 
-/* Writes (N, H, W) grey levels to the first tensor as they are. */
-void smidgen_take_images(const network *n, const float *images, float mean, float deviation)
+/* Fills the first tensor. */
+static void read_images(const network *n)
 {
-    const tensor *t = n->tensor;
-    const float scale = 1 / (255 * deviation), offset = mean / deviation;
-    for (int32_t i = 0; i < n->images; i++)
-        for (int32_t y = 0; y < t->height; y++) {
-            float *out = (float *)row(n, t, t->values, i / LANES, 0, y) + i % LANES;
-            for (int32_t x = 0; x < t->width; x++)
-                out[(int64_t)x * LANES] = *images++ * scale - offset;
-        }
+    const int32_t high = n->tensor->height, wide = n->tensor->width;
+    float framed[(high + 3) * (wide + 3)];
+    memset(framed, 0, sizeof framed);
+    for (int32_t i = 0; i < n->images; i++) {
+        const uint8_t *grey = n->grey + (int64_t)i * high * wide;
+        for (int32_t y = 0; y < high; y++)
+            for (int32_t x = 0; x < wide; x++)
+                framed[(y + 1) * (wide + 3) + x + 1] = grey[y * wide + x] / (255 * n->deviation);
+        for (int32_t y = 0; y < high; y++)
+            read_row(n, framed, i, y);
+    }
 }

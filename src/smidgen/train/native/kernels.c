@@ -8,6 +8,7 @@
    Compiled once for a machine and called through ctypes; plan.py fills in the structures. */
 
 #include <math.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -43,14 +44,24 @@ typedef struct {
 } layer;
 
 typedef struct {
-    int32_t images, layers, classes;
-    const tensor *tensor;
+    int32_t layers, classes;
+    const tensor *tensor; /* the first is the image */
     const layer *layer;
     lanes *arena;
-    float *packed, *saved;
-    int64_t *near, *far;
+    float *packed, *saved; /* scratch: weights in another order, statistics of a step */
+    int64_t *near, *far;   /* scratch: where taps and channels lie */
     const float *parameters;
     float *gradient, *score, *statistics;
+    /* The shard's part of the batch; what is augmented in another way is NULL. */
+    int32_t images, batch; /* how many it has, and how many the whole batch has */
+    const uint8_t *grey;   /* (N, H, W) */
+    const int64_t *label;
+    const float *matrices; /* (N, 2, 3), from output to input coordinates, from -1 to 1 */
+    const float *fields;   /* (N, 2, coarse, coarse) displacements in x and y, from 0 to 1 */
+    const float *spread;   /* (H, coarse), which enlarges a field; H = W */
+    const float *corners;  /* (N, 2), from 0 to 1, of a square that is blanked */
+    int32_t coarse, cutout;
+    float elastic, mean, deviation, smoothing;
     uint32_t seed;
 } network;
 
@@ -104,10 +115,11 @@ static lanes positive(lanes v) { return where(~(v < 0), v); }
 
 #include "images.c"
 
-/* Softmax, cross entropy and their gradient, for the mean over `batch` images. */
-static void loss(const network *n, const int64_t *labels, float smoothing, int32_t batch)
+/* Softmax, cross entropy and their gradient, for the mean over the whole batch. */
+static void loss(const network *n)
 {
     const tensor *t = &n->tensor[n->layer[n->layers - 1].output];
+    const float smooth = n->smoothing / (float)n->classes;
     for (int32_t i = 0; i < n->images; i++) {
         const int32_t block = i / LANES, lane = i % LANES;
         float *logit = (float *)row(n, t, t->values, block, 0, 0) + lane;
@@ -125,12 +137,13 @@ static void loss(const network *n, const int64_t *labels, float smoothing, int32
             mean += logit[c * step] / (float)n->classes;
         }
         for (int32_t c = 0; c < n->classes; c++) {
-            const float wanted = smoothing / (float)n->classes + (c == labels[i]) * (1 - smoothing);
-            gradient[c * step] = (gradient[c * step] / sum - wanted) / (float)batch;
+            const float wanted = smooth + (c == n->label[i]) * (1 - n->smoothing);
+            gradient[c * step] = (gradient[c * step] / sum - wanted) / (float)n->batch;
         }
-        const float expected = (1 - smoothing) * logit[labels[i] * step] + smoothing * mean;
+        const float own = logit[n->label[i] * step];
+        const float expected = (1 - n->smoothing) * own + n->smoothing * mean;
         n->score[0] += logf(sum) + logit[best * step] - expected;
-        n->score[1] += best == labels[i];
+        n->score[1] += best == n->label[i];
     }
     const int32_t used = n->images % LANES;
     for (int32_t c = 0; used && c < n->classes; c++) {
@@ -140,13 +153,31 @@ static void loss(const network *n, const int64_t *labels, float smoothing, int32
 }
 
 /* Adds the shard's gradient, summed loss and hits to what n points at; moves the statistics. */
-void smidgen_backward(const network *n, const int64_t *labels, float smoothing, int32_t batch)
+static void *step(void *shard)
 {
+    const network *n = shard;
+    read_images(n);
     for (int32_t i = 0; i < n->layers; i++)
         forward(n, &n->layer[i]);
-    loss(n, labels, smoothing, batch);
+    loss(n);
     for (int32_t i = n->layers - 1; i >= 0; i--)
         backward(n, &n->layer[i]);
+    return 0;
+}
+
+/* A step of each shard, side by side; the first in the thread that calls. */
+void smidgen_step(network *const *shards, int32_t count)
+{
+    pthread_t thread[count];
+    int started[count];
+    for (int32_t i = 1; i < count; i++)
+        started[i] = !pthread_create(&thread[i], 0, step, shards[i]);
+    step(shards[0]);
+    for (int32_t i = 1; i < count; i++)
+        if (started[i])
+            pthread_join(thread[i], 0);
+        else
+            step(shards[i]);
 }
 
 int32_t smidgen_lanes(void) { return LANES; }

@@ -13,11 +13,10 @@ import tempfile
 from ctypes import POINTER, Structure, c_float, c_int32, c_int64, c_uint32, c_void_p
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import pooch
 
-FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-math-errno", "-shared", "-fPIC")
+FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-math-errno", "-shared", "-fPIC", "-pthread")
 SOURCES = ("kernels.c", "taps.c", "layers.c", "images.c")
 
 
@@ -49,15 +48,22 @@ class CNetwork(Structure):
     """`network` of kernels.c."""
 
     _fields_ = [
-        *((name, c_int32) for name in (
-            "images", "layers", "classes",
-        )),
+        ("layers", c_int32),
+        ("classes", c_int32),
         ("tensor", POINTER(CTensor)),
         ("layer", POINTER(CLayer)),
         *((name, c_void_p) for name in (
             "arena", "packed", "saved", "near", "far",
             "parameters", "gradient", "score", "statistics",
         )),
+        ("images", c_int32),
+        ("batch", c_int32),
+        *((name, c_void_p) for name in (
+            "grey", "label", "matrices", "fields", "spread", "corners",
+        )),
+        ("coarse", c_int32),
+        ("cutout", c_int32),
+        *((name, c_float) for name in ("elastic", "mean", "deviation", "smoothing")),
         ("seed", c_uint32),
     ]  # fmt: skip
 
@@ -83,14 +89,8 @@ def library() -> ctypes.CDLL | None:
         except (OSError, subprocess.SubprocessError):
             return None
     loaded = ctypes.CDLL(str(path))
-    arguments: dict[str, list[Any]] = {
-        "smidgen_turn_images": [c_void_p, c_void_p, c_float, c_float],
-        "smidgen_take_images": [c_void_p, c_float, c_float],
-        "smidgen_backward": [c_void_p, c_float, c_int32],
-    }
-    for name, types in arguments.items():
-        function = getattr(loaded, name)
-        function.argtypes, function.restype = [POINTER(CNetwork), *types], None
+    loaded.smidgen_step.argtypes = [POINTER(POINTER(CNetwork)), c_int32]
+    loaded.smidgen_step.restype = None
     return loaded
 
 

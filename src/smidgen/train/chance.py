@@ -1,0 +1,14 @@
+"""The random numbers of a training, each stream from a generator of its own."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+ORDER, AUGMENT, DROPOUT, INIT = range(4)  # streams of random numbers, independent of each other
+
+
+def generator(seed: int, stream: int, *counters: int) -> torch.Generator:
+    """A CPU generator that depends on all its arguments, so that no state has to be kept."""
+    state = np.random.SeedSequence([seed, stream, *counters]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0] >> 1))
