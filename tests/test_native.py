@@ -15,7 +15,7 @@ from smidgen.data import Split
 from smidgen.errors import RecipeError
 from smidgen.recipe import Augment, Recipe, override
 from smidgen.train.engine import Process
-from smidgen.train.native import Shard, UnsupportedError, library, plan, step
+from smidgen.train.native import Shard, Team, UnsupportedError, library, plan
 from smidgen.train.settle import settle
 from smidgen.zoo import create_model, list_models
 
@@ -100,7 +100,9 @@ def by_kernels(
                     augment=augment)  # fmt: skip
     shard = Shard(plan(module, 28, 28), recipe, MEAN, STD, **found)
     shard.take(Split(images, labels), draws or {}, len(images), seed)
-    step([shard])
+    team = Team(0)
+    team.step([shard])
+    team.dismiss()
     return found
 
 

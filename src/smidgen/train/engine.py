@@ -28,7 +28,7 @@ from smidgen.recipe import Recipe
 from smidgen.train.chance import AUGMENT, ORDER, generator
 from smidgen.train.flat import flatten, point, statistics, trainable
 from smidgen.train.memory import keep_freed_memory
-from smidgen.train.worker import FORMATS, NativeWorker, Replica, Worker, run
+from smidgen.train.worker import FORMATS, NativeWorker, Replica, Threads, Worker
 
 
 @dataclass(frozen=True)
@@ -83,21 +83,18 @@ class Network:
         shards = range(process.rank, recipe.workers, process.count)
         kind = NativeWorker if recipe.backend == "native" else Replica
         self.workers: list[Worker] = [kind(self, shard) for shard in shards]
-        self.pool: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> Network:
         """One core for each worker, the caller's among them; leaving gives them back."""
         keep_freed_memory()
-        threads = min(len(self.workers), os.cpu_count() or 1)
         self.threads_before = torch.get_num_threads()
         torch.set_num_threads(1)
-        self.pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
+        self.threads = Threads(self.workers)
         return self
 
     def __exit__(self, *exception: object) -> None:
         torch.set_num_threads(self.threads_before)
-        if self.pool is not None:
-            self.pool.shutdown()
+        self.threads.end()
 
     def start_epoch(self, epoch: int) -> None:
         """Gives every worker the common statistics and the epoch's random numbers."""
@@ -106,7 +103,7 @@ class Network:
 
     def backward(self, batch: Split, draws: dict[str, Tensor]) -> Tensor:
         """Sets the gradient of the mean loss over the batch; returns (summed loss, hits)."""
-        run([worker for worker in self.workers if worker.take(batch, draws)], self.pool)
+        self.threads.run([worker for worker in self.workers if worker.take(batch, draws)])
         totals = [worker.total for worker in self.workers]
         total = totals[0] if len(totals) == 1 else torch.stack(totals).sum(dim=0)
         parts: tuple[Tensor, ...] = self.process.sum(total).split(self.parts)

@@ -7,6 +7,7 @@ loss and the hits, the running statistics.
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from smidgen.frame import SIDE
 from smidgen.train.chance import DROPOUT, generator
 from smidgen.train.dropout import SeededDropout
 from smidgen.train.flat import point, statistics, trainable, views
-from smidgen.train.native import Shard, plan, step
+from smidgen.train.native import Shard, Team, plan
 
 if TYPE_CHECKING:
     from smidgen.train.engine import Network
@@ -101,15 +102,34 @@ class NativeWorker(Worker):
         return any_images
 
 
-def run(workers: Sequence[Worker], pool: ThreadPoolExecutor | None) -> None:
-    """Computes every worker's shard, side by side; torch's on the threads of the pool."""
-    step([worker.kernels for worker in workers if isinstance(worker, NativeWorker)])
-    replicas = [worker for worker in workers if isinstance(worker, Replica)]
-    others = [] if pool is None else [pool.submit(replica.backward) for replica in replicas[1:]]
-    for replica in replicas[: len(replicas) - len(others)]:
-        replica.backward()
-    for other in others:
-        other.result()
+class Threads:
+    """As many threads as there are workers or cores, the caller's among them, until `end`."""
+
+    def __init__(self, workers: Sequence[Worker]) -> None:
+        others = min(len(workers), os.cpu_count() or 1) - 1
+        native = any(isinstance(worker, NativeWorker) for worker in workers)
+        self.team = Team(others) if native else None
+        self.pool = ThreadPoolExecutor(others) if others and not native else None
+
+    def run(self, workers: Sequence[Worker]) -> None:
+        """Computes every worker's shard, side by side."""
+        if self.team is not None:
+            self.team.step(
+                [worker.kernels for worker in workers if isinstance(worker, NativeWorker)]
+            )
+        replicas = [worker for worker in workers if isinstance(worker, Replica)]
+        others = [self.pool.submit(each.backward) for each in replicas[1:]] if self.pool else []
+        for replica in replicas[: len(replicas) - len(others)]:
+            replica.backward()
+        for other in others:
+            other.result()
+
+    def end(self) -> None:
+        """Ends the threads."""
+        if self.team is not None:
+            self.team.dismiss()
+        if self.pool is not None:
+            self.pool.shutdown()
 
 
 def bounds(size: int, shard: int, shards: int) -> tuple[int, int]:

@@ -23,7 +23,7 @@ from smidgen.recipe import Recipe
 from smidgen.train.native.library import CLayer, CNetwork, CTensor, library
 from smidgen.train.native.plan import CONVOLUTION, LINEAR, NORM, Plan, UnsupportedError, plan
 
-__all__ = ["Shard", "UnsupportedError", "library", "plan", "step"]
+__all__ = ["Shard", "Team", "UnsupportedError", "library", "plan"]
 
 
 class Shard:
@@ -39,7 +39,6 @@ class Shard:
     ) -> None:
         built = library()
         assert built is not None
-        self.library = built
         most = -(-recipe.batch_size // recipe.workers)
         tensors, places = _tensors(plan, -(-most // built.smidgen_lanes()))
         layers, saved = _layers(plan)
@@ -87,12 +86,24 @@ class Shard:
             setattr(self.network, name, None if vector is None else vector.data_ptr())
 
 
-def step(shards: Sequence[Shard]) -> None:
-    """Adds each shard's gradient and score to its vectors; the shards run side by side."""
-    if not shards:
-        return
-    networks = (POINTER(CNetwork) * len(shards))(*(pointer(shard.network) for shard in shards))
-    shards[0].library.smidgen_step(networks, len(shards))
+class Team:
+    """Threads of the kernels' own, up to `members` beside the caller's, until `dismiss`."""
+
+    def __init__(self, members: int) -> None:
+        built = library()
+        assert built is not None
+        self.library = built
+        self.threads = built.smidgen_gather(members)
+
+    def step(self, shards: Sequence[Shard]) -> None:
+        """Adds each shard's gradient and score to its vectors; the shards run side by side."""
+        networks = (POINTER(CNetwork) * len(shards))(*(pointer(shard.network) for shard in shards))
+        self.library.smidgen_step(self.threads, networks, len(shards))
+
+    def dismiss(self) -> None:
+        """Ends the threads."""
+        self.library.smidgen_dismiss(self.threads)
+        self.threads = None
 
 
 def _spread(side: int) -> Tensor:

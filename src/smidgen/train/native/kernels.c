@@ -8,7 +8,6 @@
    Compiled once for a machine and called through ctypes; plan.py fills in the structures. */
 
 #include <math.h>
-#include <pthread.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -153,31 +152,16 @@ static void loss(const network *n)
 }
 
 /* Adds the shard's gradient, summed loss and hits to what n points at; moves the statistics. */
-static void *step(void *shard)
+static void step(const network *n)
 {
-    const network *n = shard;
     read_images(n);
     for (int32_t i = 0; i < n->layers; i++)
         forward(n, &n->layer[i]);
     loss(n);
     for (int32_t i = n->layers - 1; i >= 0; i--)
         backward(n, &n->layer[i]);
-    return 0;
 }
 
-/* A step of each shard, side by side; the first in the thread that calls. */
-void smidgen_step(network *const *shards, int32_t count)
-{
-    pthread_t thread[count];
-    int started[count];
-    for (int32_t i = 1; i < count; i++)
-        started[i] = !pthread_create(&thread[i], 0, step, shards[i]);
-    step(shards[0]);
-    for (int32_t i = 1; i < count; i++)
-        if (started[i])
-            pthread_join(thread[i], 0);
-        else
-            step(shards[i]);
-}
+#include "team.c"
 
 int32_t smidgen_lanes(void) { return LANES; }

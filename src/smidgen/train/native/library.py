@@ -17,7 +17,7 @@ from pathlib import Path
 import pooch
 
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-math-errno", "-shared", "-fPIC", "-pthread")
-SOURCES = ("kernels.c", "taps.c", "layers.c", "images.c")
+SOURCES = ("kernels.c", "taps.c", "layers.c", "images.c", "team.c")
 
 
 class CTensor(Structure):
@@ -89,8 +89,10 @@ def library() -> ctypes.CDLL | None:
         except (OSError, subprocess.SubprocessError):
             return None
     loaded = ctypes.CDLL(str(path))
-    loaded.smidgen_step.argtypes = [POINTER(POINTER(CNetwork)), c_int32]
-    loaded.smidgen_step.restype = None
+    loaded.smidgen_gather.argtypes, loaded.smidgen_gather.restype = [c_int32], c_void_p
+    loaded.smidgen_step.argtypes = [c_void_p, POINTER(POINTER(CNetwork)), c_int32]
+    loaded.smidgen_dismiss.argtypes = [c_void_p]
+    loaded.smidgen_step.restype = loaded.smidgen_dismiss.restype = None
     return loaded
 
 
