@@ -3,6 +3,7 @@
     against_standard_loop(data)   images a second of both, in turn, and their ratio
     roofline(models)              training FLOP/s as a share of what a matrix product reaches here
     augmentation()                images a second
+    growth(data)                    seconds for twice the images, memory for more epochs
     latency(model)                milliseconds for a batch of 1 and of 1,000, by what runs it
     time_to_accuracy(recipe, …)   seconds of training until a test accuracy is reached
 
@@ -11,12 +12,13 @@ are medians over the rounds; look at the ratios before the seconds.
 """
 
 from smidgen.bench.race import race, time_to_accuracy
-from smidgen.bench.rates import against_standard_loop, augmentation, roofline, scaling
+from smidgen.bench.rates import against_standard_loop, augmentation, growth, roofline, scaling
 from smidgen.export.latency import latency
 
 __all__ = [
     "against_standard_loop",
     "augmentation",
+    "growth",
     "latency",
     "race",
     "roofline",

@@ -5,9 +5,12 @@ from __future__ import annotations
 import copy
 import itertools
 import os
+import resource
+import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -20,7 +23,7 @@ from smidgen.augment import augment
 from smidgen.bench.standard import train_standard
 from smidgen.data import Data, Split
 from smidgen.recipe import Augment, Recipe, load_recipe, override
-from smidgen.train import new_module, new_optimizer, train_epoch
+from smidgen.train import fit, new_module, new_optimizer, train_epoch
 from smidgen.train.engine import Network, Process
 from smidgen.train.progress import Meter
 from smidgen.train.settle import settle
@@ -133,6 +136,35 @@ def matmul_flops(size: int = 1024, repeats: int = 20) -> float:
     finally:
         torch.set_num_threads(before)
     return cores * repeats * 2 * size**3 / seconds
+
+
+def growth(data: Data, rounds: int = 5, images: int = 12_800, epochs: int = 10) -> dict[str, float]:
+    """Seconds of an epoch of tiny_mnist over `images` and over twice as many, and their ratio.
+
+    And the most memory this process has held, in megabytes, after two epochs and after `epochs`.
+    """
+    recipe = _settled(load_recipe("tiny_mnist"))
+    once, twice = (
+        Split(data.train.images[:count], data.train.labels[:count])
+        for count in (images, 2 * images)
+    )
+    engine_rate(recipe, twice, data)
+    pairs = [
+        [len(split) / engine_rate(recipe, split, data) for split in (once, twice)]
+        for _ in range(rounds)
+    ]
+    memory = []
+    with tempfile.TemporaryDirectory() as folder:
+        for count in (2, epochs):
+            fit(override(recipe, {"epochs": count}), data, Path(folder) / str(count))
+            memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    return {
+        f"seconds for {images:,} images": median(one for one, _ in pairs),
+        f"seconds for {2 * images:,} images": median(two for _, two in pairs),
+        "ratio": median(two / one for one, two in pairs),
+        "megabytes after 2 epochs": memory[0],
+        f"megabytes after {epochs} epochs": memory[1],
+    }
 
 
 def augmentation(rounds: int = 5, batch_size: int = 256) -> dict[str, float]:

@@ -12,6 +12,7 @@ TITLES = {
     "standard": "tiny_mnist by its document's recipe: training, images/s",
     "scaling": "Training with one worker and with one for each core, images/s",
     "roofline": "Training FLOP/s over those of a float32 matrix product on all cores",
+    "growth": "Twice the images, and more epochs",
     "augmentation": "Rotation, translation, scale and shear, images/s",
     "inference": "Inference, ms a batch",
     "accuracy": "Seconds of training to a test accuracy, medians over the seeds",
@@ -54,6 +55,8 @@ def cells(suite: str, measured: Any) -> Rows:
         case "roofline":
             heading = ["model", "images/s", "MFLOP an image", "GFLOP/s of a product", "share"]
             return [heading, *([model, *_roof(row)] for model, row in measured.items())]
+        case "growth":
+            return [["", ""], *([name, f"{figure:,.3g}"] for name, figure in measured.items())]
         case "augmentation":
             return [["", "images/s"], *([name, f"{rate:,.0f}"] for name, rate in measured.items())]
         case "inference":

@@ -11,7 +11,9 @@ from smidgen.cli.options import DataDir, Json
 from smidgen.cli.output import console, emit
 from smidgen.errors import RecipeError, did_you_mean
 
-SUITES = ("standard", "scaling", "roofline", "augmentation", "inference", "accuracy", "race")
+SUITES = (
+    "standard", "scaling", "roofline", "growth", "augmentation", "inference", "accuracy", "race",
+)  # fmt: skip
 QUICK = ("standard", "augmentation", "inference")
 
 
@@ -64,6 +66,7 @@ def _measure(suite: str, models: list[str] | None, data_dir: Any) -> Any:
             models or ["skip_13k", "smidgen_8k"], load_data("mnist", data_dir)
         ),
         "roofline": lambda: bench.roofline(models or list_models(), load_data("mnist", data_dir)),
+        "growth": lambda: bench.growth(load_data("mnist", data_dir)),
         "augmentation": bench.augmentation,
         "inference": lambda: {
             name: bench.latency(create_model(name, pretrained=has_weights(name)))
