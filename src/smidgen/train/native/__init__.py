@@ -115,13 +115,18 @@ def _spread(side: int) -> Tensor:
 
 def _tensors(plan: Plan, blocks: int) -> tuple[ctypes.Array[CTensor], int]:
     """The maps with their places for values and, but for the image, gradients; and the total."""
-    records, end = [], 0
+    places, end = [], 0
     for i, map in enumerate(plan.maps):
         shape = (map.channels, map.height + 2 * map.halo, map.width + 2 * map.halo)
         size = blocks * math.prod(shape)
-        gradient = end + size if i else -1
-        records.append(CTensor(map.channels, map.height, map.width, map.halo, end, gradient))
-        end += size * (2 if i else 1)
+        has_gradient = i > 0 and plan.gradients[i] == i
+        places.append((end, end + size))
+        end += size * (2 if has_gradient else 1)
+    records = [
+        CTensor(map.channels, map.height, map.width, map.halo, places[i][0],
+                places[plan.gradients[i]][1] if i else -1)
+        for i, map in enumerate(plan.maps)
+    ]  # fmt: skip
     return (CTensor * len(records))(*records), end
 
 

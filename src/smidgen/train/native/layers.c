@@ -196,7 +196,8 @@ static void hand_down(const network *n, const layer *l, const tensor *to, int32_
                       int32_t add)
 {
     const tensor *o = &n->tensor[l->output];
-    for (int32_t b = 0; b < blocks(n) && to->gradient >= 0; b++)
+    const int is_there = to->gradient == o->gradient && !l->relu;
+    for (int32_t b = 0; b < blocks(n) && to->gradient >= 0 && !is_there; b++)
         for (int32_t c = 0; c < to->channels; c++)
             for (int32_t y = 0; y < to->height; y++) {
                 const lanes *out = row(n, o, o->values, b, c + first, y);
@@ -281,8 +282,9 @@ static void backward(const network *n, const layer *l)
     case MEAN_POOL: pool_backward(n, l); break;
     case RELU: hand_down(n, l, source, 0, l->add_source); break;
     case ADD:
-        hand_down(n, l, source, 0, l->add_source);
         hand_down(n, l, &n->tensor[l->other], 0, l->add_other);
+        if (source->gradient != n->tensor[l->other].gradient)
+            hand_down(n, l, source, 0, l->add_source);
         break;
     case CONCAT:
         hand_down(n, l, source, 0, l->add_source);

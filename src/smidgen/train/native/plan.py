@@ -56,10 +56,15 @@ class Layer:
 
 @dataclass
 class Plan:
-    """What is computed for an image, in order; maps[0] is the image, the last output the logits."""
+    """What is computed for an image, in order; maps[0] is the image, the last output the logits.
+
+    `gradients[i]` is the map whose memory holds the gradient of map i: its own, or that of a later
+    map which nobody needs any more.
+    """
 
     maps: list[Map]
     layers: list[Layer]
+    gradients: list[int]
 
 
 def plan(module: nn.Module, height: int, width: int) -> Plan:
@@ -243,7 +248,37 @@ def _finish(maps: list[Map], layers: list[Layer]) -> Plan:
         finished.append(replace(layer, add_source=int(add_source), add_other=int(add_other)))
     if not layers or maps[layers[-1].output].height != 1:
         raise UnsupportedError("it does not end in logits")
-    return Plan(maps, finished[::-1])
+    return Plan(maps, finished[::-1], _gradients(maps, layers))
+
+
+def _gradients(maps: list[Map], layers: list[Layer]) -> list[int]:
+    """Where each gradient lies. The maps that share memory get the same halo.
+
+    A layer that works number by number may write over the gradient it comes from, and a sum may
+    leave its own to its branches, as long as nobody has yet to read what is written over.
+    """
+    gradients = list(range(len(maps)))
+    producers = {layer.output: i for i, layer in enumerate(layers)}
+    readers: dict[int, list[int]] = {}
+    for i, layer in enumerate(layers):
+        for source in {layer.source, layer.other} - {-1}:
+            readers.setdefault(source, []).append(i)
+    for i, layer in reversed(list(enumerate(layers))):
+        place = gradients[layer.output]
+        needed = any(gradients[map] == place and maker < i for map, maker in producers.items())
+        by_number = layer.operation in (NORM, RELU, DROPOUT) and layer.source > 0
+        if by_number and not needed and readers[layer.source] == [i]:
+            gradients[layer.source] = place
+        if layer.operation == ADD and layer.source != layer.other:
+            for one, two in ((layer.source, layer.other), (layer.other, layer.source)):
+                before = producers.get(two, -1)
+                if one and all(reader < before or reader == i for reader in readers[one]):
+                    gradients[one] = place
+    for i, place in enumerate(gradients):
+        maps[place].halo = max(maps[place].halo, maps[i].halo)
+    for i, place in enumerate(gradients):
+        maps[i].halo = maps[place].halo
+    return gradients
 
 
 def _places(tensors: Sequence[Tensor]) -> dict[int, int]:
