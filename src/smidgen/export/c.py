@@ -19,17 +19,8 @@ import numpy as np
 from smidgen.export.schedule import Schedule, Stage, plan_memory
 from smidgen.quantize import graph as G
 
-Row = dict[str, int | str]  # one layer: numbers, and names of C arrays, by column
+Row = dict[str, int | str]  # a line of a table: numbers, and names of C, by column
 
-CALLS = {
-    "conv": "conv(layer, row, step)",
-    "max_pool": "max_pool(layer, row, step)",
-    "average_pool": "average_pool(layer, row)",
-    "global_average": "global_average(layer, step)",
-    "add": "add(layer, row)",
-    "concat": "concat(layer, row)",
-    "table": "table(layer, row)",
-}
 SLACK, CHANNELS, COLUMNS = 32, 8, 7  # what begin.c and conv_fast.c round up to, at most
 INTEGERS = {
     "uint8_t": (0, 2**8),
@@ -43,32 +34,41 @@ INTEGERS = {
 def write_c(graph: G.Graph, about: Sequence[str]) -> dict[str, str]:
     """The text of `model.h` and `model.c`, by file name; `about` are lines for their comments."""
     schedule = plan_memory(graph)
-    rows = [_row(stage, graph, schedule) for stage in schedule.stages]
+    arrays = _arrays(graph, schedule)
+    starts = {name: _starts(parts) for name, parts in arrays.items()}
+    rows = [_row(stage, graph, schedule, starts) for stage in schedule.stages]
     folded, kept = _fold(rows)
     operations = list(dict.fromkeys(str(row["operation"]).lower() for row in rows))
     numbers = _sizes(graph, schedule) | {
         "title": f"{graph.name}, written by smidgen",
         "about": "\n".join(f" * {line}" for line in about),
-        "calls": "\n".join(
-            f"    case {name.upper()}:\n        {CALLS[name]};\n        break;"
-            for name in operations
-        ),
+        "calls": _calls(operations),
         "cases": "\n".join(
-            f"        case {i}:\n            advance({i});\n            break;"
+            f"            case {i}:\n                advance({i});\n                break;"
             for i in range(len(rows))
         ),
     }
     names = ["core", *(["conv_fast"] if "conv" in operations else []), *operations, "end"]
     code = "\n".join(_template(f"{name}.c") for name in names)
-    for name, value in folded.items():
-        code = re.sub(rf"layer->{name}\b", value, code)
-    constants, kinds = _constants(graph, schedule)
-    tables = _tables(schedule, rows, kept, kinds)
+    # What no row has is not read: it may stand there as any number.
+    unread = dict.fromkeys(re.findall(r"layer->(\w+)", code), "0") | {k: f"layer->{k}" for k in kept}
+    code = re.sub(r"layer->(\w+)", lambda found: (unread | folded)[found[1]], code)
+    constants = [_array(name, parts, graph, schedule) for name, parts in arrays.items() if parts]
+    tables = _tables(schedule, rows, kept)
     parts = [_template("begin.c"), *constants, tables, code]
     return {
         "model.h": Template(_template("model.h")).substitute(numbers),
         "model.c": Template("\n".join(parts)).substitute(numbers),
     }
+
+
+def _calls(operations: Sequence[str]) -> str:
+    """The call of a layer's operation; with `if`, which takes less code than a `switch`."""
+    branches = [
+        f"if (layer->operation == {name.upper()}) {{\n        {name}(layer, at);\n    }}"
+        for name in operations
+    ]
+    return "    " + " else ".join(branches)
 
 
 def _template(name: str) -> str:
@@ -78,7 +78,6 @@ def _template(name: str) -> str:
 def _sizes(graph: G.Graph, schedule: Schedule) -> dict[str, object]:
     """What the templates need to know of the network as a whole."""
     convs = [stage for stage in schedule.stages if isinstance(stage.node, G.Conv)]
-    gathered = [_taps(s, graph) for s in convs if not _is_direct(s, graph, schedule)]
     averages = [node for node in graph.nodes if isinstance(node, G.AveragePool)]
     areas = [node.kernel[0] * node.kernel[1] for node in averages]
     woven = [_woven_bytes(stage, graph) for stage in schedule.stages]
@@ -96,7 +95,6 @@ def _sizes(graph: G.Graph, schedule: Schedule) -> dict[str, object]:
         "logit_scale": f"{graph.logit_scale:.9g}",
         "layers": len(schedule.stages),
         "memory": max(schedule.size_bytes, 1),
-        "window": max(gathered, default=1),
         "kernel_height": max((stage.kernel[0] for stage in convs), default=1),
         "sums": max((node.shape[2] for node in averages), default=1),
         "sum_type": _narrowest([255 * area for area in areas]),
@@ -121,78 +119,75 @@ def _round_up(number: int, unit: int) -> int:
     return -(-number // unit) * unit
 
 
-def _is_direct(stage: Stage, graph: G.Graph, schedule: Schedule) -> bool:
-    """Whether what lies under the kernel is contiguous in the input, and need not be gathered."""
-    height, width, _ = schedule.rings[stage.inputs[0]].shape
-    groups = stage.node.groups if isinstance(stage.node, G.Conv) else 1
-    return groups == 1 and stage.padding == (0, 0) and stage.kernel in ((1, 1), (height, width))
-
-
-def _row(stage: Stage, graph: G.Graph, schedule: Schedule) -> Row:
+def _row(
+    stage: Stage, graph: G.Graph, schedule: Schedule, starts: Mapping[str, Mapping[int, int]]
+) -> Row:
     """The table's row of a stage."""
     node = stage.node
-    nodes = [other.node for other in schedule.stages]
-    number = nodes.index(node)  # the parts of a concatenation share their constants
+    number = _number(stage, schedule)
     row: Row = {"operation": node.op.upper(), "steps": stage.steps}
     row |= {"input": stage.inputs[0], "output": stage.output}
     if isinstance(node, G.Table):
-        return row | {"table": f"table_{number}"}
+        return row | {"table": starts["tables"][number]}
     if isinstance(node, G.MaxPool):
         return row | _window(stage)
-    bias_shift = node.rescale.short_bias()[1]
-    row |= {"shift": node.rescale.shift, "bias_shift": bias_shift, "biases": f"biases_{number}"}
+    biases, bias_shift = node.rescale.short_bias()
+    row |= {"shift": node.rescale.shift, "bias_shift": bias_shift}
+    row |= {"multiplier": starts["multipliers"][number], "bias": starts["biases"][number]}
     match node:
-        case G.Add(factors=(left, right)):
-            return row | {"other": stage.inputs[1], "left_factor": left, "right_factor": right}
+        case G.Add():
+            row["other"] = stage.inputs[1]
         case G.Conv():
-            row |= _window(stage) | _conv_row(stage, node, graph, schedule)
+            row |= {"bias_stride": int(len(biases) > 1), "weight": starts["weights"][node.weights]}
+            row |= _conv_row(stage, node, graph)
         case G.AveragePool() if node.kernel == schedule.rings[stage.inputs[0]].shape[:2]:
             row["operation"] = "GLOBAL_AVERAGE"
         case G.AveragePool():
             row |= _window(stage)
         case G.Concat():
-            row["channel"] = stage.channel
-    return row | {"multipliers": f"multipliers_{number}"}
+            row |= {"bias_stride": int(len(biases) > 1), "channel": stage.channel}
+    return row
 
 
 def _window(stage: Stage) -> Row:
     return {
+        "pool_height": stage.kernel[0],
+        "pool_width": stage.kernel[1],
+        "pool_stride_y": stage.stride[0],
+        "pool_stride_x": stage.stride[1],
+    }
+
+
+def _conv_row(stage: Stage, node: G.Conv, graph: G.Graph) -> Row:
+    weights = graph.weights[node.weights]
+    row: Row = {
         "kernel_height": stage.kernel[0],
         "kernel_width": stage.kernel[1],
         "stride_y": stage.stride[0],
         "stride_x": stage.stride[1],
-    }
-
-
-def _conv_row(stage: Stage, node: G.Conv, graph: G.Graph, schedule: Schedule) -> Row:
-    weights = graph.weights[node.weights]
-    return {
-        "weights": f"weights_{node.weights}",
-        "bits": weights.bits,
-        "depth": weights.values.shape[3],
         "padding_y": stage.padding[0],
         "padding_x": stage.padding[1],
         "pool_x": stage.pool[1],
-        "groups": node.groups,
+        "bits": weights.bits,
+        "depth": weights.values.shape[3],
         "per_group": len(weights.values) // node.groups,
-        "outside": node.outside,
-        "direct": int(_is_direct(stage, graph, schedule)),
     }
+    return row | {"outside": node.outside} if any(stage.padding) else row
 
 
 def _fold(rows: Sequence[Row]) -> tuple[dict[str, str], list[str]]:
     """What to write for each column that says nothing of its own, and the columns to keep.
 
-    A column is dropped where it has one number in all the rows that have it, or is the same as
-    another column. A single row keeps its columns, or functions would have nothing to read.
+    A column is dropped where it has one number in all the rows that have it, or the number of
+    another column in each. A single row keeps its columns, or functions would have nothing to read.
     """
     columns = list(dict.fromkeys(name for row in rows for name in row))
     folded: dict[str, str] = {}
     kept: list[str] = []
     for name in columns:
-        values = [row.get(name) for row in rows]
-        given = {value for value in values if value is not None}
-        twin = next((k for k in kept if [row.get(k) for row in rows] == values), None)
+        having = [row for row in rows if name in row]
+        given = {row[name] for row in having}
+        twin = next((k for k in kept if all(row.get(k) == row[name] for row in having)), None)
         number = given.pop() if len(given) == 1 and len(rows) > 1 else None
         if isinstance(number, int):
             folded[name] = str(number)
@@ -203,46 +198,72 @@ def _fold(rows: Sequence[Row]) -> tuple[dict[str, str], list[str]]:
     return folded, kept
 
 
-def _constants(graph: G.Graph, schedule: Schedule) -> tuple[list[str], dict[str, str]]:
-    """The definitions of all weights, multipliers, biases and tables, and the types of pointers
-    to them."""
-    parts = []
-    for place, weights in enumerate(graph.weights):
-        users = [n.name for n in graph.nodes if isinstance(n, G.Conv) and n.weights == place]
-        packed = b"".join(G.pack(row, weights.bits) for row in weights.values)
-        shape = " x ".join(map(str, weights.values.shape))
-        parts.append(f"/* {', '.join(users)}: {shape}, {weights.bits} bits */")
-        values = np.frombuffer(packed, dtype=np.int8)
-        parts.append(_array("int8_t", f"weights_{place}", values, slack=" + SLACK"))
-    kinds = {"weights": "const int8_t *", "table": "const uint8_t *"}
-    nodes = [stage.node for stage in schedule.stages]
-    rescales = {nodes.index(n): n.rescale for n in nodes if not isinstance(n, G.MaxPool | G.Table)}
-    for name, arrays in {
-        "multipliers": {
-            i: r.multiplier for i, r in rescales.items() if not isinstance(nodes[i], G.Add)
-        },
-        "biases": {i: r.short_bias()[0] for i, r in rescales.items()},
-    }.items():
-        kind = f"{G.narrowest(np.concatenate(list(arrays.values()))).name}_t"
-        kinds[name] = f"const {kind} *"
-        parts += [_array(kind, f"{name}_{i}", values) for i, values in arrays.items()]
-    for i, node in enumerate(nodes):
-        if isinstance(node, G.Table):
-            parts.append(_array("uint8_t", f"table_{i}", node.values))
-    return parts, kinds
+def _number(stage: Stage, schedule: Schedule) -> int:
+    """The first stage of a node: the parts of a concatenation share their constants."""
+    return [other.node for other in schedule.stages].index(stage.node)
 
 
-def _array(kind: str, name: str, values: Iterable[int], slack: str = "") -> str:
-    """A C array; `slack` adds zeros after it, as a C expression."""
-    numbers = [str(int(value)) for value in values]
+def _arrays(graph: G.Graph, schedule: Schedule) -> dict[str, dict[int, Sequence[int]]]:
+    """The parts of every C array: the packed weights by their place in the graph, and what
+    rescales and looks up by the number of the stage."""
+    packed = [b"".join(G.pack(row, w.bits) for row in w.values) for w in graph.weights]
+    arrays: dict[str, dict[int, Sequence[int]]] = {
+        "weights": dict(enumerate(np.frombuffer(part, np.int8).tolist() for part in packed)),
+        "multipliers": {},
+        "biases": {},
+        "tables": {},
+    }
+    for stage in schedule.stages:
+        number = _number(stage, schedule)
+        match stage.node:
+            case G.MaxPool():
+                continue
+            case G.Table(values=values):
+                arrays["tables"][number] = values
+                continue
+            case G.Add(factors=factors):
+                arrays["multipliers"][number] = factors
+            case node:
+                arrays["multipliers"][number] = node.rescale.multiplier.tolist()
+        arrays["biases"][number] = stage.node.rescale.short_bias()[0].tolist()
+    return arrays
+
+
+def _starts(parts: Mapping[int, Sequence[int]]) -> dict[int, int]:
+    """Where in an array each of its parts begins."""
+    ends = itertools.accumulate(len(part) for part in parts.values())
+    return dict(zip(parts, (0, *ends), strict=False))
+
+
+def _array(
+    name: str, parts: Mapping[int, Sequence[int]], graph: G.Graph, schedule: Schedule
+) -> str:
+    """The definition of a C array, with a comment for each part."""
     indent = " " * 4
-    body = textwrap.fill(", ".join(numbers), 98, initial_indent=indent, subsequent_indent=indent)
+    lines = []
+    for number, part in parts.items():
+        lines.append(f"{indent}/* {_comment(name, number, graph, schedule)} */")
+        text = ", ".join(map(str, part)) + ","
+        lines += textwrap.wrap(text, 98, initial_indent=indent, subsequent_indent=indent)
+    numbers = [number for part in parts.values() for number in part]
+    signed = f"{G.narrowest(np.array(numbers)).name}_t"
+    kind = {"weights": "int8_t", "tables": "uint8_t"}.get(name, signed)
+    slack = " + SLACK" if name == "weights" else ""
+    body = "\n".join(lines)
     return f"static const {kind} {name}[{len(numbers)}{slack}] = {{\n{body}\n}};"
 
 
-def _tables(
-    schedule: Schedule, rows: Sequence[Row], kept: Sequence[str], kinds: Mapping[str, str]
-) -> str:
+def _comment(name: str, number: int, graph: G.Graph, schedule: Schedule) -> str:
+    """What a part of an array belongs to: the paths of modules."""
+    if name != "weights":
+        return schedule.stages[number].node.name
+    weights = graph.weights[number]
+    users = [n.name for n in graph.nodes if isinstance(n, G.Conv) and n.weights == number]
+    shape = " x ".join(map(str, weights.values.shape))
+    return f"{', '.join(dict.fromkeys(users))}: {shape}, {weights.bits} bits"
+
+
+def _tables(schedule: Schedule, rows: Sequence[Row], kept: Sequence[str]) -> str:
     """The definitions of the tensors, the layers, and the order of their steps."""
     rings: list[Row] = []
     for ring in schedule.rings:
@@ -250,28 +271,37 @@ def _tables(
         rings.append({"offset": ring.offset, "rows": ring.rows, "height": height, "width": width,
                       "channels": channels})  # fmt: skip
     operations = dict.fromkeys(str(row["operation"]) for row in rows)
-    order = _array("uint8_t", "schedule", schedule.order)
     return "\n".join(
         [
             f"enum {{ LOGITS = {len(rings) - 1} }};",
             f"enum {{ {', '.join(operations)} }};",
-            _table("tensor", "tensors", list(rings[0]), rings, {}),
-            _table("layer", "layers", kept, rows, kinds),
-            order,
+            _table("tensor", "tensors", list(rings[0]), rings),
+            _table("layer", "layers", kept, rows),
+            "/* Each line is a step of every layer from the first to the last. */",
+            _table("run", "schedule", ["first", "last"], _runs(schedule.order)),
         ]
     )
 
 
-def _table(
-    struct: str, name: str, columns: Sequence[str], rows: Sequence[Row], kinds: Mapping[str, str]
-) -> str:
+def _runs(order: Sequence[int]) -> list[Row]:
+    """The order of steps as runs of layers, each of which follows the one before."""
+    runs: list[Row] = []
+    for before, number in itertools.pairwise((-1, *order)):
+        if runs and number == before + 1:
+            runs[-1]["last"] = number
+        else:
+            runs.append({"first": number, "last": number})
+    return runs
+
+
+def _table(struct: str, name: str, columns: Sequence[str], rows: Sequence[Row]) -> str:
     """A struct with these columns, the widest first, and the array of all rows."""
     typed: dict[str, str] = {}
     for column in columns:
         numbers = [value for row in rows if isinstance(value := row.get(column, 0), int)]
-        typed[column] = kinds.get(column) or f"{_narrowest(numbers)} "
-    order = sorted(columns, key=lambda column: _width(typed[column]), reverse=True)
-    members = [f"    {typed[column]}{column};" for column in order]
+        typed[column] = _narrowest(numbers)
+    order = sorted(columns, key=lambda column: INTEGERS[typed[column]][1], reverse=True)
+    members = [f"    {typed[column]} {column};" for column in order]
     lines = [f"    {{{', '.join(str(row.get(c, 0)) for c in order)}}}," for row in rows]
     return "\n".join(
         [
@@ -283,10 +313,6 @@ def _table(
             "};",
         ]
     )
-
-
-def _width(kind: str) -> int:
-    return next((w for w in (8, 16, 32) if f"int{w}_t " == kind.removeprefix("u")), 64)
 
 
 def _narrowest(numbers: Sequence[int]) -> str:

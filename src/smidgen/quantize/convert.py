@@ -156,4 +156,6 @@ def _rescale(multiplier: NDArray[np.int32], bias: Floats, shift: int, site: Site
     while np.abs(exact / coarse).max() > 2**15 - 1:
         coarse *= 2
     rounded = (exact / coarse).round().astype(np.int64) * coarse
+    if (rounded == rounded[0]).all():
+        rounded = rounded[:1]
     return G.Rescale(multiplier, rounded.astype(np.int32), shift, clamp=not site.is_last)

@@ -1,14 +1,14 @@
-FUNCTION void average_pool(const struct layer *layer, int row)
+FUNCTION void average_pool(const struct layer *layer, const struct progress *at)
 {
     const int channels = tensors[layer->output].channels;
-    uint8_t *out = row_of(layer->output, row);
+    uint8_t *out = row_of(layer->output, at->row);
     for (int x = 0; x < tensors[layer->output].width; x++) {
         for (int channel = 0; channel < channels; channel++, out++) {
             int32_t sum = 0;
-            for (int ky = 0; ky < layer->kernel_height; ky++) {
-                const uint8_t *in = input_row(layer->input, row * layer->stride_y + ky);
-                in += x * layer->stride_x * channels + channel;
-                for (int kx = 0; kx < layer->kernel_width; kx++, in += channels) {
+            for (int y = 0; y < layer->pool_height; y++) {
+                const uint8_t *in = input_row(layer->input, at->row * layer->pool_stride_y + y);
+                in += x * layer->pool_stride_x * channels + channel;
+                for (int part = 0; part < layer->pool_width; part++, in += channels) {
                     sum += *in;
                 }
             }

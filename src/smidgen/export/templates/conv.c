@@ -1,75 +1,64 @@
-static uint8_t window[$window];
-
-/* What lies under the kernel from column x on, with `outside` where the input has ended. */
-FUNCTION const uint8_t *gather(const struct layer *layer, const uint8_t *const *rows, int x, int first)
+/* Weight i of a channel. Those of less than eight bits are packed, the first in the lowest. */
+FUNCTION int32_t weight(const int8_t *packed, int i, int bits)
 {
-    const struct tensor *input = &tensors[layer->input];
-    uint8_t *to = window;
-    for (int ky = 0; ky < layer->kernel_height; ky++) {
-        for (int column = x; column < x + layer->kernel_width; column++) {
-            const int inside = rows[ky] && column >= 0 && column < input->width;
-            const int from = column * input->channels + first;
-            for (int i = 0; i < layer->depth; i++) {
-                *to++ = inside ? rows[ky][from + i] : layer->outside;
-            }
-        }
-    }
-    return window;
+    const int32_t above = packed[i * bits / 8] >> i * bits % 8;
+    const int32_t sign = 1 << (bits - 1);
+    return ((above & (2 * sign - 1)) ^ sign) - sign;
 }
 
-/* Weights of less than eight bits are packed, the first in the lowest bits. */
-FUNCTION int32_t dot(const uint8_t *x, const int8_t *weights, int length, int bits)
+/* The sum of products under the kernel, whose left end is at byte `left` of the rows. */
+FUNCTION int32_t sum_under(
+    const struct layer *layer, const uint8_t *const *rows, int left, const int8_t *weights)
 {
+    const struct tensor *input = &tensors[layer->input];
+    const int bytes = input->width * input->channels;
     int32_t acc = 0;
-    if (bits == 8) {
-        for (int i = 0; i < length; i++) {
-            acc += x[i] * weights[i];
-        }
-        return acc;
-    }
-    for (int i = 0; i < length; weights++) {
-        int packed = *weights;
-        for (int used = 0; used < 8 && i < length; used += bits, packed >>= bits) {
-            const int sign = 1 << (bits - 1);
-            acc += x[i++] * (((packed & (2 * sign - 1)) ^ sign) - sign);
+    int tap = 0;
+    for (int ky = 0; ky < layer->kernel_height; ky++) {
+        int from = left;
+        for (int kx = 0; kx < layer->kernel_width; kx++, from += input->channels) {
+            const int inside = rows[ky] && from >= 0 && from < bytes;
+            for (int i = 0; i < layer->depth; i++, tap++) {
+                const int32_t x = inside ? rows[ky][from + i] : layer->outside;
+                acc += x * (layer->bits == 8 ? weights[tap] : weight(weights, tap, layer->bits));
+            }
         }
     }
     return acc;
 }
 
 /* One row of a convolution; of a pooled one, its part in a row of largest values. */
-FUNCTION void conv(const struct layer *layer, int row, int step)
+FUNCTION void conv(const struct layer *layer, const struct progress *at)
 {
     const struct tensor *input = &tensors[layer->input];
     const int channels = tensors[layer->output].channels;
     const int taps = layer->kernel_height * layer->kernel_width * layer->depth;
-    const int stored = (taps * layer->bits + 7) / 8;
-    const int top = (row * layer->steps + step) * layer->stride_y - layer->padding_y;
+    const int top = (at->row * layer->steps + at->step) * layer->stride_y - layer->padding_y;
     const uint8_t *rows[$kernel_height]; /* under the kernel; 0 where there is none */
     for (int ky = 0; ky < layer->kernel_height; ky++) {
         const int y = top + ky;
         rows[ky] = y >= 0 && y < input->height ? input_row(layer->input, y) : 0;
     }
-    uint8_t *out = row_of(layer->output, row);
+    uint8_t *out = row_of(layer->output, at->row);
 #if FAST
-    if (layer->groups == 1 && layer->bits == 8) {
-        conv_row(layer, rows, out, step == 0);
+    if (layer->depth == input->channels && layer->bits == 8) {
+        conv_row(layer, rows, out, at->step == 0);
         return;
     }
 #endif
-    int left = -layer->padding_x;
+    int left = -layer->padding_x * input->channels;
     for (int x = 0; x < tensors[layer->output].width; x++, out += channels) {
-        for (int part = 0; part < layer->pool_x; part++, left += layer->stride_x) {
-            for (int group = 0; group < layer->groups; group++) {
-                const uint8_t *under = layer->direct
-                    ? rows[0] + left * input->channels
-                    : gather(layer, rows, left, group * layer->depth);
-                for (int o = group * layer->per_group; o < (group + 1) * layer->per_group; o++) {
-                    const int8_t *weights = layer->weights + o * stored;
-                    const int32_t value = rescale(layer, dot(under, weights, taps, layer->bits), o);
+        for (int part = 0; part < layer->pool_x; part++, left += layer->stride_x * input->channels) {
+            const int8_t *from = weights + layer->weight;
+            int first = 0; /* input channel of the group */
+            for (int o = 0; o < channels; first += layer->depth) {
+                for (const int end = o + layer->per_group; o < end; o++) {
+                    const int32_t acc = sum_under(layer, rows, left + first, from);
+                    const int32_t value = rescale(layer, acc, o);
+                    from += (taps * layer->bits + 7) / 8;
                     if (layer->output == LOGITS) {
                         logits_out[o] = value;
-                    } else if (step + part == 0 || clamp(value) > out[o]) {
+                    } else if (at->step + part == 0 || clamp(value) > out[o]) {
                         out[o] = clamp(value);
                     }
                 }

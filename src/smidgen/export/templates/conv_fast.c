@@ -17,11 +17,11 @@ static int8_t woven[$woven];
 static const int woven_at[$layers] = {$woven_at}; /* by layer */
 static uint8_t is_woven[$layers];
 
-static void weave(int8_t *to, const int8_t *weights, int channels, int taps)
+static void weave(int8_t *to, const int8_t *from, int channels, int taps)
 {
     for (int o = 0; o < channels; o++) {
         for (int i = 0; i < taps; i++) {
-            to[(i / 4 * ROUND_UP(channels, CHANNELS) + o) * 4 + i % 4] = *weights++;
+            to[(i / 4 * ROUND_UP(channels, CHANNELS) + o) * 4 + i % 4] = *from++;
         }
     }
 }
@@ -31,10 +31,10 @@ FUNCTION void multiply(
 {
     const int length = ROUND_UP(taps, TAPS);
     const int stride = ROUND_UP(channels, CHANNELS);
-    int8_t *weights = woven + woven_at[layer - layers];
+    int8_t *weaving = woven + woven_at[layer - layers];
     if (!is_woven[layer - layers]) {
         is_woven[layer - layers] = 1;
-        weave(weights, layer->weights, channels, taps);
+        weave(weaving, weights + layer->weight, channels, taps);
     }
     for (int o = 0; o < channels; o += CHANNELS) {
         for (int x = 0; x < columns; x += COLUMNS) {
@@ -43,7 +43,7 @@ FUNCTION void multiply(
                 acc[i] = _mm256_setzero_si256();
             }
             for (int k = 0; k < length; k += 4) {
-                const void *eight = weights + k * stride + o * 4;
+                const void *eight = weaving + k * stride + o * 4;
                 const __m256i weight = _mm256_loadu_si256(eight);
                 for (int i = 0; i < COLUMNS; i++) {
                     int32_t four;
@@ -69,7 +69,7 @@ FUNCTION void multiply(
         for (int x = 0; x < columns; x++) {
             int32_t acc = 0;
             for (int i = 0; i < length; i++) {
-                acc += windows[x * length + i] * layer->weights[o * taps + i];
+                acc += windows[x * length + i] * weights[layer->weight + o * taps + i];
             }
             products[x * channels + o] = acc;
         }

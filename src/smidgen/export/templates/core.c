@@ -1,9 +1,11 @@
 static const uint8_t *image_rows; /* tensor 0 */
 static int32_t *logits_out;       /* the last tensor */
 static uint8_t memory[$memory];
-static struct {
+
+struct progress {
     uint8_t row, step;
-} progress[$layers];
+};
+static struct progress progress[$layers];
 
 FUNCTION uint8_t *row_of(int number, int y)
 {
@@ -22,8 +24,9 @@ FUNCTION const uint8_t *input_row(int number, int y)
 
 FUNCTION int32_t rescale(const struct layer *layer, int32_t acc, int channel)
 {
-    const int32_t bias = layer->biases[channel] * (1 << layer->bias_shift);
-    return (acc * layer->multipliers[channel] + bias) >> layer->shift;
+    const int32_t bias = biases[layer->bias + channel * layer->bias_stride];
+    acc *= multipliers[layer->multiplier + channel];
+    return (acc + bias * (1 << layer->bias_shift)) >> layer->shift;
 }
 
 FUNCTION uint8_t clamp(int32_t value)

@@ -1,16 +1,12 @@
 FUNCTION void advance(int number)
 {
     const struct layer *layer = &layers[number];
-    const int row = progress[number].row;
-    const int step = progress[number].step;
-    switch (layer->operation) {
+    struct progress *at = &progress[number];
 $calls
-    }
-    if (step + 1 < layer->steps) {
-        progress[number].step++;
-    } else {
-        progress[number].step = 0;
-        progress[number].row++;
+    at->step++;
+    if (at->step == layer->steps) {
+        at->step = 0;
+        at->row++;
     }
 }
 
@@ -22,14 +18,16 @@ int smidgen_predict(const uint8_t image[$pixels], int32_t logits[$classes])
         progress[i].row = 0;
         progress[i].step = 0;
     }
-    for (unsigned i = 0; i < sizeof schedule; i++) {
+    for (unsigned i = 0; i < sizeof schedule / sizeof *schedule; i++) {
+        for (int number = schedule[i].first; number <= schedule[i].last; number++) {
 #if FAST
-        switch (schedule[i]) {
+            switch (number) {
 $cases
-        }
+            }
 #else
-        advance(schedule[i]);
+            advance(number);
 #endif
+        }
     }
     int best = 0;
     for (int i = 1; i < $classes; i++) {
