@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
 from string import Template
 
@@ -21,6 +21,37 @@ from smidgen.quantize import graph as G
 
 Row = dict[str, int | str]  # a line of a table: numbers, and names of C, by column
 
+CALLS = {  # how `advance` calls each operation
+    "conv": "product = conv(layer, &view, channel);",
+    "add": "product = add(layer, &view, channel);",
+    "concat": "product = concat(layer, &view, channel);",
+    "table": "product = table(tables + layer->table, &view, channel);",
+    "max_pool": "product = max_pool(&view, channel);",
+    "average_pool": "product = average_pool(layer, &view, channel);",
+    "global_average": """product = global_average(layer, &view, channel);
+                    if (FAST && !view.is_first && part + 1 < layer->parts) {
+                        continue; /* it has not grown to its end */
+                    }""",
+}
+ROW_AT_ONCE = """\
+    if (FAST && layer->operation == {name}) {{
+        channels *= columns;
+        columns = 1;
+    }}
+"""
+SPECIAL = {  # and what it has to do for some before it goes through the row
+    "conv": """\
+#if FAST
+    if (layer->operation == CONV && layer->depth == input->channels && layer->bits == 8) {
+        conv_row(layer, &view, out);
+        columns = 0;
+    }
+#endif
+""",
+    "add": "    view.other = input_row(layer->other, row);\n" + ROW_AT_ONCE.format(name="ADD"),
+    "table": ROW_AT_ONCE.format(name="TABLE"),
+}
+UNCHANGED = G.Rescale(np.ones(1, np.int32), np.zeros(1, np.int32), shift=0)
 SLACK, CHANNELS, COLUMNS = 32, 8, 7  # what begin.c and conv_fast.c round up to, at most
 INTEGERS = {
     "uint8_t": (0, 2**8),
@@ -37,42 +68,45 @@ def write_c(graph: G.Graph, about: Sequence[str]) -> dict[str, str]:
     arrays = _arrays(graph, schedule)
     starts = {name: _starts(parts) for name, parts in arrays.items()}
     rows = [_row(stage, graph, schedule, starts) for stage in schedule.stages]
-    folded, kept = _fold(rows)
     operations = list(dict.fromkeys(str(row["operation"]).lower() for row in rows))
-    numbers = _sizes(graph, schedule) | {
+    numbers = {
+        **_sizes(graph, schedule),
+        **_pieces(operations, len(rows)),
         "title": f"{graph.name}, written by smidgen",
         "about": "\n".join(f" * {line}" for line in about),
-        "calls": _calls(operations),
-        "cases": "\n".join(
-            f"            case {i}:\n                advance({i});\n                break;"
-            for i in range(len(rows))
-        ),
+        "kernel_height": max(int(row["kernel_height"]) for row in rows),
     }
     names = ["core", *(["conv_fast"] if "conv" in operations else []), *operations, "end"]
-    code = "\n".join(_template(f"{name}.c") for name in names)
-    # What no row has is not read: it may stand there as any number.
-    unread = dict.fromkeys(re.findall(r"layer->(\w+)", code), "0") | {k: f"layer->{k}" for k in kept}
-    code = re.sub(r"layer->(\w+)", lambda found: (unread | folded)[found[1]], code)
+    code = "\n".join(_template(f"{name}.c", numbers) for name in names)
+    folded, kept = _fold(rows, set(re.findall(r"layer->(\w+)", code)))
+    code = re.sub(r"layer->(\w+)", lambda found: folded.get(found[1], found[0]), code)
     constants = [_array(name, parts, graph, schedule) for name, parts in arrays.items() if parts]
-    tables = _tables(schedule, rows, kept)
-    parts = [_template("begin.c"), *constants, tables, code]
-    return {
-        "model.h": Template(_template("model.h")).substitute(numbers),
-        "model.c": Template("\n".join(parts)).substitute(numbers),
-    }
+    parts = [_template("begin.c", numbers), *constants, _tables(schedule, rows, kept), code]
+    return {"model.h": _template("model.h", numbers), "model.c": "\n".join(parts)}
 
 
-def _calls(operations: Sequence[str]) -> str:
-    """The call of a layer's operation; with `if`, which takes less code than a `switch`."""
-    branches = [
-        f"if (layer->operation == {name.upper()}) {{\n        {name}(layer, at);\n    }}"
+def _template(name: str, numbers: Mapping[str, object]) -> str:
+    path = resources.files("smidgen") / "export" / "templates" / name
+    return Template(path.read_text("utf-8")).substitute(numbers)
+
+
+def _pieces(operations: Sequence[str], layers: int) -> dict[str, str]:
+    """The code that depends on which operations there are, and on how many layers."""
+    branches = [  # with `if` they take less room than with `switch`
+        f"if (layer->operation == {name.upper()}) {{\n{' ' * 20}{CALLS[name]}\n{' ' * 16}}}"
         for name in operations
     ]
-    return "    " + " else ".join(branches)
-
-
-def _template(name: str) -> str:
-    return (resources.files("smidgen") / "export" / "templates" / name).read_text("utf-8")
+    own = "concat" in operations  # a layer may make only some of a tensor's channels
+    return {
+        "special": "".join(SPECIAL[name] for name in operations if name in SPECIAL),
+        "calls": " " * 16 + " else ".join(branches),
+        "channels": "layer->channels" if own else "tensors[layer->output].channels",
+        "stride": "tensors[layer->output].channels" if own else "channels",
+        "cases": "\n".join(
+            f"            case {i}:\n                advance({i});\n                break;"
+            for i in range(layers)
+        ),
+    }
 
 
 def _sizes(graph: G.Graph, schedule: Schedule) -> dict[str, object]:
@@ -95,7 +129,6 @@ def _sizes(graph: G.Graph, schedule: Schedule) -> dict[str, object]:
         "logit_scale": f"{graph.logit_scale:.9g}",
         "layers": len(schedule.stages),
         "memory": max(schedule.size_bytes, 1),
-        "kernel_height": max((stage.kernel[0] for stage in convs), default=1),
         "sums": max((node.shape[2] for node in averages), default=1),
         "sum_type": _narrowest([255 * area for area in areas]),
         "line": max(lines, default=1),
@@ -125,66 +158,80 @@ def _row(
     """The table's row of a stage."""
     node = stage.node
     number = _number(stage, schedule)
-    row: Row = {"operation": node.op.upper(), "steps": stage.steps}
-    row |= {"input": stage.inputs[0], "output": stage.output}
-    if isinstance(node, G.Table):
-        return row | {"table": starts["tables"][number]}
-    if isinstance(node, G.MaxPool):
-        return row | _window(stage)
-    biases, bias_shift = node.rescale.short_bias()
-    row |= {"shift": node.rescale.shift, "bias_shift": bias_shift}
-    row |= {"multiplier": starts["multipliers"][number], "bias": starts["biases"][number]}
+    rescale = _rescale(node)
+    biases, bias_shift = rescale.short_bias()
+    row: Row = {"operation": node.op.upper(), "input": stage.inputs[0], "output": stage.output}
+    row |= {"channel": stage.channel, "channels": node.shape[2]}
+    row |= {"shift": rescale.shift, "bias_shift": bias_shift, "bias": starts["biases"][number]}
+    row["bias_stride"] = int(len(biases) > 1)
+    row |= _window(stage, schedule)
+    if number in starts["multipliers"]:
+        row["multiplier"] = starts["multipliers"][number]
     match node:
         case G.Add():
             row["other"] = stage.inputs[1]
-        case G.Conv():
-            row |= {"bias_stride": int(len(biases) > 1), "weight": starts["weights"][node.weights]}
-            row |= _conv_row(stage, node, graph)
-        case G.AveragePool() if node.kernel == schedule.rings[stage.inputs[0]].shape[:2]:
+        case G.AveragePool() if _is_global(stage, schedule):
             row["operation"] = "GLOBAL_AVERAGE"
-        case G.AveragePool():
-            row |= _window(stage)
         case G.Concat():
-            row |= {"bias_stride": int(len(biases) > 1), "channel": stage.channel}
+            row["channels"] = schedule.rings[stage.inputs[0]].shape[2]
+            row["multiplier"] = starts["multipliers"][number] + stage.channel
+            row["bias"] = starts["biases"][number] + row["bias_stride"] * stage.channel
+        case G.Conv():
+            weights = graph.weights[node.weights]
+            row |= {"weight": starts["weights"][node.weights], "bits": weights.bits}
+            row["depth"] = weights.values.shape[3]
+            row["per_group"] = len(weights.values) // node.groups
+            if any(stage.padding):
+                row["outside"] = node.outside
+        case G.Table():
+            row["table"] = starts["tables"][number]
     return row
 
 
-def _window(stage: Stage) -> Row:
-    return {
-        "pool_height": stage.kernel[0],
-        "pool_width": stage.kernel[1],
-        "pool_stride_y": stage.stride[0],
-        "pool_stride_x": stage.stride[1],
+def _window(stage: Stage, schedule: Schedule) -> Row:
+    """Where in its input a stage finds what a pixel of its output is made of."""
+    source = schedule.rings[stage.inputs[0]].shape
+    height, width, _ = schedule.rings[stage.output].shape
+    parts, step, kernel = stage.pool[1], stage.stride, stage.kernel
+    across = (stage.steps * step[0], parts * step[1])
+    if not isinstance(stage.node, G.Conv):
+        across, step = stage.stride, (1, 1)
+    if isinstance(stage.node, G.MaxPool):
+        parts, kernel = kernel[1], (1, 1)
+    if _is_global(stage, schedule):
+        parts = source[1]
+    row: Row = {"steps": stage.steps, "parts": parts, "part_stride": step[1]}
+    row |= {"kernel_height": kernel[0], "kernel_width": kernel[1]}
+    row |= {"padding_y": stage.padding[0], "padding_x": stage.padding[1]}
+    strides = {  # and how often they are taken
+        "row_stride": (across[0], height),
+        "column_stride": (across[1], width),
+        "step_stride": (step[0], stage.steps),
     }
+    return row | {name: stride for name, (stride, count) in strides.items() if count > 1}
 
 
-def _conv_row(stage: Stage, node: G.Conv, graph: G.Graph) -> Row:
-    weights = graph.weights[node.weights]
-    row: Row = {
-        "kernel_height": stage.kernel[0],
-        "kernel_width": stage.kernel[1],
-        "stride_y": stage.stride[0],
-        "stride_x": stage.stride[1],
-        "padding_y": stage.padding[0],
-        "padding_x": stage.padding[1],
-        "pool_x": stage.pool[1],
-        "bits": weights.bits,
-        "depth": weights.values.shape[3],
-        "per_group": len(weights.values) // node.groups,
-    }
-    return row | {"outside": node.outside} if any(stage.padding) else row
+def _is_global(stage: Stage, schedule: Schedule) -> bool:
+    """Whether a stage is an average of its whole input."""
+    node = stage.node
+    whole = schedule.rings[stage.inputs[0]].shape[:2]
+    return isinstance(node, G.AveragePool) and node.kernel == whole
 
 
-def _fold(rows: Sequence[Row]) -> tuple[dict[str, str], list[str]]:
-    """What to write for each column that says nothing of its own, and the columns to keep.
+def _rescale(node: G.Node) -> G.Rescale:
+    return UNCHANGED if isinstance(node, G.MaxPool | G.Table) else node.rescale
+
+
+def _fold(rows: Sequence[Row], read: Collection[str]) -> tuple[dict[str, str], list[str]]:
+    """What to write for each column that says nothing of its own, and the columns to keep; `read`
+    are those that the code reads.
 
     A column is dropped where it has one number in all the rows that have it, or the number of
     another column in each. A single row keeps its columns, or functions would have nothing to read.
     """
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    folded: dict[str, str] = {}
+    folded = dict.fromkeys(read, "0")  # what no row has, no row reads
     kept: list[str] = []
-    for name in columns:
+    for name in dict.fromkeys(name for row in rows for name in row if name in read):
         having = [row for row in rows if name in row]
         given = {row[name] for row in having}
         twin = next((k for k in kept if all(row.get(k) == row[name] for row in having)), None)
@@ -195,6 +242,7 @@ def _fold(rows: Sequence[Row]) -> tuple[dict[str, str], list[str]]:
             folded[name] = f"layer->{twin}"
         else:
             kept.append(name)
+            del folded[name]
     return folded, kept
 
 
@@ -214,18 +262,14 @@ def _arrays(graph: G.Graph, schedule: Schedule) -> dict[str, dict[int, Sequence[
         "tables": {},
     }
     for stage in schedule.stages:
-        number = _number(stage, schedule)
-        match stage.node:
-            case G.MaxPool():
-                continue
-            case G.Table(values=values):
-                arrays["tables"][number] = values
-                continue
-            case G.Add(factors=factors):
-                arrays["multipliers"][number] = factors
-            case node:
-                arrays["multipliers"][number] = node.rescale.multiplier.tolist()
-        arrays["biases"][number] = stage.node.rescale.short_bias()[0].tolist()
+        number, node = _number(stage, schedule), stage.node
+        arrays["biases"][number] = _rescale(node).short_bias()[0].tolist()
+        if isinstance(node, G.Table):
+            arrays["tables"][number] = node.values
+        elif isinstance(node, G.Add):
+            arrays["multipliers"][number] = node.factors
+        elif not isinstance(node, G.MaxPool):
+            arrays["multipliers"][number] = node.rescale.multiplier.tolist()
     return arrays
 
 

@@ -1,14 +1,6 @@
-FUNCTION void add(const struct layer *layer, const struct progress *at)
+FUNCTION int32_t add(const struct layer *layer, const struct view *view, int channel)
 {
-    const struct tensor *output = &tensors[layer->output];
-    const uint8_t *left = input_row(layer->input, at->row);
-    const uint8_t *right = input_row(layer->other, at->row);
-    uint8_t *out = row_of(layer->output, at->row);
-    const int32_t left_factor = multipliers[layer->multiplier];
-    const int32_t right_factor = multipliers[layer->multiplier + 1];
-    const int32_t bias = biases[layer->bias] * (1 << layer->bias_shift);
-    for (int i = 0; i < output->width * output->channels; i++) {
-        const int32_t sum = left[i] * left_factor + right[i] * right_factor;
-        out[i] = clamp((sum + bias) >> layer->shift);
-    }
+    const int i = view->left + channel;
+    return view->rows[0][i] * multipliers[layer->multiplier] +
+           view->other[i] * multipliers[layer->multiplier + 1];
 }

@@ -1,18 +1,11 @@
-FUNCTION void average_pool(const struct layer *layer, const struct progress *at)
+FUNCTION int32_t average_pool(const struct layer *layer, const struct view *view, int channel)
 {
-    const int channels = tensors[layer->output].channels;
-    uint8_t *out = row_of(layer->output, at->row);
-    for (int x = 0; x < tensors[layer->output].width; x++) {
-        for (int channel = 0; channel < channels; channel++, out++) {
-            int32_t sum = 0;
-            for (int y = 0; y < layer->pool_height; y++) {
-                const uint8_t *in = input_row(layer->input, at->row * layer->pool_stride_y + y);
-                in += x * layer->pool_stride_x * channels + channel;
-                for (int part = 0; part < layer->pool_width; part++, in += channels) {
-                    sum += *in;
-                }
-            }
-            *out = clamp(rescale(layer, sum, 0));
+    int32_t sum = 0;
+    for (int ky = 0; ky < layer->kernel_height; ky++) {
+        const uint8_t *at = view->rows[ky] + view->left + channel;
+        for (int kx = 0; kx < layer->kernel_width; kx++, at += tensors[layer->input].channels) {
+            sum += *at;
         }
     }
+    return sum * multipliers[layer->multiplier];
 }

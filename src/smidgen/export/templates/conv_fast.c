@@ -94,41 +94,42 @@ FUNCTION void fill_windows(const struct layer *layer, const uint8_t *const *rows
             memset(line + margin, layer->outside, (size_t)bytes);
         }
         for (int x = 0; x < columns; x++) {
-            const uint8_t *from = line + x * layer->stride_x * layer->depth;
+            const uint8_t *from = line + x * layer->part_stride * layer->depth;
             memcpy(windows + x * length + ky * span, from, (size_t)span);
         }
     }
 }
 
-FUNCTION void conv_row(const struct layer *layer, const uint8_t *const *rows, uint8_t *out, int fresh)
+FUNCTION void conv_row(const struct layer *layer, const struct view *view, uint8_t *out)
 {
     const int width = tensors[layer->output].width;
     const int channels = tensors[layer->output].channels;
     const int stride = ROUND_UP(channels, CHANNELS);
-    const int columns = width * layer->pool_x;
+    const int columns = width * layer->parts;
     int32_t products[$products];
     uint8_t values[$products];
-    fill_windows(layer, rows, columns);
+    fill_windows(layer, view->rows, columns);
     multiply(layer, columns, channels, layer->kernel_height * layer->kernel_width * layer->depth,
              products);
     if (layer->output == LOGITS) {
         for (int o = 0; o < channels; o++) {
-            logits_out[o] = rescale(layer, products[o], o);
+            logits_out[o] = rescale(layer, products[o] * multipliers[layer->multiplier + o], o);
         }
         return;
     }
     for (int x = 0; x < columns; x++) {
         for (int o = 0; o < channels; o++) {
-            values[x * stride + o] = clamp(rescale(layer, products[x * stride + o], o));
+            const int32_t product = products[x * stride + o] * multipliers[layer->multiplier + o];
+            values[x * stride + o] = clamp(rescale(layer, product, o));
         }
     }
-    if (fresh) {
+    if (view->is_first) {
         memset(out, 0, (size_t)(width * channels));
     }
     for (int x = 0; x < width; x++, out += channels) {
-        for (int part = 0; part < layer->pool_x; part++) {
+        for (int part = 0; part < layer->parts; part++) {
             for (int o = 0; o < channels; o++) {
-                const uint8_t value = values[(x * layer->pool_x + part) * stride + o];
+                const uint8_t value = values[(x * layer->parts + part) * stride + o];
                 out[o] = value > out[o] ? value : out[o];
             }
         }

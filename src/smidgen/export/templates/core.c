@@ -2,10 +2,18 @@ static const uint8_t *image_rows; /* tensor 0 */
 static int32_t *logits_out;       /* the last tensor */
 static uint8_t memory[$memory];
 
-struct progress {
+static struct progress {
     uint8_t row, step;
+} progress[$layers];
+
+/* What a layer sees of its input: the rows under its kernel, 0 where there is none, and where in
+ * them the kernel begins, in bytes; the row of a second input; whether this is the first that it
+ * sees for its output. */
+struct view {
+    const uint8_t *rows[$kernel_height];
+    const uint8_t *other;
+    int left, is_first;
 };
-static struct progress progress[$layers];
 
 FUNCTION uint8_t *row_of(int number, int y)
 {
@@ -22,11 +30,10 @@ FUNCTION const uint8_t *input_row(int number, int y)
                        : row_of(number, y);
 }
 
-FUNCTION int32_t rescale(const struct layer *layer, int32_t acc, int channel)
+FUNCTION int32_t rescale(const struct layer *layer, int32_t product, int channel)
 {
     const int32_t bias = biases[layer->bias + channel * layer->bias_stride];
-    acc *= multipliers[layer->multiplier + channel];
-    return (acc + bias * (1 << layer->bias_shift)) >> layer->shift;
+    return (product + bias * (1 << layer->bias_shift)) >> layer->shift;
 }
 
 FUNCTION uint8_t clamp(int32_t value)

@@ -1,9 +1,4 @@
-FUNCTION void table(const struct layer *layer, const struct progress *at)
+FUNCTION int32_t table(const uint8_t *values, const struct view *view, int channel)
 {
-    const struct tensor *output = &tensors[layer->output];
-    const uint8_t *in = input_row(layer->input, at->row);
-    uint8_t *out = row_of(layer->output, at->row);
-    for (int i = 0; i < output->width * output->channels; i++) {
-        out[i] = tables[layer->table + in[i]];
-    }
+    return values[view->rows[0][view->left + channel]];
 }
