@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from smidgen.errors import ExportError
 from smidgen.quantize import graph as G
 from smidgen.quantize import layers as L
-from smidgen.quantize.plan import MULTIPLIER_LIMIT, SHARED_LIMIT, Grid, Plan
+from smidgen.quantize.plan import MULTIPLIER_LIMIT, Grid, Plan
 
 Floats = NDArray[np.float64]
 
@@ -109,7 +109,7 @@ def _node(layer: L.Layer, site: Site, depths: Sequence[int]) -> G.Node:
             return G.MaxPool(layer.name, first, site.shape, layer.kernel, layer.stride)
         case L.AveragePool():
             area = layer.kernel[0] * layer.kernel[1]
-            multiplier, shift = _fixed_point(scales / area, area, site, MULTIPLIER_LIMIT)
+            multiplier, shift = _fixed_point(scales / area, area, site)
             rescale = _rescale(multiplier, -zeros * scales, shift, site)
             return G.AveragePool(layer.name, first, site.shape, layer.kernel, layer.stride, rescale)
         case L.Add():
@@ -134,11 +134,11 @@ def _node(layer: L.Layer, site: Site, depths: Sequence[int]) -> G.Node:
 
 
 def _fixed_point(
-    ratios: Floats, terms: int, site: Site, limit: int = SHARED_LIMIT
+    ratios: Floats, terms: int, site: Site
 ) -> tuple[NDArray[np.int32], int]:
     """Integers m and a shift with m / 2**shift ≈ ratios, so that a sum of `terms` products with
     eight-bit numbers stays in half of int32."""
-    limit = min(limit, 2**30 // (255 * terms))
+    limit = min(MULTIPLIER_LIMIT, 2**30 // (255 * terms))
     largest = float(np.abs(ratios).max())
     shift = 0
     while not site.is_last and shift < 24 and round(largest * 2 ** (shift + 1)) <= limit:

@@ -14,7 +14,6 @@ from smidgen.quantize import layers as L
 
 SAMPLE = 2**17  # values of a tensor that its grid is fitted to
 MULTIPLIER_LIMIT = 127  # one byte; what it rounds away is taken into the weights' steps
-SHARED_LIMIT = 2**15 - 1  # shared weights have one step but several multipliers, which stay exact
 
 
 @dataclass(frozen=True)
@@ -158,9 +157,8 @@ def _average_grid(pool: L.AveragePool, plan: Plan) -> Grid:
 
 def _limit(conv: L.Conv, plan: Plan) -> int:
     """The largest multiplier: no accumulator times it can pass half of int32."""
-    is_shared = sum(conv.weight is other.weight for other in plan.steps) > 1
     largest_acc = 255 * plan.steps[conv].integers(conv.weight).abs().sum(dim=(1, 2, 3)).max()
-    return min(SHARED_LIMIT if is_shared else MULTIPLIER_LIMIT, int(2**30 / largest_acc))
+    return min(MULTIPLIER_LIMIT, int(2**30 / largest_acc))
 
 
 def _plan_multipliers(conv: L.Conv, plan: Plan, shared: bool, is_last: bool) -> None:
