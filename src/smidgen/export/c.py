@@ -43,6 +43,7 @@ SPECIAL = {  # and what it has to do for some before it goes through the row
     "conv": """\
 #if FAST
     if (layer->operation == CONV && layer->depth == input->channels && layer->bits == 8) {
+        view.is_first = step == 0;
         conv_row(layer, &view, out);
         columns = 0;
     }

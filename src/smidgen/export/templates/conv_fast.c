@@ -117,11 +117,17 @@ FUNCTION void conv_row(const struct layer *layer, const struct view *view, uint8
         }
         return;
     }
+    const int is_pooled = layer->steps * layer->parts > 1;
+    const int pixel = is_pooled ? stride : channels;
+    uint8_t *to = is_pooled ? values : out;
     for (int x = 0; x < columns; x++) {
         for (int o = 0; o < channels; o++) {
             const int32_t product = products[x * stride + o] * multipliers[layer->multiplier + o];
-            values[x * stride + o] = clamp(rescale(layer, product, o));
+            to[x * pixel + o] = clamp(rescale(layer, product, o));
         }
+    }
+    if (!is_pooled) {
+        return;
     }
     if (view->is_first) {
         memset(out, 0, (size_t)(width * channels));

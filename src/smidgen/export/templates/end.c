@@ -4,15 +4,15 @@ FUNCTION void advance(int number)
 {
     const struct layer *layer = &layers[number];
     const struct tensor *input = &tensors[layer->input];
-    const int row = progress[number].row;
-    const int step = progress[number].step;
+    struct progress *at = &progress[number];
+    const int row = at->row;
+    const int step = at->step;
     const int top = row * layer->row_stride + step * layer->step_stride - layer->padding_y;
     struct view view;
     for (int ky = 0; ky < layer->kernel_height; ky++) {
         const int y = top + ky;
         view.rows[ky] = y >= 0 && y < input->height ? input_row(layer->input, y) : 0;
     }
-    view.is_first = layer->steps == 1 || step == 0;
     uint8_t *out = row_of(layer->output, row) + layer->channel;
     int columns = tensors[layer->output].width;
     int channels = $channels;
@@ -20,7 +20,7 @@ $special    for (int x = 0; x < columns; x++, out += $stride) {
         for (int part = 0; part < layer->parts; part++) {
             const int column = x * layer->column_stride + part * layer->part_stride;
             view.left = (column - layer->padding_x) * input->channels;
-            view.is_first = layer->steps * layer->parts == 1 || step + part == 0;
+            view.is_first = step + part == 0;
             for (int channel = 0; channel < channels; channel++) {
                 int32_t product = 0;
 $calls
@@ -34,10 +34,10 @@ $calls
             }
         }
     }
-    progress[number].step++;
-    if (progress[number].step == layer->steps) {
-        progress[number].step = 0;
-        progress[number].row++;
+    at->step++;
+    if (at->step == layer->steps) {
+        at->step = 0;
+        at->row++;
     }
 }
 
