@@ -164,7 +164,8 @@ def _row(
     row: Row = {"operation": node.op.upper(), "input": stage.inputs[0], "output": stage.output}
     row |= {"channel": stage.channel, "channels": node.shape[2]}
     row |= {"shift": rescale.shift, "bias_shift": bias_shift, "bias": starts["biases"][number]}
-    row["bias_stride"] = int(len(biases) > 1)
+    bias_stride = int(len(biases) > 1)
+    row["bias_stride"] = bias_stride
     row |= _window(stage, schedule)
     if number in starts["multipliers"]:
         row["multiplier"] = starts["multipliers"][number]
@@ -176,7 +177,7 @@ def _row(
         case G.Concat():
             row["channels"] = schedule.rings[stage.inputs[0]].shape[2]
             row["multiplier"] = starts["multipliers"][number] + stage.channel
-            row["bias"] = starts["biases"][number] + row["bias_stride"] * stage.channel
+            row["bias"] = starts["biases"][number] + bias_stride * stage.channel
         case G.Conv():
             weights = graph.weights[node.weights]
             row |= {"weight": starts["weights"][node.weights], "bits": weights.bits}

@@ -133,9 +133,7 @@ def _node(layer: L.Layer, site: Site, depths: Sequence[int]) -> G.Node:
     raise TypeError(f"{layer.name}: {type(layer).__name__} is not converted")
 
 
-def _fixed_point(
-    ratios: Floats, terms: int, site: Site
-) -> tuple[NDArray[np.int32], int]:
+def _fixed_point(ratios: Floats, terms: int, site: Site) -> tuple[NDArray[np.int32], int]:
     """Integers m and a shift with m / 2**shift ≈ ratios, so that a sum of `terms` products with
     eight-bit numbers stays in half of int32."""
     limit = min(MULTIPLIER_LIMIT, 2**30 // (255 * terms))
