@@ -34,6 +34,34 @@ class EveryOperation(nn.Module):
         return self.head(x.mean(dim=(2, 3)))
 
 
+class Shared(nn.Module):
+    """A separable block applied `n` times, each time with a batch norm of its own, and added to
+    what it read; halfway the map is pooled."""
+
+    def __init__(self, channels: int, n: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
+        self.pointwise = nn.Conv2d(channels, channels, 1, bias=False)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(n))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for i, norm in enumerate(self.norms):
+            if i == len(self.norms) // 2:
+                x = nn.functional.max_pool2d(x, 2)
+            x = x + torch.relu(norm(self.pointwise(self.depthwise(x))))
+        return x
+
+
+def shared(channels: int = 16, n: int = 5) -> nn.Module:
+    """A network of about a thousand parameters, most of its weights used `n` times."""
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, bias=False), nn.BatchNorm2d(8), nn.MaxPool2d(2), nn.ReLU(),
+        nn.Conv2d(8, 8, 3, groups=8, bias=False), nn.Conv2d(8, channels, 1, bias=False),
+        nn.BatchNorm2d(channels), nn.ReLU(), Shared(channels, n),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10),
+    )  # fmt: skip
+
+
 def settle(model: nn.Module, seed: int = 0) -> nn.Module:
     """The module in eval mode, with weights and batch-norm statistics drawn from a seed.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from networks import EveryOperation, images, settle
+from networks import EveryOperation, images, settle, shared
 from torch import nn
 
 from smidgen.check import check
@@ -28,6 +28,7 @@ from smidgen.zoo import create_model
 MEAN, STD = 0.1307, 0.3081
 MODELS = {
     "every operation": EveryOperation,
+    "shared": lambda: shared(n=3),
     "skip_13k": lambda: create_model("skip_13k"),
     "linear on a map": lambda: create_model("tiny_mnist"),
     "linear on the image": lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 10)),
@@ -66,7 +67,8 @@ BUILDS = {  # the code for size, and that for speed with and without the vector 
     "fast, sanitized": ("-O1", "-march=native", *SANITIZERS),
     "portable": ("-O2",),
 }
-BUILT = [(name, build) for name in NAMES for build in BUILDS
+FEWER = {"2 bits": ["small, sanitized"], "4 bits": ["small, sanitized", "fast, sanitized"]}
+BUILT = [(name, build) for name in NAMES for build in FEWER.get(name, BUILDS)
          if build != "portable" or name in ("every operation", "skip_13k")]  # fmt: skip
 
 
@@ -150,7 +152,25 @@ def test_a_footprint_holds_the_weights_and_the_rings(graphs: dict[str, Graph]) -
 
 
 @needs("arm-none-eabi-gcc", "qemu-system-arm")
-@pytest.mark.parametrize(("name", "broken"), [("smidgen_8k", []), ("net", ["flash", "ram"])])
+def test_shared_weights_leave_room_in_four_kilobytes() -> None:
+    measured = footprint(sketch(settle(shared(channels=24)), "shared"))
+    assert measured.flash_bytes <= 4096 - 256
+    assert measured.ram_bytes <= 4096
+
+
+def test_shared_weights_stand_once_in_c(graphs: dict[str, Graph]) -> None:
+    graph = graphs["shared"]
+    code = write_c(graph, [])["model.c"]
+    # Two convolutions, the block's two and the linear layer, of 72, 72, 128, 144, 256 and 160.
+    assert "const int8_t weights[832 + SLACK]" in code
+    assert code.count("16 x 3 x 3 x 1, 8 bits */") == 1
+    # A depthwise convolution without a batch norm has the same bias for every channel.
+    depthwise = [node for node in graph.nodes if node.name.endswith("depthwise")]
+    assert [node.rescale.bias.size for node in depthwise] == [1] * 3
+
+
+@needs("arm-none-eabi-gcc", "qemu-system-arm")
+@pytest.mark.parametrize(("name", "broken"), [("smidgen_8k", []), ("tiny_net", ["flash"])])
 def test_a_budget_weighs_the_firmware(name: str, broken: list[str]) -> None:
     verdict = check(name, "mcu-16k")
     rules = {rule.rule: rule for rule in verdict.rules}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import EveryOperation, images, settle
+from networks import EveryOperation, images, settle, shared
 from torch import nn
 
 from smidgen.data import Data
@@ -159,7 +160,7 @@ def test_the_border_is_what_the_network_pads_with() -> None:
     assert graph.nodes[0].outside == 33
 
 
-@pytest.mark.parametrize("make", [EveryOperation, lambda: create_model("skip_13k")])
+@pytest.mark.parametrize("make", [EveryOperation, shared, lambda: create_model("skip_13k")])
 def test_eight_bits_stay_close_to_the_float_network(make: type[nn.Module]) -> None:
     model, batch = settle(make()), images(60)
     graph = quantize(model, batch[:40], MEAN, STD, "close")
@@ -188,8 +189,14 @@ def test_grids_and_steps_round_as_little_as_they_can() -> None:
     assert steps.integers(torch.tensor([[[[0.7, -0.7, 0.3]]]])).flatten().tolist()[:2] == [1, -1]
 
 
-def test_fine_tuning_brings_the_logits_closer(digits: Data) -> None:
-    layers = trace(create_model("smidgen_8k", pretrained=True))
+@pytest.mark.parametrize(
+    "make",
+    [lambda: create_model("smidgen_8k", pretrained=True), lambda: settle(shared())],
+    ids=["smidgen_8k", "shared"],
+)
+def test_fine_tuning_brings_the_logits_closer(make: Callable[[], nn.Module], digits: Data) -> None:
+    layers = trace(make())
+    weights = len({id(layer.weight) for layer in layers if isinstance(layer, L.Conv)})
     batch = digits.train.images[:600]
     plan = make_plan(layers, normalised(batch[:100]), Grid(1 / (255 * STD), 255 * MEAN), bits=4)
     held_out = normalised(digits.test.images)
@@ -198,6 +205,7 @@ def test_fine_tuning_brings_the_logits_closer(digits: Data) -> None:
     finetune(layers, plan, batch, torch.Generator().manual_seed(0))
     after = F.mse_loss(forward_quantized(layers, plan, held_out), floats).item()
     assert after < 0.5 * before
+    assert len({id(layer.weight) for layer in layers if isinstance(layer, L.Conv)}) == weights
 
 
 def test_a_network_that_loses_nothing_is_not_fine_tuned(
