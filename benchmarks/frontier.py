@@ -59,6 +59,7 @@ def train(name: str, seeds: int, ship: bool) -> None:
         "images_seen",
         "workers",
         "precision",
+        "backend",
         "hardware",
         "versions",
     )

@@ -21,7 +21,19 @@ BOUNDS = {
     "mnist_classifier": (0, 19_999),
     "net": (1_000_001, 2_000_000),
 }
-OURS = {"smidgen_8k": 7_999, "smidgen_1epoch": 24_999, "smidgen_fast": 24_999}
+OURS = {
+    "smidgen_575": 575,
+    "smidgen_697": 697,
+    "smidgen_1k": 1_000,
+    "smidgen_1936": 1_936,
+    "smidgen_4142": 4_142,
+    "smidgen_mcu": 8_000,
+    "smidgen_8k": 7_999,
+    "smidgen_20k": 19_999,
+    "smidgen_25k": 24_999,
+    "smidgen_1epoch": 24_999,
+    "smidgen_fast": 24_999,
+}
 
 
 def size(name: str) -> int:
