@@ -36,6 +36,7 @@ GOALS = {
     "smidgen_1936": ("≤ 1,936, any epochs", 0.9925),
     "smidgen_4142": ("≤ 4,142, any epochs", 0.9945),
     "smidgen_8k": ("< 8,000, ≤ 15 epochs", 0.9952),
+    "smidgen_mcu": ("8 kB of weights, 4 kB of RAM", 0.9950),
     "skip_13k_best": ("13,272, ≤ 10 epochs", 0.9955),
     "smidgen_20k": ("< 20,000, ≤ 20 epochs", 0.9962),
     "smidgen_1epoch": ("< 25,000, one epoch", 0.9930),
