@@ -126,7 +126,7 @@ def _native(recipe: Recipe, module: nn.Module, device: torch.device) -> list[dic
     elif recipe.precision == "bfloat16" or recipe.memory_format == "channels_last":
         reason = "they know float32, contiguous"
     elif library() is None:
-        reason = "there is no C compiler (cc, gcc or clang) to build them; install one"
+        reason = "there is no C compiler (cc, gcc or clang) that builds them; install one"
     else:
         try:
             plan(module, SIDE, SIDE)
