@@ -158,6 +158,16 @@ def test_shared_weights_leave_room_in_four_kilobytes() -> None:
     assert measured.ram_bytes <= 4096
 
 
+@needs("arm-none-eabi-gcc", "qemu-system-arm")
+@pytest.mark.parametrize(("name", "kilobytes"), [("smidgen_1936", 4), ("smidgen_mcu", 12)])
+def test_two_networks_keep_to_small_boards(name: str, kilobytes: int) -> None:
+    graph = sketch(create_model(name, pretrained=True), name)
+    measured = footprint(graph)
+    assert graph.weight_bytes <= 8 * 1024
+    assert measured.flash_bytes <= kilobytes * 1024
+    assert measured.ram_bytes <= 4 * 1024
+
+
 def test_shared_weights_stand_once_in_c(graphs: dict[str, Graph]) -> None:
     graph = graphs["shared"]
     code = write_c(graph, [])["model.c"]

@@ -121,7 +121,7 @@ def _chain(widths: Sequence[int], classes: int, dropout: float = 0.0) -> nn.Modu
     things are.
     """
     stem, *others = widths
-    layers = [conv_bn(1, stem), pool_relu()]  # (N, stem, 14, 14)
+    layers: list[nn.Module] = [conv_bn(1, stem), pool_relu()]  # (N, stem, 14, 14)
     for inputs, outputs in itertools.pairwise(widths):
         layers.append(_separable(inputs, outputs))
     if dropout:

@@ -83,12 +83,12 @@ def library() -> ctypes.CDLL | None:
     key = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
     cache = Path(os.environ.get("SMIDGEN_CACHE", pooch.os_cache("smidgen")))
     path = cache / f"kernels-{key}.so"
-    if not path.is_file():
-        try:
+    try:
+        if not path.is_file():
             _compile(compiler, path)
-        except (OSError, subprocess.SubprocessError):
-            return None
-    loaded = ctypes.CDLL(str(path))
+        loaded = ctypes.CDLL(str(path))
+    except (OSError, subprocess.SubprocessError):
+        return None
     loaded.smidgen_gather.argtypes, loaded.smidgen_gather.restype = [c_int32], c_void_p
     loaded.smidgen_step.argtypes = [c_void_p, POINTER(POINTER(CNetwork)), c_int32]
     loaded.smidgen_dismiss.argtypes = [c_void_p]
