@@ -92,5 +92,6 @@ def _roof(row: dict[str, float]) -> list[str]:
 
 
 def _accuracy(row: dict[str, Any]) -> list[str]:
-    times = (f"{t:.1f}" if t != float("inf") else "–" for t in row["median"].values())
+    # A target that was never reached is infinitely late, which JSON writes as null.
+    times = ("–" if t in (None, float("inf")) else f"{t:.1f}" for t in row["median"].values())
     return [str(len(row["runs"])), f"{row['mean_accuracy']:.2%}", *times]
