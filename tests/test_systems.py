@@ -38,7 +38,13 @@ def test_tiny_mnist_best_learns_in_its_first_epoch(mnist: Data, tmp_path: Path) 
         ("mnist_net_13k_best", {}, 12_000, 0.85),
         ("skip_13k_best", {"epochs": 1, "optimizer.lr": 0.05}, 12_000, 0.85),
         ("mnist_classifier", {"epochs": 1}, 12_000, 0.80),
-        ("tiny_net", {"epochs": 1, "batch_size": 256, "optimizer.lr": 0.01}, 24_000, 0.80),
+        # Within 94 steps the running statistics lag, and more so with the whole batch in one shard.
+        (
+            "tiny_net",
+            {"epochs": 1, "batch_size": 256, "optimizer.lr": 0.01, "workers": 2},
+            24_000,
+            0.80,
+        ),
     ],
 )
 def test_the_others_learn_within_a_fraction_of_an_epoch(
@@ -59,7 +65,7 @@ SHIPPED = {
     "smidgen_1936": 0.99,
     "smidgen_4142": 0.993,
     "smidgen_mcu": 0.9945,
-    "smidgen_8k": 0.9945,
+    "smidgen_8k": 0.994,
     "tiny_net": 0.985,
 }
 
