@@ -138,14 +138,14 @@ def draw(path: Path) -> None:
         [row["params"] for row in public()], [1 - row["accuracy"] for row in public()],
         marker="x", color="#777777", label="public, single runs, mostly tuned on the test set",
     )  # fmt: skip
-    for label, row in records().items():
+    for i, (label, row) in enumerate(records().items()):
         score = over_seeds([seed["test_accuracy"] for seed in row["seeds"]])
         spread = [[score.sd], [score.sd]]
         axes.errorbar(
             row["params"], 1 - score.mean, yerr=spread, fmt="o", color="#0072b2", capsize=3
         )
         axes.annotate(
-            label, (row["params"], 1 - score.mean), (-6, 6), ha="right", textcoords="offset points"
+            label, (row["params"], 1 - score.mean), (-6, -14 if i % 2 else 6), ha="right", textcoords="offset points"
         )
     axes.errorbar([], [], yerr=[], fmt="o", color="#0072b2", capsize=3, label="ours, mean ± sd")
     axes.set(xscale="log", yscale="log", xlabel="parameters", ylabel="test error")

@@ -30,7 +30,7 @@ from smidgen.train.engine import predict
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))  # the tests' driver of the browser
-from browser import (  # noqa: E402
+from browser import (
     ARGUMENTS,
     CHROMIUM,
     DESK,
