@@ -144,9 +144,9 @@ def draw(path: Path) -> None:
         axes.errorbar(
             row["params"], 1 - score.mean, yerr=spread, fmt="o", color="#0072b2", capsize=3
         )
-        axes.annotate(
-            label, (row["params"], 1 - score.mean), (-6, -14 if i % 2 else 6), ha="right", textcoords="offset points"
-        )
+        lift = -14 if i % 2 else 6  # neighbours on either side of the line
+        place = (row["params"], 1 - score.mean)
+        axes.annotate(label, place, (-6, lift), ha="right", textcoords="offset points")
     axes.errorbar([], [], yerr=[], fmt="o", color="#0072b2", capsize=3, label="ours, mean ± sd")
     axes.set(xscale="log", yscale="log", xlabel="parameters", ylabel="test error")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda error, _: f"{error:.1%}"))
