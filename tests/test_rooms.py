@@ -17,13 +17,14 @@ RANKS = {
     "frame": 1,
     "recipe": 2, "data": 2, "anatomy": 2, "metrics": 2,
     "augment": 3, "budget": 3, "zoo": 3, "run": 3, "quantize": 3,
-    "source": 3, "train": 4, "target": 4, "claims": 4,
-    "evaluate": 5, "export": 5,
-    "check": 6, "sweep": 6, "testing": 6,
-    "report": 7, "grade": 7,
-    "serve": 8, "bench": 8,
-    "cli": 9,
-    "__main__": 10,
+    "source": 3, "target": 4, "claims": 4,
+    "train": 5,
+    "evaluate": 6, "export": 6,
+    "check": 7, "sweep": 7, "testing": 7,
+    "report": 8, "grade": 8,
+    "serve": 9, "bench": 9,
+    "cli": 10,
+    "__main__": 11,
 }  # fmt: skip
 ROOMS = sorted({path.relative_to(SOURCE).parts[0].removesuffix(".py")
                 for path in SOURCE.rglob("*.py")} - {"__init__"})  # fmt: skip

@@ -110,6 +110,18 @@ class Augment(Frozen):
         return self
 
 
+class Teacher(Frozen):
+    """Trained networks whose answers are learned beside the labels (Hinton, Vinyals & Dean 2015).
+
+    `networks` are zoo names or run folders. Their mean probabilities for each training image, as
+    it is, at the temperature, count `weight` in the loss and the labels the rest.
+    """
+
+    networks: Annotated[list[str], Field(min_length=1)]
+    weight: Annotated[float, Field(gt=0, le=1)] = 0.5
+    temperature: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0
+
+
 Optimizer = Annotated[SGD | Adam, Field(discriminator="name")]
 Schedule = Annotated[Constant | OneCycle | Cosine | Step, Field(discriminator="name")]
 
@@ -143,6 +155,7 @@ class Recipe(Frozen):
     optimizer: Optimizer = SGD()
     schedule: Schedule = Constant()
     augment: Augment = Augment()
+    teacher: Teacher | None = None
 
 
 def list_recipes() -> list[str]:

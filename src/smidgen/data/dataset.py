@@ -23,22 +23,31 @@ SPLIT_SEED = 28
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images uint8 (N, 1, 28, 28) with their labels int64 (N,); `len` is N."""
+    """Images uint8 (N, 1, 28, 28) with their labels int64 (N,); `len` is N.
+
+    `soft` are the probabilities, float32 (N, classes), that a teacher gives them, if there is one.
+    """
 
     images: Tensor
     labels: Tensor
+    soft: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def to(self, device: torch.device) -> Split:
-        """The same images and labels on that device."""
-        return Split(self.images.to(device), self.labels.to(device))
+        """The same on that device."""
+        soft = None if self.soft is None else self.soft.to(device)
+        return Split(self.images.to(device), self.labels.to(device), soft)
+
+    def rows(self, chosen: Tensor | slice) -> Split:
+        """What is at these places, in their order."""
+        soft = None if self.soft is None else self.soft[chosen]
+        return Split(self.images[chosen], self.labels[chosen], soft)
 
     def take(self, mask: NDArray[np.bool_]) -> Split:
         """The images where the mask, bool (N,), is true, in their own order."""
-        chosen = torch.from_numpy(np.flatnonzero(mask))
-        return Split(self.images[chosen], self.labels[chosen])
+        return self.rows(torch.from_numpy(np.flatnonzero(mask)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,6 +27,7 @@ from smidgen.train.progress import Meter, Progress, Watch
 from smidgen.train.record import finish, score
 from smidgen.train.schedule import learning_rate
 from smidgen.train.settle import choose_device, join_processes, settle
+from smidgen.train.teacher import taught
 from smidgen.zoo import create_model
 
 __all__ = ["Progress", "Watch", "fit", "new_module", "resume", "train"]
@@ -121,7 +122,7 @@ def new_optimizer(parameters: nn.Parameter, recipe: Recipe) -> torch.optim.Optim
 def _train(run: Run, network: Network, data: Data, checkpoint: dict[str, Any], watch: Watch) -> Run:
     recipe = network.recipe
     fitted, validation = (data.train, None) if recipe.full else data.fit_split()
-    fitted = fitted.to(network.device)
+    fitted = taught(fitted, recipe, data).to(network.device)
     optimizer = new_optimizer(network.parameters, recipe)
     done, seconds, test_reads = restore(run, checkpoint, network, optimizer)
 

@@ -141,8 +141,7 @@ def epoch_batches(
     for start in range(0, len(split), recipe.batch_size):
         rows = slice(start, start + recipe.batch_size)
         chosen = order[rows].to(split.images.device)
-        batch = Split(split.images[chosen], split.labels[chosen])
-        yield batch, {name: values[rows] for name, values in draws.items()}
+        yield split.rows(chosen), {name: values[rows] for name, values in draws.items()}
 
 
 def predict(module: nn.Module, images: Tensor, mean: float, std: float) -> Tensor:

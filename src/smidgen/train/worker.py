@@ -19,6 +19,7 @@ from torch import Tensor
 from smidgen.augment import resample
 from smidgen.data import Split, standardise
 from smidgen.frame import SIDE
+from smidgen.recipe import Recipe
 from smidgen.train.chance import DROPOUT, generator
 from smidgen.train.dropout import SeededDropout
 from smidgen.train.flat import point, statistics, trainable, views
@@ -48,7 +49,7 @@ class Worker:
     def take(self, batch: Split, draws: dict[str, Tensor]) -> bool:
         """Takes its shard of the batch, to begin anew; whether there are any images in it."""
         rows = slice(*bounds(len(batch), self.shard, self.network.recipe.workers))
-        self.own = Split(batch.images[rows], batch.labels[rows])
+        self.own = batch.rows(rows)
         self.draws = {name: values[rows] for name, values in draws.items()}
         self.batch_size = len(batch)
         self.fresh.zero_()
@@ -77,11 +78,10 @@ class Replica(Worker):
         dropout = SeededDropout(self.random)
         with dropout, torch.autocast(inputs.device.type, torch.bfloat16, enabled=low):
             logits = self.module(inputs).float()
-        labels, smoothing = self.own.labels, recipe.label_smoothing
-        loss = F.cross_entropy(logits, labels, reduction="sum", label_smoothing=smoothing)
+        loss = summed_loss(logits, self.own, recipe)
         (loss / self.batch_size).backward()
         self.score[0] = loss.detach()
-        self.score[1] = (logits.detach().argmax(dim=1) == labels).sum()
+        self.score[1] = (logits.detach().argmax(dim=1) == self.own.labels).sum()
 
 
 class NativeWorker(Worker):
@@ -130,6 +130,21 @@ class Threads:
             self.team.dismiss()
         if self.pool is not None:
             self.pool.shutdown()
+
+
+def summed_loss(logits: Tensor, own: Split, recipe: Recipe) -> Tensor:
+    """The cross entropy of the labels, mixed with that of a teacher's probabilities if it has any.
+
+    At its temperature T the teacher's part is multiplied by T², so that its gradient is of the same
+    size at any temperature (Hinton, Vinyals & Dean 2015).
+    """
+    smoothing = recipe.label_smoothing
+    loss = F.cross_entropy(logits, own.labels, reduction="sum", label_smoothing=smoothing)
+    if own.soft is None or recipe.teacher is None:
+        return loss
+    weight, temperature = recipe.teacher.weight, recipe.teacher.temperature
+    taught = F.cross_entropy(logits / temperature, own.soft, reduction="sum")
+    return (1 - weight) * loss + weight * temperature**2 * taught
 
 
 def bounds(size: int, shard: int, shards: int) -> tuple[int, int]:

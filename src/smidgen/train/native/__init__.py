@@ -54,6 +54,8 @@ class Shard:
             mean=mean,
             deviation=std,
             smoothing=recipe.label_smoothing,
+            weight=recipe.teacher.weight if recipe.teacher else 0.0,
+            temperature=recipe.teacher.temperature if recipe.teacher else 1.0,
         )
         self.memory = vectors | {
             "arena": torch.zeros(places * built.smidgen_lanes()),
@@ -74,6 +76,7 @@ class Shard:
         self.own = {
             "grey": own.images,
             "label": own.labels,
+            "soft": own.soft,
             "matrices": draws.get("affine"),
             "fields": draws.get("elastic"),
             "corners": draws.get("cutout"),

@@ -55,12 +55,14 @@ typedef struct {
     int32_t images, batch; /* how many it has, and how many the whole batch has */
     const uint8_t *grey;   /* (N, H, W) */
     const int64_t *label;
+    const float *soft;     /* (N, classes), the probabilities of a teacher */
     const float *matrices; /* (N, 2, 3), from output to input coordinates, from -1 to 1 */
     const float *fields;   /* (N, 2, coarse, coarse) displacements in x and y, from 0 to 1 */
     const float *spread;   /* (H, coarse), which enlarges a field; H = W */
     const float *corners;  /* (N, 2), from 0 to 1, of a square that is blanked */
     int32_t coarse, cutout;
     float elastic, mean, deviation, smoothing;
+    float weight, temperature; /* of the teacher's part in the loss */
     uint32_t seed;
 } network;
 
@@ -114,35 +116,50 @@ static lanes positive(lanes v) { return where(~(v < 0), v); }
 
 #include "images.c"
 
-/* Softmax, cross entropy and their gradient, for the mean over the whole batch. */
+/* `share` of the cross entropy at temperature T between what is wanted and softmax(logit / T), times
+   T²; its gradient is added. */
+static float entropy(const network *n, const float *logit, const float *wanted, float share,
+                     float temperature, float *gradient)
+{
+    float most = logit[0], sum = 0, loss = 0, power[n->classes];
+    for (int32_t c = 1; c < n->classes; c++)
+        most = logit[c] > most ? logit[c] : most;
+    for (int32_t c = 0; c < n->classes; c++) {
+        power[c] = expf((logit[c] - most) / temperature);
+        sum += power[c];
+    }
+    for (int32_t c = 0; c < n->classes; c++) {
+        gradient[c] += share * temperature * (power[c] / sum - wanted[c]);
+        loss += wanted[c] * (logf(sum) - (logit[c] - most) / temperature);
+    }
+    return share * temperature * temperature * loss;
+}
+
+/* The loss, and the gradient of its mean over the whole batch: the cross entropy of the labels, and
+   that of the teacher's probabilities where there are any. */
 static void loss(const network *n)
 {
     const tensor *t = &n->tensor[n->layer[n->layers - 1].output];
     const float smooth = n->smoothing / (float)n->classes;
+    const float taught = n->soft ? n->weight : 0;
     for (int32_t i = 0; i < n->images; i++) {
         const int32_t block = i / LANES, lane = i % LANES;
-        float *logit = (float *)row(n, t, t->values, block, 0, 0) + lane;
-        float *gradient = (float *)row(n, t, t->gradient, block, 0, 0) + lane;
-        const int64_t step = plane_size(t) * LANES;
+        float logit[n->classes], wanted[n->classes], slope[n->classes];
         int32_t best = 0;
-        for (int32_t c = 1; c < n->classes; c++)
-            if (logit[c * step] > logit[best * step])
+        for (int32_t c = 0; c < n->classes; c++) {
+            logit[c] = (*row(n, t, t->values, block, c, 0))[lane];
+            wanted[c] = smooth + (c == n->label[i]) * (1 - n->smoothing);
+            slope[c] = 0;
+            if (logit[c] > logit[best])
                 best = c;
-        float sum = 0, mean = 0;
-        for (int32_t c = 0; c < n->classes; c++) {
-            const float power = expf(logit[c * step] - logit[best * step]);
-            gradient[c * step] = power;
-            sum += power;
-            mean += logit[c * step] / (float)n->classes;
         }
-        for (int32_t c = 0; c < n->classes; c++) {
-            const float wanted = smooth + (c == n->label[i]) * (1 - n->smoothing);
-            gradient[c * step] = (gradient[c * step] / sum - wanted) / (float)n->batch;
-        }
-        const float own = logit[n->label[i] * step];
-        const float expected = (1 - n->smoothing) * own + n->smoothing * mean;
-        n->score[0] += logf(sum) + logit[best * step] - expected;
+        n->score[0] += entropy(n, logit, wanted, 1 - taught, 1, slope);
+        if (taught > 0)
+            n->score[0] += entropy(n, logit, n->soft + (int64_t)i * n->classes, taught,
+                                   n->temperature, slope);
         n->score[1] += best == n->label[i];
+        for (int32_t c = 0; c < n->classes; c++)
+            (*row(n, t, t->gradient, block, c, 0))[lane] = slope[c] / (float)n->batch;
     }
     const int32_t used = n->images % LANES;
     for (int32_t c = 0; used && c < n->classes; c++) {

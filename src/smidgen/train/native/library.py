@@ -59,11 +59,13 @@ class CNetwork(Structure):
         ("images", c_int32),
         ("batch", c_int32),
         *((name, c_void_p) for name in (
-            "grey", "label", "matrices", "fields", "spread", "corners",
+            "grey", "label", "soft", "matrices", "fields", "spread", "corners",
         )),
         ("coarse", c_int32),
         ("cutout", c_int32),
-        *((name, c_float) for name in ("elastic", "mean", "deviation", "smoothing")),
+        *((name, c_float) for name in (
+            "elastic", "mean", "deviation", "smoothing", "weight", "temperature",
+        )),
         ("seed", c_uint32),
     ]  # fmt: skip
 

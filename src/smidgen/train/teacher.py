@@ -1,0 +1,40 @@
+"""What the recipe's teacher, a network trained before, makes of the training images."""
+
+from __future__ import annotations
+
+import torch
+
+from smidgen.data import Data, Split
+from smidgen.errors import RecipeError
+from smidgen.recipe import Recipe
+from smidgen.target import Target, load
+from smidgen.train.engine import predict
+
+
+def taught(split: Split, recipe: Recipe, data: Data) -> Split:
+    """The split with the mean probabilities of the recipe's teachers; as it is if there are none.
+
+    Raises ModelError and RunError for a teacher that is not there, RecipeError for one that was
+    trained on other data or, where the run holds a validation split out, on images of that.
+    """
+    if recipe.teacher is None:
+        return split
+    soft = torch.zeros(len(split), len(data.classes))
+    for name in recipe.teacher.networks:
+        teacher = load(name)
+        _refuse(teacher, name, recipe, data)
+        logits = predict(teacher.model, split.images, teacher.mean, teacher.std)
+        soft += (logits / recipe.teacher.temperature).softmax(dim=1)
+    return Split(split.images, split.labels, soft / len(recipe.teacher.networks))
+
+
+def _refuse(teacher: Target, name: str, recipe: Recipe, data: Data) -> None:
+    if (teacher.data, teacher.classes) != (data.name, data.classes):
+        raise RecipeError(
+            f"the teacher {name!r} was trained on {teacher.data!r}, not on {data.name!r}"
+        )
+    if not recipe.full and (teacher.run is None or teacher.run.recipe.full):
+        raise RecipeError(
+            f"the teacher {name!r} was trained on the validation images too, which would flatter "
+            "the validation accuracy; set full = true, or name a run without it as the teacher"
+        )
