@@ -96,6 +96,9 @@ def test_training_flops_are_counted_by_hand() -> None:
     # forward 2 · 784 · 10; backward the weights' gradient alone, as much again
     module = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
     assert training_flops(module) == 2 * 2 * 784 * 10
+    # 26 · 26 · 4 · 9 products, not for the image's gradient; 24 · 24 · 4 · 9 in groups, all three
+    grouped = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3, groups=4), nn.Flatten())
+    assert training_flops(grouped) == 2 * (2 * 26 * 26 * 4 * 9 + 3 * 24 * 24 * 4 * 9)
 
 
 def test_rates_are_rates(few: Data, recipe: Recipe) -> None:
