@@ -63,8 +63,34 @@ def narrow() -> nn.Module:
     )
 
 
+def gainless(channels: int) -> nn.Module:
+    """A batch norm with an offset and no gain."""
+    norm = nn.BatchNorm2d(channels)
+    norm.register_parameter("weight", None)
+    return norm
+
+
+def leaky() -> nn.Module:
+    """Leaky ReLUs after a norm, a pool, a linear layer; after what two layers read; a norm without
+    a gain."""
+    return nn.Sequential(
+        nn.Conv2d(1, 3, 3, bias=False),
+        nn.BatchNorm2d(3),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(3, 4, 3),
+        nn.MaxPool2d(4),  # (N, 4, 6, 6)
+        nn.LeakyReLU(0.01),
+        gainless(4),
+        nn.LeakyReLU(0.3),
+        nn.Flatten(),
+        nn.Linear(144, 9),
+        nn.LeakyReLU(0.5),
+        nn.Linear(9, 10),
+    )
+
+
 NETWORKS = {name: lambda name=name: create_model(name) for name in list_models() if name != "net"}
-NETWORKS |= {"branches": Branches, "narrow": narrow}
+NETWORKS |= {"branches": Branches, "narrow": narrow, "leaky": leaky}
 
 
 def some_images(count: int) -> Tensor:

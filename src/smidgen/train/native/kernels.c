@@ -40,6 +40,7 @@ typedef struct {
     int32_t weight, bias, statistics;                  /* places; -1: none */
     int32_t saved;                                     /* NORM: mean, 1 / deviation, by channel */
     float number, momentum;                            /* epsilon, or probability of DROPOUT */
+    float slope;                                       /* of relu, below 0 */
 } layer;
 
 typedef struct {
@@ -108,7 +109,12 @@ static lanes larger(lanes a, lanes b)
     return (lanes)(((choice)a & ~mask) | ((choice)b & mask));
 }
 
-static lanes positive(lanes v) { return where(~(v < 0), v); }
+/* The (leaky) ReLU that ends a layer, if one does. */
+static lanes rectified(const layer *l, lanes v)
+{
+    const choice below = v < 0 & -(l->relu != 0);
+    return where(~below, v) + where(below, v * l->slope);
+}
 
 #include "taps.c"
 

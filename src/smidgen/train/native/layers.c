@@ -1,9 +1,10 @@
 /* Everything between convolutions: passes over rows. */
 
-/* The gradient where a ReLU that ended the layer let the value through. */
+/* The gradient before the ReLU that ended the layer, if one did: the value has kept its sign. */
 static lanes through(const layer *l, lanes gradient, lanes value)
 {
-    return l->relu ? where(value > 0, gradient) : gradient;
+    const choice kept = value > 0 | -(l->relu == 0);
+    return where(kept, gradient) + where(~kept, gradient * l->slope);
 }
 
 static void put(lanes *place, lanes value, int32_t add)
@@ -54,8 +55,7 @@ static void norm_forward(const network *n, const layer *l)
                 const lanes *in = row(n, t, t->values, b, c, y);
                 lanes *out = row(n, o, o->values, b, c, y);
                 for (int32_t x = 0; x < t->width; x++) {
-                    const lanes value = in[x] * gain + offset;
-                    out[x] = l->relu ? positive(value) : value;
+                    out[x] = rectified(l, in[x] * gain + offset);
                 }
             }
     }
@@ -122,8 +122,7 @@ static void pool_forward(const network *n, const layer *l)
                             most = larger(most, value);
                             sum += value;
                         }
-                    const lanes value = l->operation == MAX_POOL ? most : sum * share;
-                    out[x] = l->relu ? positive(value) : value;
+                    out[x] = rectified(l, l->operation == MAX_POOL ? most : sum * share);
                 }
             }
 }
@@ -170,7 +169,7 @@ static void relu_forward(const network *n, const layer *l)
                 const lanes *in = row(n, t, t->values, b, c, y);
                 lanes *out = row(n, o, o->values, b, c, y);
                 for (int32_t x = 0; x < t->width; x++)
-                    out[x] = positive(in[x]);
+                    out[x] = rectified(l, in[x]);
             }
 }
 
@@ -185,8 +184,7 @@ static void add_forward(const network *n, const layer *l)
                 const lanes *two = row(n, u, u->values, b, c, y);
                 lanes *out = row(n, o, o->values, b, c, y);
                 for (int32_t x = 0; x < t->width; x++) {
-                    const lanes value = one[x] + two[x];
-                    out[x] = l->relu ? positive(value) : value;
+                    out[x] = rectified(l, one[x] + two[x]);
                 }
             }
 }

@@ -41,6 +41,7 @@ class CLayer(Structure):
         )),
         ("number", c_float),
         ("momentum", c_float),
+        ("slope", c_float),
     ]  # fmt: skip
 
 

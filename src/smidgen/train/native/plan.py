@@ -52,6 +52,7 @@ class Layer:
     statistics: int = -1
     number: float = 0.0
     momentum: float = 0.0
+    slope: float = 0.0
 
 
 @dataclass
@@ -158,6 +159,8 @@ class _Drawing:
                 }
             case nn.ReLU():
                 return RELU, {"relu": 1}
+            case nn.LeakyReLU() if layer.negative_slope >= 0:
+                return RELU, {"relu": 1, "slope": layer.negative_slope}
             case nn.MaxPool2d() | nn.AvgPool2d() if _is_plain_pool(layer):
                 high, wide = _pair(layer.kernel_size)
                 kind = MAX_POOL if isinstance(layer, nn.MaxPool2d) else MEAN_POOL
@@ -219,7 +222,7 @@ def _with_relu(layers: list[Layer]) -> list[Layer]:
             and before.operation in ENDS_IN_RELU
             and readers[layer.source] == 1
         ):
-            joined[-1] = replace(before, relu=1, output=layer.output)
+            joined[-1] = replace(before, relu=1, slope=layer.slope, output=layer.output)
         else:
             joined.append(layer)
     return joined
