@@ -130,7 +130,7 @@ def test_a_teacher_of_other_data_or_none_is_refused(
 @pytest.mark.parametrize(
     ("teacher", "message"),
     [
-        ({"networks": []}, "teacher.networks"),
+        ({"networks": "a"}, r"teacher\.networks = 'a'"),
         ({"networks": ["a"], "weight": 0.0}, r"teacher\.weight = 0\.0"),
         ({"networks": ["a"], "temperature": 0.5}, r"teacher\.temperature = 0\.5"),
         ({"networks": ["a"], "wieght": 0.5}, r"unknown key 'teacher\.wieght'"),

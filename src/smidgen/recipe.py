@@ -117,7 +117,7 @@ class Teacher(Frozen):
     it is, at the temperature, count `weight` in the loss and the labels the rest.
     """
 
-    networks: Annotated[list[str], Field(min_length=1)]
+    networks: list[str] = []
     weight: Annotated[float, Field(gt=0, le=1)] = 0.5
     temperature: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0
 
@@ -155,7 +155,7 @@ class Recipe(Frozen):
     optimizer: Optimizer = SGD()
     schedule: Schedule = Constant()
     augment: Augment = Augment()
-    teacher: Teacher | None = None
+    teacher: Teacher = Teacher()
 
 
 def list_recipes() -> list[str]:

@@ -10,6 +10,8 @@ from smidgen.recipe import Recipe
 from smidgen.target import Target, load
 from smidgen.train.engine import predict
 
+OTHERWISE = "name another, or none: --set teacher.networks=[]"
+
 
 def taught(split: Split, recipe: Recipe, data: Data) -> Split:
     """The split with the mean probabilities of the recipe's teachers; as it is if there are none.
@@ -17,7 +19,7 @@ def taught(split: Split, recipe: Recipe, data: Data) -> Split:
     Raises ModelError and RunError for a teacher that is not there, RecipeError for one that was
     trained on other data or, where the run holds a validation split out, on images of that.
     """
-    if recipe.teacher is None:
+    if not recipe.teacher.networks:
         return split
     soft = torch.zeros(len(split), len(data.classes))
     for name in recipe.teacher.networks:
@@ -31,10 +33,11 @@ def taught(split: Split, recipe: Recipe, data: Data) -> Split:
 def _refuse(teacher: Target, name: str, recipe: Recipe, data: Data) -> None:
     if (teacher.data, teacher.classes) != (data.name, data.classes):
         raise RecipeError(
-            f"the teacher {name!r} was trained on {teacher.data!r}, not on {data.name!r}"
+            f"the teacher {name!r} was trained on {teacher.data!r}, not on {data.name!r}; "
+            f"{OTHERWISE}"
         )
     if not recipe.full and (teacher.run is None or teacher.run.recipe.full):
         raise RecipeError(
             f"the teacher {name!r} was trained on the validation images too, which would flatter "
-            "the validation accuracy; set full = true, or name a run without it as the teacher"
+            f"the validation accuracy; train with full = true, {OTHERWISE}"
         )

@@ -140,7 +140,7 @@ def summed_loss(logits: Tensor, own: Split, recipe: Recipe) -> Tensor:
     """
     smoothing = recipe.label_smoothing
     loss = F.cross_entropy(logits, own.labels, reduction="sum", label_smoothing=smoothing)
-    if own.soft is None or recipe.teacher is None:
+    if own.soft is None:
         return loss
     weight, temperature = recipe.teacher.weight, recipe.teacher.temperature
     taught = F.cross_entropy(logits / temperature, own.soft, reduction="sum")

@@ -54,8 +54,8 @@ class Shard:
             mean=mean,
             deviation=std,
             smoothing=recipe.label_smoothing,
-            weight=recipe.teacher.weight if recipe.teacher else 0.0,
-            temperature=recipe.teacher.temperature if recipe.teacher else 1.0,
+            weight=recipe.teacher.weight,
+            temperature=recipe.teacher.temperature,
         )
         self.memory = vectors | {
             "arena": torch.zeros(places * built.smidgen_lanes()),
