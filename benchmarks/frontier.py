@@ -138,21 +138,22 @@ def draw(path: Path) -> None:
         [row["params"] for row in public()], [1 - row["accuracy"] for row in public()],
         marker="x", color="#777777", label="public, single runs, mostly tuned on the test set",
     )  # fmt: skip
-    for i, (label, row) in enumerate(records().items()):
+    for i, (label, row) in enumerate(sorted(records().items(), key=lambda r: r[1]["params"])):
         score = over_seeds([seed["test_accuracy"] for seed in row["seeds"]])
-        spread = [[score.sd], [score.sd]]
-        axes.errorbar(
-            row["params"], 1 - score.mean, yerr=spread, fmt="o", color="#0072b2", capsize=3
-        )
-        lift = -14 if i % 2 else 6  # neighbours on either side of the line
-        place = (row["params"], 1 - score.mean)
-        axes.annotate(label, place, (-6, lift), ha="right", textcoords="offset points")
+        error, params = 1 - score.mean, row["params"]
+        axes.errorbar(params, error, yerr=score.sd, fmt="o", color="#0072b2", capsize=3)
+        below = i % 2  # neighbours to either side, aslant, so that they do not touch
+        place = (params, error - score.sd if below else error + score.sd)
+        axes.annotate(label, place, (0, -4 if below else 4), textcoords="offset points",
+                      rotation=-35 if below else 35, rotation_mode="anchor",
+                      va="top" if below else "bottom")  # fmt: skip
     axes.errorbar([], [], yerr=[], fmt="o", color="#0072b2", capsize=3, label="ours, mean ± sd")
     axes.set(xscale="log", yscale="log", xlabel="parameters", ylabel="test error")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda error, _: f"{error:.1%}"))
     axes.yaxis.set_minor_formatter(FuncFormatter(lambda error, _: f"{error:.1%}"))
+    axes.set_xlim(400, 50_000)
     axes.grid(alpha=0.3, which="both")
-    axes.legend()
+    axes.legend(loc="lower left")
     figure.savefig(path)
 
 
