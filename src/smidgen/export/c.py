@@ -42,7 +42,7 @@ ROW_AT_ONCE = """\
 SPECIAL = {  # and what it has to do for some before it goes through the row
     "conv": """\
 #if FAST
-    if (layer->operation == CONV && layer->depth == input->channels && layer->bits == 8) {
+    if (layer->operation == CONV) {
         view.is_first = step == 0;
         conv_row(layer, &view, out);
         columns = 0;
@@ -53,7 +53,7 @@ SPECIAL = {  # and what it has to do for some before it goes through the row
     "table": ROW_AT_ONCE.format(name="TABLE"),
 }
 UNCHANGED = G.Rescale(np.ones(1, np.int32), np.zeros(1, np.int32), shift=0)
-SLACK, CHANNELS, COLUMNS = 32, 8, 7  # what begin.c and conv_fast.c round up to, at most
+LANES, TAPS = 16, 4  # what conv_fast.c rounds up to, at most
 INTEGERS = {
     "uint8_t": (0, 2**8),
     "int8_t": (-(2**7), 2**7),
@@ -77,7 +77,9 @@ def write_c(graph: G.Graph, about: Sequence[str]) -> dict[str, str]:
         "about": "\n".join(f" * {line}" for line in about),
         "kernel_height": max(int(row["kernel_height"]) for row in rows),
     }
-    names = ["core", *(["conv_fast"] if "conv" in operations else []), *operations, "end"]
+    names = ["core", *operations, "end"]
+    if "conv" in operations:
+        names.insert(names.index("conv") + 1, "conv_fast")
     code = "\n".join(_template(f"{name}.c", numbers) for name in names)
     folded, kept = _fold(rows, set(re.findall(r"layer->(\w+)", code)))
     code = re.sub(r"layer->(\w+)", lambda found: folded.get(found[1], found[0]), code)
@@ -112,16 +114,11 @@ def _pieces(operations: Sequence[str], layers: int) -> dict[str, str]:
 
 def _sizes(graph: G.Graph, schedule: Schedule) -> dict[str, object]:
     """What the templates need to know of the network as a whole."""
-    convs = [stage for stage in schedule.stages if isinstance(stage.node, G.Conv)]
     averages = [node for node in graph.nodes if isinstance(node, G.AveragePool)]
     areas = [node.kernel[0] * node.kernel[1] for node in averages]
-    woven = [_woven_bytes(stage, graph) for stage in schedule.stages]
-    rings = schedule.rings
-    columns = [_round_up(rings[s.output].shape[1] * s.pool[1], COLUMNS) for s in convs]
-    windows = [_round_up(_taps(s, graph), SLACK) for s in convs]
-    channels = [_round_up(rings[s.output].shape[2], CHANNELS) for s in convs]
-    lines = [(rings[s.inputs[0]].shape[1] + 2 * s.padding[1]) * rings[s.inputs[0]].shape[2]
-             for s in convs]  # fmt: skip
+    fast = [_fast_sizes(stage, graph, schedule) for stage in schedule.stages]
+    woven = itertools.accumulate([0, *(sizes["woven"] for sizes in fast[:-1])])
+    lanes = itertools.accumulate([0, *(sizes["lanes"] for sizes in fast[:-1])])
     return {
         "height": graph.input[0],
         "width": graph.input[1],
@@ -132,21 +129,32 @@ def _sizes(graph: G.Graph, schedule: Schedule) -> dict[str, object]:
         "memory": max(schedule.size_bytes, 1),
         "sums": max((node.shape[2] for node in averages), default=1),
         "sum_type": _narrowest([255 * area for area in areas]),
-        "line": max(lines, default=1),
-        "windows": max((c * w for c, w in zip(columns, windows, strict=True)), default=1),
-        "products": max((c * o for c, o in zip(columns, channels, strict=True)), default=1),
-        "woven": max(sum(woven), 1),
-        "woven_at": ", ".join(map(str, itertools.accumulate([0, *woven[:-1]]))),
+        **{name: max(1, *(s[name] for s in fast)) for name in ("beyond", "lines", "products")},
+        **{name: max(1, sum(s[name] for s in fast)) for name in ("woven", "lanes")},
+        "woven_at": "\n".join(
+            f"    {{{weight}, {lane}}}," for weight, lane in zip(woven, lanes, strict=True)
+        ),
     }
 
 
-def _taps(stage: Stage, graph: G.Graph) -> int:
-    """The number of products in a sum of a convolution."""
-    return graph.weights[stage.node.weights].values[0].size if isinstance(stage.node, G.Conv) else 0
-
-
-def _woven_bytes(stage: Stage, graph: G.Graph) -> int:
-    return _round_up(_taps(stage, graph), 4) * _round_up(stage.node.shape[2], CHANNELS)
+def _fast_sizes(stage: Stage, graph: G.Graph, schedule: Schedule) -> dict[str, int]:
+    """How much of its arrays conv_fast.c needs for a stage."""
+    node = stage.node
+    if not isinstance(node, G.Conv):
+        return dict.fromkeys(("beyond", "lines", "products", "woven", "lanes"), 0)
+    _, width, inputs = schedule.rings[stage.inputs[0]].shape
+    columns = schedule.rings[stage.output].shape[1] * stage.pool[1]
+    outputs, rows, kernel_width, depth = graph.weights[node.weights].values.shape
+    taps, lanes = _round_up(kernel_width * inputs, TAPS), _round_up(outputs, LANES)
+    if depth == 1 and outputs == node.groups > 1:  # rows are interleaved
+        rows, taps = _round_up(rows, TAPS), kernel_width
+    return {
+        "beyond": width * inputs,
+        "lines": rows * (width + 2 * stage.padding[1]) * inputs,
+        "products": columns * lanes,
+        "woven": rows * taps * lanes,
+        "lanes": lanes,
+    }
 
 
 def _round_up(number: int, unit: int) -> int:
@@ -294,9 +302,8 @@ def _array(
     numbers = [number for part in parts.values() for number in part]
     signed = f"{G.narrowest(np.array(numbers)).name}_t"
     kind = {"weights": "int8_t", "tables": "uint8_t"}.get(name, signed)
-    slack = " + SLACK" if name == "weights" else ""
     body = "\n".join(lines)
-    return f"static const {kind} {name}[{len(numbers)}{slack}] = {{\n{body}\n}};"
+    return f"static const {kind} {name}[{len(numbers)}] = {{\n{body}\n}};"
 
 
 def _comment(name: str, number: int, graph: G.Graph, schedule: Schedule) -> str:

@@ -7,17 +7,15 @@ $about
  */
 #include "model.h"
 
-/* Where speed counts, every layer gets code of its own, with its numbers built in, and a vector may
- * reach SLACK past the end of the weights. Where size counts, nothing is there twice, and only an
- * inner loop gets a function, and with it registers, of its own. */
+/* Where speed counts, every layer gets code of its own, with its numbers built in. Where size
+ * counts, nothing is there twice, and only an inner loop gets a function, and with it registers, of
+ * its own. */
 #if defined(__GNUC__) && defined(__OPTIMIZE__) && !defined(__OPTIMIZE_SIZE__)
 #define FAST 1
-#define SLACK 32
 #define FUNCTION static inline __attribute__((always_inline))
 #define INNER_LOOP FUNCTION
 #else
 #define FAST 0
-#define SLACK 0
 #define FUNCTION static
 #if defined(__GNUC__)
 #define INNER_LOOP static __attribute__((noinline))

@@ -9,14 +9,19 @@ INNER_LOOP int32_t dot(const uint8_t *x, int move, const int8_t *factors, int co
 }
 
 /* Weights of less than eight bits are packed, the first in the lowest bits. */
+FUNCTION int32_t unpack(const int8_t *packed, int tap, int bits)
+{
+    const int32_t sign = 1 << (bits - 1);
+    const int32_t above = packed[tap * bits / 8] >> tap * bits % 8;
+    return ((above & (2 * sign - 1)) ^ sign) - sign;
+}
+
 INNER_LOOP int32_t packed_dot(
     const uint8_t *x, int move, const int8_t *packed, int tap, int count, int bits)
 {
-    const int32_t sign = 1 << (bits - 1);
     int32_t acc = 0;
     for (const int end = tap + count; tap < end; tap++, x += move) {
-        const int32_t above = packed[tap * bits / 8] >> tap * bits % 8;
-        acc += *x * (((above & (2 * sign - 1)) ^ sign) - sign);
+        acc += *x * unpack(packed, tap, bits);
     }
     return acc;
 }

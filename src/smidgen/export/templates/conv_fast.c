@@ -1,144 +1,222 @@
 #if FAST
 #include <string.h>
 
-/* A row of a convolution is made at once: `windows` is what lies under the kernel at each column,
- * filled up with zeros to whole vectors; `products` are the sums for each column and channel. Both
- * are rounded up so that vectors may reach past the last column and the last channel. */
+/* A convolution makes a row at once, at each column LANES channels together, in steps of TAPS
+ * products for each of them. The rows that lie under the kernel are laid out in `lines`, with their
+ * margins. In a depthwise convolution, where every channel has an input of its own, a step takes
+ * TAPS rows, which are interleaved in a line; else it takes TAPS neighbours in a row, the same for
+ * all channels. Groups of several channels have weights of zero for the others' inputs. */
 #define ROUND_UP(number, unit) (((number) + (unit) - 1) / (unit) * (unit))
-static uint8_t windows[$windows];
 
-#if defined(__AVX512VNNI__) && defined(__AVX512VL__)
+#if defined(__AVX512VNNI__)
 #include <immintrin.h>
-enum { TAPS = 4, CHANNELS = 8, COLUMNS = 7 };
+enum { LANES = 16, TAPS = 4, COLUMNS = 10 };
+typedef int8_t factor;
+typedef __m512i lanes;
 
-/* Weights in the order of (taps / 4, channels, 4): one instruction multiplies four taps of eight
- * channels. They are put in this order when they are first used. */
-static int8_t woven[$woven];
-static const int woven_at[$layers] = {$woven_at}; /* by layer */
-static uint8_t is_woven[$layers];
-
-static void weave(int8_t *to, const int8_t *from, int channels, int taps)
+FUNCTION void multiply_add(lanes *acc, const uint8_t *x, int is_depthwise, const factor *weight)
 {
-    for (int o = 0; o < channels; o++) {
-        for (int i = 0; i < taps; i++) {
-            to[(i / 4 * ROUND_UP(channels, CHANNELS) + o) * 4 + i % 4] = *from++;
-        }
-    }
+    int32_t four;
+    memcpy(&four, x, sizeof four);
+    const __m512i inputs = is_depthwise ? _mm512_loadu_si512(x) : _mm512_set1_epi32(four);
+    *acc = _mm512_dpbusd_epi32(*acc, inputs, _mm512_loadu_si512(weight));
 }
+#elif defined(__AVX2__)
+#include <immintrin.h>
+enum { LANES = 8, TAPS = 2, COLUMNS = 7 };
+typedef int16_t factor;
+typedef __m256i lanes;
 
-FUNCTION void multiply(
-    const struct layer *layer, int columns, int channels, int taps, int32_t *products)
+FUNCTION void multiply_add(lanes *acc, const uint8_t *x, int is_depthwise, const factor *weight)
 {
-    const int length = ROUND_UP(taps, TAPS);
-    const int stride = ROUND_UP(channels, CHANNELS);
-    int8_t *weaving = woven + woven_at[layer - layers];
-    if (!is_woven[layer - layers]) {
-        is_woven[layer - layers] = 1;
-        weave(weaving, weights + layer->weight, channels, taps);
-    }
-    for (int o = 0; o < channels; o += CHANNELS) {
-        for (int x = 0; x < columns; x += COLUMNS) {
-            __m256i acc[COLUMNS];
-            for (int i = 0; i < COLUMNS; i++) {
-                acc[i] = _mm256_setzero_si256();
-            }
-            for (int k = 0; k < length; k += 4) {
-                const void *eight = weaving + k * stride + o * 4;
-                const __m256i weight = _mm256_loadu_si256(eight);
-                for (int i = 0; i < COLUMNS; i++) {
-                    int32_t four;
-                    memcpy(&four, windows + (x + i) * length + k, 4);
-                    acc[i] = _mm256_dpbusd_epi32(acc[i], _mm256_set1_epi32(four), weight);
-                }
-            }
-            for (int i = 0; i < COLUMNS; i++) {
-                void *to = products + (x + i) * stride + o;
-                _mm256_storeu_si256(to, acc[i]);
-            }
-        }
-    }
+    const __m256i inputs = is_depthwise ? _mm256_cvtepu8_epi16(_mm_loadu_si128((const void *)x))
+                                        : _mm256_set1_epi32(x[0] | x[1] << 16);
+    const __m256i pairs = _mm256_madd_epi16(inputs, _mm256_loadu_si256((const void *)weight));
+    *acc = _mm256_add_epi32(*acc, pairs);
 }
 #else
-enum { TAPS = SLACK, CHANNELS = 1, COLUMNS = 1 };
+enum { LANES = 16, TAPS = 1, COLUMNS = 1 };
+typedef int16_t factor; /* a product fits in it, too */
+typedef int32_t lanes[LANES];
 
-FUNCTION void multiply(
-    const struct layer *layer, int columns, int channels, int taps, int32_t *products)
+FUNCTION void multiply_add(lanes *acc, const uint8_t *x, int is_depthwise, const factor *weight)
 {
-    const int length = ROUND_UP(taps, TAPS);
-    for (int o = 0; o < channels; o++) {
-        for (int x = 0; x < columns; x++) {
-            int32_t acc = 0;
-            for (int i = 0; i < length; i++) {
-                acc += windows[x * length + i] * weights[layer->weight + o * taps + i];
-            }
-            products[x * channels + o] = acc;
-        }
+#pragma GCC unroll 1 /* or gcc would not make vectors of it */
+    for (int i = 0; i < LANES; i++) {
+        (*acc)[i] += (int16_t)(x[is_depthwise ? i : 0] * weight[i]);
     }
 }
 #endif
 
-FUNCTION void fill_windows(const struct layer *layer, const uint8_t *const *rows, int columns)
+static uint8_t lines[$lines + LANES * TAPS]; /* a vector may reach past the end */
+static uint8_t beyond[$beyond];              /* a row outside the input */
+static int32_t products[$products];          /* by column and channel */
+static uint8_t values[$products];            /* and what becomes of them */
+
+/* Weights in the order of (steps, channels, TAPS), and what products are rescaled by. They are put
+ * in order, and filled up with zeros to whole vectors, when they are first used. */
+static factor woven[$woven];
+static int32_t woven_multipliers[$lanes], woven_biases[$lanes];
+static const struct {
+    int weight, lane;
+} woven_at[$layers] = {
+$woven_at
+};
+static uint8_t is_woven[$layers];
+
+/* Where in `lines` a sum finds its inputs: `steps` in each of `count` lines, the distances in
+ * bytes. */
+struct window {
+    int is_depthwise, interleaved, count, line, steps, step, column;
+};
+
+FUNCTION struct window window_of(const struct layer *layer)
 {
-    const int span = layer->kernel_width * layer->depth;
-    const int length = ROUND_UP(layer->kernel_height * span, TAPS);
-    const int margin = layer->padding_x * layer->depth;
-    const int bytes = tensors[layer->input].width * layer->depth;
-    uint8_t line[$line]; /* a row of the input with its margins */
-    memset(line, layer->outside, (size_t)margin);
-    memset(line + margin + bytes, layer->outside, (size_t)margin);
-    memset(windows, 0, (size_t)(columns * length));
-    for (int ky = 0; ky < layer->kernel_height; ky++) {
-        if (rows[ky]) {
-            memcpy(line + margin, rows[ky], (size_t)bytes);
-        } else {
-            memset(line + margin, layer->outside, (size_t)bytes);
+    const struct tensor *input = &tensors[layer->input];
+    const int is_depthwise = layer->depth == 1 && layer->per_group == 1 && input->channels > 1;
+    const int interleaved = is_depthwise ? TAPS : 1;
+    const int pixel = input->channels * interleaved;
+    const struct window window = {
+        .is_depthwise = is_depthwise,
+        .interleaved = interleaved,
+        .count = ROUND_UP(layer->kernel_height, interleaved) / interleaved,
+        .line = (input->width + 2 * layer->padding_x) * pixel,
+        .steps = is_depthwise ? layer->kernel_width
+                              : ROUND_UP(layer->kernel_width * input->channels, TAPS) / TAPS,
+        .step = is_depthwise ? pixel : TAPS,
+        .column = layer->part_stride * pixel,
+    };
+    return window;
+}
+
+static __attribute__((noinline)) void weave(const struct layer *layer)
+{
+    const struct window window = window_of(layer);
+    const int inputs = tensors[layer->input].channels;
+    const int channels = tensors[layer->output].channels;
+    const int taps = layer->kernel_height * layer->kernel_width * layer->depth;
+    const int8_t *from = weights + layer->weight;
+    factor *to = woven + woven_at[layer - layers].weight;
+    for (int o = 0; o < channels; o++, from += (taps * layer->bits + 7) / 8) {
+        for (int tap = 0; tap < taps; tap++) {
+            const int ky = tap / layer->depth / layer->kernel_width;
+            const int kx = tap / layer->depth % layer->kernel_width;
+            const int i = o / layer->per_group * layer->depth + tap % layer->depth;
+            const int at = window.is_depthwise ? kx * TAPS + ky % TAPS : kx * inputs + i;
+            const int step = ky / window.interleaved * window.steps + at / TAPS;
+            to[(step * ROUND_UP(channels, LANES) + o) * TAPS + at % TAPS] =
+                (factor)unpack(from, tap, layer->bits);
         }
-        for (int x = 0; x < columns; x++) {
-            const uint8_t *from = line + x * layer->part_stride * layer->depth;
-            memcpy(windows + x * length + ky * span, from, (size_t)span);
+        const int lane = woven_at[layer - layers].lane + o;
+        const int32_t bias = biases[layer->bias + o * layer->bias_stride];
+        woven_multipliers[lane] = multipliers[layer->multiplier + o];
+        woven_biases[lane] = bias * (1 << layer->bias_shift);
+    }
+    is_woven[layer - layers] = 1;
+}
+
+FUNCTION void fill_lines(const struct layer *layer, const uint8_t *const *rows)
+{
+    const struct window window = window_of(layer);
+    const int bytes = tensors[layer->input].width * tensors[layer->input].channels;
+    const int margin = (window.line - bytes * window.interleaved) / 2;
+    uint8_t *to = lines;
+    for (int y = 0; y < layer->kernel_height; y += window.interleaved) {
+        const uint8_t *from[TAPS];
+        for (int t = 0; t < window.interleaved; t++) {
+            from[t] = y + t < layer->kernel_height ? rows[y + t] : rows[y];
+            if (!from[t]) {
+                from[t] = memset(beyond, layer->outside, (size_t)bytes);
+            }
         }
+        memset(to, layer->outside, (size_t)margin);
+        to += margin;
+        for (int i = 0; i < bytes; i++) {
+            for (int t = 0; t < window.interleaved; t++) {
+                *to++ = from[t][i];
+            }
+        }
+        memset(to, layer->outside, (size_t)margin);
+        to += margin;
+    }
+}
+
+FUNCTION void multiply(const struct layer *layer, int columns, int stride)
+{
+    const struct window window = window_of(layer);
+    const int blocks = ROUND_UP(columns, COLUMNS) / COLUMNS;
+    const int block = ROUND_UP(columns, blocks) / blocks;
+    for (int b = 0; b < blocks; b++) {
+        const int x = b + 1 < blocks ? b * block : columns - block; /* they may overlap */
+        for (int o = 0; o < stride; o += LANES) {
+            const factor *weight = woven + woven_at[layer - layers].weight + o * TAPS;
+            lanes acc[COLUMNS] = {{0}};
+            for (int y = 0; y < window.count; y++) {
+                const uint8_t *from = lines + y * window.line + x * window.column;
+                from += window.is_depthwise ? o * TAPS : 0;
+                for (int k = 0; k < window.steps; k++) {
+                    for (int i = 0; i < block; i++) {
+                        const uint8_t *at = from + i * window.column;
+                        multiply_add(&acc[i], at, window.is_depthwise, weight);
+                    }
+                    from += window.step;
+                    weight += stride * TAPS;
+                }
+            }
+            for (int i = 0; i < block; i++) {
+                memcpy(products + (x + i) * stride + o, &acc[i], sizeof *acc);
+            }
+        }
+    }
+}
+
+FUNCTION void rescale_row(
+    const struct layer *layer, const struct view *view, int stride, uint8_t *out)
+{
+    const int width = tensors[layer->output].width;
+    const int channels = tensors[layer->output].channels;
+    const int32_t *multiplier = woven_multipliers + woven_at[layer - layers].lane;
+    const int32_t *bias = woven_biases + woven_at[layer - layers].lane;
+    if (layer->output == LOGITS) {
+        for (int o = 0; o < channels; o++) {
+            logits_out[o] = (products[o] * multiplier[o] + bias[o]) >> layer->shift;
+        }
+        return;
+    }
+    for (int x = 0; x < width; x++) {
+        for (int o = 0; o < stride; o++) {
+            int32_t largest = 0;
+            for (int part = 0; part < layer->parts; part++) {
+                const int32_t product = products[(x * layer->parts + part) * stride + o];
+                const int32_t value = (product * multiplier[o] + bias[o]) >> layer->shift;
+                largest = value > largest ? value : largest;
+            }
+            products[x * stride + o] = largest > 255 ? 255 : largest;
+        }
+    }
+    for (int i = 0; i < width * stride; i++) {
+        values[i] = (uint8_t)products[i];
+    }
+    for (int x = 0; x < width && !view->is_first; x++) {
+        for (int o = 0; o < channels; o++) {
+            const uint8_t before = out[x * channels + o];
+            uint8_t *value = values + x * stride + o;
+            *value = *value > before ? *value : before;
+        }
+    }
+    for (int x = 0; x < width; x++) {
+        memcpy(out + x * channels, values + x * stride, (size_t)channels);
     }
 }
 
 FUNCTION void conv_row(const struct layer *layer, const struct view *view, uint8_t *out)
 {
-    const int width = tensors[layer->output].width;
-    const int channels = tensors[layer->output].channels;
-    const int stride = ROUND_UP(channels, CHANNELS);
-    const int columns = width * layer->parts;
-    int32_t products[$products];
-    uint8_t values[$products];
-    fill_windows(layer, view->rows, columns);
-    multiply(layer, columns, channels, layer->kernel_height * layer->kernel_width * layer->depth,
-             products);
-    if (layer->output == LOGITS) {
-        for (int o = 0; o < channels; o++) {
-            logits_out[o] = rescale(layer, products[o] * multipliers[layer->multiplier + o], o);
-        }
-        return;
+    const int stride = ROUND_UP(tensors[layer->output].channels, LANES);
+    if (!is_woven[layer - layers]) {
+        weave(layer);
     }
-    const int is_pooled = layer->steps * layer->parts > 1;
-    const int pixel = is_pooled ? stride : channels;
-    uint8_t *to = is_pooled ? values : out;
-    for (int x = 0; x < columns; x++) {
-        for (int o = 0; o < channels; o++) {
-            const int32_t product = products[x * stride + o] * multipliers[layer->multiplier + o];
-            to[x * pixel + o] = clamp(rescale(layer, product, o));
-        }
-    }
-    if (!is_pooled) {
-        return;
-    }
-    if (view->is_first) {
-        memset(out, 0, (size_t)(width * channels));
-    }
-    for (int x = 0; x < width; x++, out += channels) {
-        for (int part = 0; part < layer->parts; part++) {
-            for (int o = 0; o < channels; o++) {
-                const uint8_t value = values[(x * layer->parts + part) * stride + o];
-                out[o] = value > out[o] ? value : out[o];
-            }
-        }
-    }
+    fill_lines(layer, view->rows);
+    multiply(layer, tensors[layer->output].width * layer->parts, stride);
+    rescale_row(layer, view, stride, out);
 }
 #endif
