@@ -37,7 +37,6 @@ FIGURES = ROOT / "benchmarks" / "ship.json"
 LARGEST = 25_000  # parameters
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 BUILDS = {
-    "C, gcc -Os": ("-Os",),
     "C, gcc -O3 -march=native": ("-O3", "-march=native"),
     "C, -Os, sanitizers": ("-Os", *SANITIZERS),
     "C, -O2 -march=native, sanitizers": ("-O2", "-march=native", *SANITIZERS),

@@ -61,11 +61,13 @@ SHIPPED = {
     "mnist_net_13k": 0.983,
     "mnist_classifier": 0.992,
     "skip_13k": 0.994,
+    "smidgen_697": 0.985,
     "smidgen_1k": 0.985,
     "smidgen_1936": 0.99,
     "smidgen_4142": 0.993,
     "smidgen_mcu": 0.9945,
-    "smidgen_8k": 0.994,
+    "smidgen_8k": 0.995,
+    "smidgen_20k": 0.995,
     "tiny_net": 0.985,
 }
 
