@@ -103,7 +103,7 @@ def test_host_c_is_the_graph(
 
 @needs("arm-none-eabi-gcc", "qemu-system-arm")
 @pytest.mark.parametrize("core", MACHINES)
-@pytest.mark.parametrize("name", ["every operation", "4 bits"])
+@pytest.mark.parametrize("name", ["every operation", "kernels and groups", "4 bits"])
 def test_c_on_an_emulated_core_is_the_graph(
     graphs: dict[str, Graph], name: str, core: str, tmp_path: Path
 ) -> None:

@@ -102,6 +102,7 @@ def _pieces(operations: Sequence[str], layers: int) -> dict[str, str]:
     own = "concat" in operations  # a layer may make only some of a tensor's channels
     return {
         "special": "".join(SPECIAL[name] for name in operations if name in SPECIAL),
+        "place": f"{' ' * 12}place_kernel(layer, &view);\n" if "conv" in operations else "",
         "calls": " " * 16 + " else ".join(branches),
         "channels": "layer->channels" if own else "tensors[layer->output].channels",
         "stride": "tensors[layer->output].channels" if own else "channels",
@@ -117,8 +118,9 @@ def _sizes(graph: G.Graph, schedule: Schedule) -> dict[str, object]:
     averages = [node for node in graph.nodes if isinstance(node, G.AveragePool)]
     areas = [node.kernel[0] * node.kernel[1] for node in averages]
     fast = [_fast_sizes(stage, graph, schedule) for stage in schedule.stages]
-    woven = itertools.accumulate([0, *(sizes["woven"] for sizes in fast[:-1])])
-    lanes = itertools.accumulate([0, *(sizes["lanes"] for sizes in fast[:-1])])
+    slack = TAPS * max(s["lanes"] for s in fast)  # vectors and pointers reach past the end
+    woven = itertools.accumulate([0, *(s["woven"] for s in fast[:-1])])
+    lanes = itertools.accumulate([0, *(s["lanes"] for s in fast[:-1])])
     return {
         "height": graph.input[0],
         "width": graph.input[1],
@@ -129,8 +131,10 @@ def _sizes(graph: G.Graph, schedule: Schedule) -> dict[str, object]:
         "memory": max(schedule.size_bytes, 1),
         "sums": max((node.shape[2] for node in averages), default=1),
         "sum_type": _narrowest([255 * area for area in areas]),
-        **{name: max(1, *(s[name] for s in fast)) for name in ("beyond", "lines", "products")},
-        **{name: max(1, sum(s[name] for s in fast)) for name in ("woven", "lanes")},
+        **{name: max(s[name] for s in fast) for name in ("beyond", "products")},
+        "lines": max(s["lines"] for s in fast) + slack,
+        "woven": sum(s["woven"] for s in fast) + slack,
+        "lanes": sum(s["lanes"] for s in fast),
         "woven_at": "\n".join(
             f"    {{{weight}, {lane}}}," for weight, lane in zip(woven, lanes, strict=True)
         ),

@@ -2,9 +2,13 @@
 INNER_LOOP int32_t dot(const uint8_t *x, int move, const int8_t *factors, int count)
 {
     int32_t acc = 0;
-    for (; count > 0; count--, x += move) {
-        acc += *x * *factors++;
-    }
+    int at = 0;
+    int i = -count;
+    factors += count;
+    do { /* counting up to zero takes the fewest instructions */
+        acc += x[at] * factors[i];
+        at += move;
+    } while (++i < 0);
     return acc;
 }
 
@@ -20,34 +24,63 @@ INNER_LOOP int32_t packed_dot(
     const uint8_t *x, int move, const int8_t *packed, int tap, int count, int bits)
 {
     int32_t acc = 0;
-    for (const int end = tap + count; tap < end; tap++, x += move) {
-        acc += *x * unpack(packed, tap, bits);
+    for (int i = 0; i < count; i++) {
+        acc += x[i * move] * unpack(packed, tap + i, bits);
     }
     return acc;
 }
 
-FUNCTION int32_t conv(const struct layer *layer, const struct view *view, int channel)
+/* A row of the kernel is summed at once where it lies within the row of the input and takes all of
+ * its channels or one; else it is summed tap by tap. Only convolutions look at this. */
+FUNCTION void place_kernel(const struct layer *layer, struct view *view)
 {
-    const struct tensor *input = &tensors[layer->input];
+    const int channels = tensors[layer->input].channels;
+    view->width = tensors[layer->input].width * channels;
+    view->right = view->left + layer->kernel_width * channels;
+    view->move = layer->depth == 1 ? channels : 1;
+    view->count = layer->depth;
+    view->piece = channels;
+    if (view->left >= 0 && view->right <= view->width &&
+        (layer->depth == 1 || layer->depth == channels)) {
+        view->count *= layer->kernel_width;
+        view->piece *= layer->kernel_width;
+    }
+}
+
+INNER_LOOP int32_t conv(const struct layer *layer, const struct view *view, int channel)
+{
     const int taps = layer->kernel_height * layer->kernel_width * layer->depth;
     const int8_t *from = weights + layer->weight + channel * ((taps * layer->bits + 7) / 8);
     const uint8_t outside = layer->outside;
     int left = view->left;
-    for (int i = channel; i >= layer->per_group; i -= layer->per_group) {
-        left += layer->depth;
+    if (layer->per_group == 1) {
+        left += channel * layer->depth;
+    } else {
+        for (int i = channel; i >= layer->per_group; i -= layer->per_group) {
+            left += layer->depth;
+        }
     }
     int32_t acc = 0;
     int tap = 0;
     for (int ky = 0; ky < layer->kernel_height; ky++) {
         const uint8_t *row = view->rows[ky];
-        for (int kx = 0; kx < layer->kernel_width; kx++, tap += layer->depth) {
-            const int at = left + kx * input->channels;
-            const int inside = row && at >= 0 && at < input->width * input->channels;
-            const uint8_t *x = inside ? row + at : &outside;
-            acc += layer->bits == 8
-                ? dot(x, inside, from + tap, layer->depth)
-                : packed_dot(x, inside, from, tap, layer->depth, layer->bits);
-        }
+        int at = left;
+        do {
+            const uint8_t *x = &outside;
+            int move = 0;
+            if (row && at >= 0 && at < view->width) {
+                x = row + at;
+                move = view->move;
+            }
+            if (layer->bits == 8) {
+                acc += dot(x, move, from, view->count);
+                from += view->count;
+            } else {
+                acc += packed_dot(x, move, from, tap, view->count, layer->bits);
+                tap += view->count;
+            }
+            at += view->piece;
+        } while (at < view->right);
     }
     return acc * multipliers[layer->multiplier + channel];
 }

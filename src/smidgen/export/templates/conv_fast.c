@@ -48,10 +48,10 @@ FUNCTION void multiply_add(lanes *acc, const uint8_t *x, int is_depthwise, const
 }
 #endif
 
-static uint8_t lines[$lines + LANES * TAPS]; /* a vector may reach past the end */
-static uint8_t beyond[$beyond];              /* a row outside the input */
-static int32_t products[$products];          /* by column and channel */
-static uint8_t values[$products];            /* and what becomes of them */
+static uint8_t lines[$lines];
+static uint8_t beyond[$beyond];     /* a row outside the input */
+static int32_t products[$products]; /* by column and channel */
+static uint8_t values[$products];   /* and what becomes of them */
 
 /* Weights in the order of (steps, channels, TAPS), and what products are rescaled by. They are put
  * in order, and filled up with zeros to whole vectors, when they are first used. */

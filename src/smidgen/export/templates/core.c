@@ -8,11 +8,13 @@ static struct progress {
 
 /* What a layer sees of its input: the rows under its kernel, 0 where there is none, and where in
  * them the kernel begins, in bytes; the row of a second input; whether this is the first that it
- * sees for its output. */
+ * sees for its output. A convolution sums `count` products at once, of inputs `move` bytes apart;
+ * the next ones begin `piece` bytes on, up to `right`. `width` are the bytes of a row. */
 struct view {
     const uint8_t *rows[$kernel_height];
     const uint8_t *other;
     int left, is_first;
+    int right, width, move, count, piece;
 };
 
 FUNCTION uint8_t *row_of(int number, int y)

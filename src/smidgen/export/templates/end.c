@@ -21,7 +21,7 @@ $special    for (int x = 0; x < columns; x++, out += $stride) {
             const int column = x * layer->column_stride + part * layer->part_stride;
             view.left = (column - layer->padding_x) * input->channels;
             view.is_first = step + part == 0;
-            for (int channel = 0; channel < channels; channel++) {
+$place            for (int channel = 0; channel < channels; channel++) {
                 int32_t product = 0;
 $calls
                 const int32_t value = rescale(layer, product, channel);
