@@ -61,6 +61,7 @@ SHIPPED = {
     "mnist_net_13k": 0.983,
     "mnist_classifier": 0.992,
     "skip_13k": 0.994,
+    "smidgen_575": 0.981,
     "smidgen_697": 0.985,
     "smidgen_1k": 0.985,
     "smidgen_1936": 0.99,
