@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 import tomllib
 from pathlib import Path
@@ -132,21 +133,23 @@ def markdown() -> str:
 
 def draw(path: Path) -> None:
     """The Pareto picture: error over parameters, public records beside ours."""
-    figure = Figure(figsize=(9, 5.5), layout="constrained", dpi=120)
+    figure = Figure(figsize=(9, 6.5), layout="constrained", dpi=120)
     axes = figure.subplots()
     axes.scatter(
         [row["params"] for row in public()], [1 - row["accuracy"] for row in public()],
         marker="x", color="#777777", label="public, single runs, mostly tuned on the test set",
     )  # fmt: skip
-    for i, (label, row) in enumerate(sorted(records().items(), key=lambda r: r[1]["params"])):
+    above = axes.get_xaxis_transform()  # labels stand in a row above, side by side
+    x = 0.0
+    for label, row in sorted(records().items(), key=lambda record: record[1]["params"]):
         score = over_seeds([seed["test_accuracy"] for seed in row["seeds"]])
-        error, params = 1 - score.mean, row["params"]
+        params, error = row["params"], 1 - score.mean
         axes.errorbar(params, error, yerr=score.sd, fmt="o", color="#0072b2", capsize=3)
-        below = i % 2  # neighbours to either side, aslant, so that they do not touch
-        place = (params, error - score.sd if below else error + score.sd)
-        axes.annotate(label, place, (0, -4 if below else 4), textcoords="offset points",
-                      rotation=-35 if below else 35, rotation_mode="anchor",
-                      va="top" if below else "bottom")  # fmt: skip
+        x = max(math.log10(params), x + 0.06)
+        axes.annotate(label, (params, error + score.sd), (10**x, 1.02), textcoords=above,
+                      rotation=60, rotation_mode="anchor",
+                      arrowprops={"arrowstyle": "-", "color": "#bbbbbb", "shrinkA": 0,
+                                  "relpos": (0, 0)})  # fmt: skip
     axes.errorbar([], [], yerr=[], fmt="o", color="#0072b2", capsize=3, label="ours, mean ± sd")
     axes.set(xscale="log", yscale="log", xlabel="parameters", ylabel="test error")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda error, _: f"{error:.1%}"))
