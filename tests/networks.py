@@ -78,7 +78,8 @@ def settle(model: nn.Module, seed: int = 0) -> nn.Module:
                 size = norm.running_mean.shape
                 norm.running_mean.copy_(0.2 * torch.randn(size, generator=generator))
                 norm.running_var.copy_(0.5 + torch.rand(size, generator=generator))
-                norm.weight.copy_(1.5 * torch.rand(size, generator=generator) - 0.3)
+                if norm.weight is not None:
+                    norm.weight.copy_(1.5 * torch.rand(size, generator=generator) - 0.3)
                 norm.bias.copy_(0.3 * torch.randn(size, generator=generator))
     return model.eval()
 
