@@ -79,7 +79,7 @@ def leaky() -> nn.Module:
         nn.LeakyReLU(0.2),
         nn.Conv2d(3, 4, 3),
         nn.MaxPool2d(4),  # (N, 4, 6, 6)
-        nn.LeakyReLU(0.01),
+        nn.LeakyReLU(0.4),
         gainless(4),
         nn.LeakyReLU(0.3),
         nn.Flatten(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -285,14 +284,3 @@ def test_weights_that_cannot_be_trusted_are_refused(value: float, message: str) 
 def test_calibration_needs_images() -> None:
     with pytest.raises(ExportError, match="no calibration images"):
         quantize(settle(create_model("tiny_mnist")), images(0), MEAN, STD, "none")
-
-
-def test_shared_weights_are_rescaled_in_two_bytes() -> None:
-    graph = quantize(settle(shared(4)), images(200), MEAN, STD, "shared")
-    by_weights = defaultdict(list)
-    for node in graph.nodes:
-        if isinstance(node, G.Conv):
-            by_weights[node.weights].append(node.rescale.multiplier)
-    for users in by_weights.values():
-        largest = max(int(abs(multiplier).max()) for multiplier in users)
-        assert largest > 127 if len(users) > 1 else largest <= 127

@@ -14,7 +14,6 @@ from smidgen.quantize import layers as L
 
 SAMPLE = 2**17  # values of a tensor that its grid is fitted to
 MULTIPLIER_LIMIT = 127  # one byte; what it rounds away is taken into the weights' steps
-SHARED_LIMIT = 2**15 - 1  # two bytes, where the steps are those of several layers
 
 
 @dataclass(frozen=True)
@@ -143,8 +142,7 @@ def _logit_grid(layer: L.Layer, plan: Plan) -> Grid:
     scale = plan.grids[layer.inputs[0]].scale
     if isinstance(layer, L.Conv):
         step = plan.steps[layer].step.flatten()
-        limit = _limit(layer, plan, MULTIPLIER_LIMIT)
-        return Grid(scale * (step * layer.gain.abs()).max().item() / limit)
+        return Grid(scale * (step * layer.gain.abs()).max().item() / _limit(layer, plan))
     assert isinstance(layer, L.AveragePool)  # `trace` sees to it
     return Grid(scale / (layer.kernel[0] * layer.kernel[1]))
 
@@ -157,22 +155,21 @@ def _average_grid(pool: L.AveragePool, plan: Plan) -> Grid:
     return Grid(grid.scale * ratio * 2**doublings / math.floor(ratio * 2**doublings), grid.zero)
 
 
-def _limit(conv: L.Conv, plan: Plan, largest: int) -> int:
-    """The largest multiplier up to that: no accumulator times it can pass half of int32."""
+def _limit(conv: L.Conv, plan: Plan) -> int:
+    """The largest multiplier: no accumulator times it can pass half of int32."""
     largest_acc = 255 * plan.steps[conv].integers(conv.weight).abs().sum(dim=(1, 2, 3)).max()
-    return min(largest, int(2**30 / largest_acc))
+    return min(MULTIPLIER_LIMIT, int(2**30 / largest_acc))
 
 
 def _plan_multipliers(conv: L.Conv, plan: Plan, shared: bool, is_last: bool) -> None:
     """Chooses integers m and a shift with m / 2**shift ≈ step * gain * scale in / scale out.
 
-    m is one byte, and the steps then change so that it is exact; where the weights are shared, and
-    the steps with them, m is as fine as two bytes allow.
+    Where the weights are not shared the steps then change so that it is exact.
     """
     steps = plan.steps[conv]
     scale_in, scale_out = plan.grids[conv.inputs[0]].scale, plan.grids[conv].scale
     ratio = steps.step.flatten() * conv.gain * scale_in / scale_out
-    limit = _limit(conv, plan, SHARED_LIMIT if shared else MULTIPLIER_LIMIT)
+    limit = _limit(conv, plan)
     reach = (conv.offset / scale_out).abs().max().item() + 512  # the bias must fit as well
     shift = 0
     while (

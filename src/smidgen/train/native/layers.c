@@ -148,7 +148,7 @@ static void pool_backward(const network *n, const layer *l)
                     for (int32_t i = 0; i < high; i++)
                         for (int32_t j = 0; j < wide; j++) {
                             const int64_t place = i * step + x * wide + j;
-                            const choice hit = in[place] == out[x];
+                            const choice hit = rectified(l, in[place]) == out[x];
                             const int is_mean = l->operation == MEAN_POOL;
                             put(&to[place], is_mean ? left * share : where(hit, left),
                                 l->add_source);
