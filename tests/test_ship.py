@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,9 @@ from smidgen.data import Data
 from smidgen.errors import ExportError, MissingExtraError
 from smidgen.export import export, formats
 from smidgen.target import Target
-from smidgen.zoo import create_model
+from smidgen.zoo import create_model, weights_header
 
+PROVEN = json.loads((Path(__file__).parents[1] / "benchmarks" / "ship.json").read_text("utf-8"))
 PROOFS = {"c": ("gcc",), "html": ("node",), "onnx": ()}
 
 
@@ -150,3 +152,21 @@ def test_the_command_prints_one_document(run_folder: Path, tmp_path: Path) -> No
     again = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (again.returncode, again.stdout) == (2, "")
     assert again.stderr.startswith(f"smidgen: the folder {str(out)!r} has something in it")
+
+
+@pytest.mark.parametrize("name", PROVEN["models"])
+def test_the_proofs_of_a_shipped_model_are_of_its_weights(name: str) -> None:
+    """benchmarks/ship.json holds the runs on all test images, which take the emulators minutes."""
+    row = PROVEN["models"][name]
+    assert row["weights"] == weights_header(name)["fingerprint"]
+    exact = {runner: proof for runner, proof in row["proofs"].items() if "ONNX" not in runner}
+    assert {"Cortex-M0+ (emulated)", "Cortex-M4 (emulated)", "JavaScript, Node"} < set(exact)
+    assert all(proof["max_abs_diff"] == 0 for proof in exact.values())
+    assert all(proof["images"] >= 10_000 for proof in row["proofs"].values())
+    assert row["proofs"]["ONNX float"]["label_mismatches"] == 0
+    assert row["proofs"]["ONNX float"]["max_abs_diff"] <= 1e-4
+    assert row["float"] - row["integer"] <= 0.001
+
+
+def test_eight_bits_cost_little_on_the_mean() -> None:
+    assert fmean(row["float"] - row["integer"] for row in PROVEN["models"].values()) <= 0.0005
