@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from smidgen.data import Data
 from smidgen.errors import ExportError, did_you_mean
 from smidgen.export.formats import Export, make_c, make_html, make_onnx
 from smidgen.export.parity import Parity
+from smidgen.run import write_whole
 from smidgen.target import Target
 
 FORMATS = {"c": make_c, "html": make_html, "onnx": make_onnx}
@@ -127,6 +127,4 @@ def _write(files: Mapping[str, bytes], out: Path) -> None:
     """Each file whole or not at all."""
     out.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        with tempfile.NamedTemporaryFile(dir=out, delete=False) as temporary:
-            temporary.write(content)
-        os.replace(temporary.name, out / name)
+        write_whole(out / name, methodcaller("write_bytes", content))
