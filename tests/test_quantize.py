@@ -194,6 +194,47 @@ def test_grids_and_steps_round_as_little_as_they_can() -> None:
     assert steps.integers(torch.tensor([[[[0.7, -0.7, 0.3]]]])).flatten().tolist()[:2] == [1, -1]
 
 
+def test_a_grid_is_fitted_to_what_is_read_of_it() -> None:
+    # Only what is above zero is read: the grid's numbers lie there, and zero stays one of them.
+    values = torch.linspace(-1, 1, 1001)
+    assert fit_grid(values).zero == 128
+    assert fit_grid(values, F.relu).zero == 6  # the least share that is tried, 0.025
+
+
+def test_multipliers_of_shared_weights_are_exact_for_the_gains_they_leave() -> None:
+    layers = trace(settle(shared()))
+    convs = [layer for layer in layers if isinstance(layer, L.Conv)]
+    before = {conv: conv.gain.clone() for conv in convs}
+    plan = make_plan(layers, normalised(images(40)), Grid(1 / (255 * STD), 255 * MEAN), bits=8)
+    for conv in convs:
+        scale_in, scale_out = plan.grids[conv.inputs[0]].scale, plan.grids[conv].scale
+        ratio = plan.steps[conv].step.flatten() * conv.gain * scale_in / scale_out
+        assert torch.allclose(ratio * 2 ** plan.shifts[conv], plan.multipliers[conv], rtol=1e-4)
+        assert plan.multipliers[conv].abs().max() <= 127
+        twins = [other for other in convs if other.weight is conv.weight]
+        assert torch.equal(plan.steps[conv].step, plan.steps[twins[0]].step)
+        # Were the multipliers rounded alone, gains would be off by up to a fifth.
+        off = (conv.gain / before[conv] - 1).abs()
+        assert off.max() < (0.05 if len(twins) > 1 else 1e-6)
+
+
+def test_fine_tuning_does_not_depend_on_the_number_of_threads(digits: Data) -> None:
+    model, threads, found = settle(shared()), torch.get_num_threads(), []
+    batch = digits.train.images[:300]
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            layers = trace(model)
+            plan = make_plan(layers, normalised(batch), Grid(1 / (255 * STD), 255 * MEAN), bits=8)
+            wanted = torch.linspace(-1, 1, 10).expand(300, 10)
+            finetune(layers, plan, batch, wanted, torch.Generator().manual_seed(0))
+            assert torch.get_num_threads() == number
+            found.append([layer.weight for layer in layers if isinstance(layer, L.Conv)])
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
+
+
 @pytest.mark.parametrize(
     "make",
     [lambda: create_model("smidgen_8k", pretrained=True), lambda: settle(shared())],
@@ -206,8 +247,9 @@ def test_fine_tuning_brings_the_logits_closer(make: Callable[[], nn.Module], dig
     plan = make_plan(layers, normalised(batch[:100]), Grid(1 / (255 * STD), 255 * MEAN), bits=4)
     held_out = normalised(digits.test.images)
     floats = L.forward(layers, held_out)[layers[-1]].detach()
+    wanted = L.forward(layers, normalised(batch))[layers[-1]].flatten(1).detach()
     before = F.mse_loss(forward_quantized(layers, plan, held_out), floats).item()
-    finetune(layers, plan, batch, torch.Generator().manual_seed(0))
+    finetune(layers, plan, batch, wanted, torch.Generator().manual_seed(0))
     after = F.mse_loss(forward_quantized(layers, plan, held_out), floats).item()
     assert after < 0.5 * before
     assert len({id(layer.weight) for layer in layers if isinstance(layer, L.Conv)}) == weights

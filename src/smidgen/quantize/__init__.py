@@ -61,14 +61,13 @@ def quantize_for(
     calibration = fit.images[:CALIBRATION]
     layers, plan = _prepare(model, calibration, mean, std, bits)
     graph = convert(layers, plan, name, _input_shape(calibration), data.classes)
-    with torch.no_grad():
-        images = (validation.images.float() / 255 - mean) / std
-        logits = torch.cat([model(batch) for batch in images.split(1000)])
+    logits = _logits(model, validation.images, mean, std)
     floats = (logits.argmax(dim=1) == validation.labels).float().mean().item()
     reached = _accuracy(graph, validation)
     if floats - reached <= ALLOWED_DROP:
         return graph
-    finetune(layers, plan, fit.images, torch.Generator().manual_seed(0))
+    wanted = _logits(model, fit.images, mean, std)
+    finetune(layers, plan, fit.images, wanted, torch.Generator().manual_seed(0))
     tuned = convert(layers, plan, name, _input_shape(calibration), data.classes)
     return tuned if _accuracy(tuned, validation) > reached else graph
 
@@ -87,6 +86,13 @@ def _prepare(
 def _input_shape(images: Tensor) -> tuple[int, int, int]:
     channels, height, width = images.shape[1:]
     return height, width, channels
+
+
+def _logits(model: nn.Module, images: Tensor, mean: float, std: float) -> Tensor:
+    """The float network's logits (N, K) for uint8 images."""
+    with torch.no_grad():
+        batches = [(batch.float() / 255 - mean) / std for batch in images.split(1000)]
+        return torch.cat([model(batch) for batch in batches])
 
 
 def _accuracy(graph: Graph, split: Split) -> float:

@@ -13,20 +13,41 @@ from smidgen.quantize import layers as L
 from smidgen.quantize.plan import Plan
 
 BATCH, LEARNING_RATE, EPOCHS = 64, 2e-3, 2
+TEMPERATURE = 2.0
 
 
 def finetune(
-    layers: Sequence[L.Layer], plan: Plan, images: Tensor, generator: torch.Generator
+    layers: Sequence[L.Layer],
+    plan: Plan,
+    images: Tensor,
+    logits: Tensor,
+    generator: torch.Generator,
 ) -> None:
-    """Brings the quantised logits closer to the float ones, in place, on uint8 training images.
+    """Brings the quantised network's answers closer to the float one's, in place.
 
-    Weights and offsets are trained through the rounding as if it were not there (Bengio et al.
-    2013) with Adam, the learning rate falling to zero along a cosine. Grids, steps and multipliers
-    stay, so that `plan` stays valid.
+    `images` are uint8 (N, C, H, W), from the training split, and `logits` (N, K) the float
+    network's for them; both networks' answers are softened (Hinton, Vinyals & Dean 2015). Weights
+    and offsets are trained through the rounding as if it were not there (Bengio et al. 2013) with
+    Adam, the learning rate falling to zero along a cosine. Grids, steps and multipliers stay, so
+    that `plan` stays valid. One thread does it all, so that the result is the same however many
+    there are.
     """
-    with torch.no_grad():
-        batches = [_normalise(batch, layers, plan) for batch in images.split(1000)]
-        targets = torch.cat([L.forward(layers, batch)[layers[-1]] for batch in batches])
+    targets = (logits / TEMPERATURE).softmax(dim=1)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        _descend(layers, plan, images, targets, generator)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _descend(
+    layers: Sequence[L.Layer],
+    plan: Plan,
+    images: Tensor,
+    targets: Tensor,
+    generator: torch.Generator,
+) -> None:
     orders = [torch.randperm(len(images), generator=generator) for _ in range(EPOCHS)]
     chosen = torch.cat(orders).split(BATCH)
     optimizer = torch.optim.Adam(_make_trainable(layers), lr=LEARNING_RATE)
@@ -34,7 +55,7 @@ def finetune(
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * (1 + math.cos(math.pi * step / len(chosen))) / 2
         logits = forward_quantized(layers, plan, _normalise(images[rows], layers, plan))
-        loss = F.mse_loss(logits, targets[rows])
+        loss = F.cross_entropy(logits.flatten(1) / TEMPERATURE, targets[rows])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -4,7 +4,7 @@ and the multipliers that lead from one grid to the next."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -54,7 +54,7 @@ class Plan:
     """The grid of every layer's output, and for every convolution its steps and multipliers.
 
     The accumulator times `multipliers[conv]`, shifted right by `shifts[conv]`, is on the grid of
-    its output but for the bias. Convolutions that share a weight share its Steps.
+    its output but for the bias. Convolutions that share a weight have the same Steps.
     """
 
     grids: dict[L.Layer, Grid] = field(default_factory=dict)
@@ -67,17 +67,18 @@ def make_plan(layers: Sequence[L.Layer], images: Tensor, image_grid: Grid, bits:
     """The plan that rounds the network least on normalised images (N, 1, H, W).
 
     The first and the last convolution keep 8 bits; they are small, and every answer goes through
-    them.
+    them. Where convolutions share a weight their gains become those that the multipliers give.
     """
     plan = Plan()
     with torch.no_grad():
         outputs = L.forward(layers, images)
     convs = [layer for layer in layers if isinstance(layer, L.Conv)]
-    by_weight: dict[int, Steps] = {}
+    users: dict[int, list[L.Conv]] = {}  # of each weight
     for conv in convs:
+        users.setdefault(id(conv.weight), []).append(conv)
         width = 8 if conv in (convs[0], convs[-1]) else bits
-        known = by_weight.setdefault(id(conv.weight), fit_steps(conv.weight, width))
-        plan.steps[conv] = known
+        first = users[id(conv.weight)][0]
+        plan.steps[conv] = plan.steps.get(first) or fit_steps(conv.weight, width)
     for layer in layers:
         if isinstance(layer, L.Image):
             plan.grids[layer] = image_grid
@@ -86,17 +87,28 @@ def make_plan(layers: Sequence[L.Layer], images: Tensor, image_grid: Grid, bits:
         elif isinstance(layer, L.MaxPool):
             plan.grids[layer] = plan.grids[layer.inputs[0]]
         else:
-            plan.grids[layer] = fit_grid(outputs[layer])
+            plan.grids[layer] = fit_grid(outputs[layer], _read_through(layer, layers))
         if isinstance(layer, L.AveragePool) and layer is not layers[-1]:
             plan.grids[layer] = _average_grid(layer, plan)
-        if isinstance(layer, L.Conv):
-            shared = sum(layer.weight is other.weight for other in convs) > 1
-            _plan_multipliers(layer, plan, shared, is_last=layer is layers[-1])
+    for sharing in users.values():
+        _plan_multipliers(sharing, plan, last=layers[-1])
     return plan
 
 
-def fit_grid(values: Tensor) -> Grid:
-    """The grid with the least mean squared error over the values; zero is one of its numbers.
+def _read_through(layer: L.Layer, layers: Sequence[L.Layer]) -> Callable[[Tensor], Tensor]:
+    """The function through which alone a layer's output is seen, at once or after a max pool."""
+    readers = [other for other in layers if layer in other.inputs]
+    match readers:
+        case [L.MaxPool() as pool]:
+            return _read_through(pool, layers)
+        case [L.Function() as seen]:
+            return seen.function
+    return lambda x: x
+
+
+def fit_grid(values: Tensor, function: Callable[[Tensor], Tensor] = lambda x: x) -> Grid:
+    """The grid with the least mean squared error of a function of the values; zero is one of its
+    numbers.
 
     It may be narrower than the values, whose rare extremes are then clamped.
     """
@@ -105,23 +117,24 @@ def fit_grid(values: Tensor) -> Grid:
     low, high = min(flat.min().item(), 0.0), max(flat.max().item(), 0.0)
     if low == high:
         return Grid(1.0)
-    shares = [1.0 - 0.025 * i for i in range(20)]
+    exact = function(flat)
+
+    def error(grid: Grid) -> float:
+        return (function(grid.round(flat)) - exact).square().mean().item()
+
+    shares = [1.0 - 0.025 * i for i in range(40)]
     highs = [_grid_between(low, high * share) for share in shares] if high > 0 else []
-    best = min(highs or [_grid_between(low, high)], key=lambda grid: _error(grid, flat))
+    best = min(highs or [_grid_between(low, high)], key=error)
     if low < 0:
         top = best.scale * (255 - best.zero)
         lows = [_grid_between(low * share, top) for share in shares]
-        best = min(lows, key=lambda grid: _error(grid, flat))
+        best = min(lows, key=error)
     return best
 
 
 def _grid_between(low: float, high: float) -> Grid:
     scale = (high - low) / 255
     return Grid(scale, float(round(-low / scale)))
-
-
-def _error(grid: Grid, values: Tensor) -> float:
-    return (grid.round(values) - values).square().mean().item()
 
 
 def fit_steps(weight: Tensor, bits: int) -> Steps:
@@ -161,14 +174,32 @@ def _limit(conv: L.Conv, plan: Plan) -> int:
     return min(MULTIPLIER_LIMIT, int(2**30 / largest_acc))
 
 
-def _plan_multipliers(conv: L.Conv, plan: Plan, shared: bool, is_last: bool) -> None:
-    """Chooses integers m and a shift with m / 2**shift ≈ step * gain * scale in / scale out.
+def _plan_multipliers(convs: Sequence[L.Conv], plan: Plan, last: L.Layer) -> None:
+    """Chooses, for the convolutions of one weight, integers m and a shift each.
 
-    Where the weights are not shared the steps then change so that it is exact.
+    m / 2**shift ≈ step * gain * scale in / scale out. Of one convolution the steps then change so
+    that it is exact; of several they change so that its error and that of the weights are least,
+    and the gains become exact.
     """
-    steps = plan.steps[conv]
+    steps = plan.steps[convs[0]]
+    exact = torch.stack([_exact_multiplier(conv, plan, conv is last) for conv in convs])
+    if len(convs) == 1:
+        multipliers = exact.sign() * exact.abs().ceil().clamp(max=_limit(convs[0], plan))
+        change = torch.where(multipliers == 0, 1.0, multipliers / exact)[0]
+    else:
+        change = _least_change(steps, convs[0].weight, exact, _limit(convs[0], plan))
+        multipliers = (exact * change).round()
+    steps = Steps(steps.step * change.reshape(-1, 1, 1, 1), steps.bits)
+    for conv, wanted, multiplier in zip(convs, exact * change, multipliers, strict=True):
+        plan.steps[conv], plan.multipliers[conv] = steps, multiplier
+        if len(convs) > 1:
+            conv.gain = torch.where(wanted == 0, conv.gain, conv.gain * multiplier / wanted)
+
+
+def _exact_multiplier(conv: L.Conv, plan: Plan, is_last: bool) -> Tensor:
+    """The real number (O,) for each of a convolution's multipliers, at the largest shift."""
     scale_in, scale_out = plan.grids[conv.inputs[0]].scale, plan.grids[conv].scale
-    ratio = steps.step.flatten() * conv.gain * scale_in / scale_out
+    ratio = plan.steps[conv].step.flatten() * conv.gain * scale_in / scale_out
     limit = _limit(conv, plan)
     reach = (conv.offset / scale_out).abs().max().item() + 512  # the bias must fit as well
     shift = 0
@@ -179,11 +210,23 @@ def _plan_multipliers(conv: L.Conv, plan: Plan, shared: bool, is_last: bool) -> 
         and reach * 2 ** (shift + 1) < 2**29
     ):
         shift += 1
-    exact = ratio * 2**shift
-    if shared:
-        multiplier = exact.round()
-    else:
-        multiplier = exact.sign() * exact.abs().ceil().clamp(max=limit)
-        change = torch.where(multiplier == 0, 1.0, multiplier / exact)
-        plan.steps[conv] = Steps(steps.step * change.reshape(-1, 1, 1, 1), steps.bits)
-    plan.multipliers[conv], plan.shifts[conv] = multiplier, shift
+    plan.shifts[conv] = shift
+    return ratio * float(2**shift)
+
+
+def _least_change(steps: Steps, weight: Tensor, exact: Tensor, limit: int) -> Tensor:
+    """The factor (O,) for each step by which rounding both the weights and the multipliers costs
+    least; `exact` is (convolutions, O), and no multiplier comes to more than `limit`."""
+    weight = weight.detach()
+    power = weight.square().sum(dim=(1, 2, 3)).clamp(min=1e-24)
+    best, least = torch.ones(len(weight)), torch.full((len(weight),), torch.inf)
+    for factor in torch.logspace(0, 2, 400, base=2.0):
+        coarser = Steps(steps.step * factor, steps.bits)
+        error = (coarser.round(weight) - weight).square().sum(dim=(1, 2, 3)) / power
+        wanted = exact * factor
+        off = torch.where(wanted == 0, 0.0, wanted.round() / wanted - 1.0)
+        error = error + off.square().mean(dim=0)
+        error = torch.where(wanted.abs().amax(dim=0) > limit + 0.5, torch.inf, error)
+        better = error < least
+        best, least = torch.where(better, factor, best), torch.where(better, error, least)
+    return best
