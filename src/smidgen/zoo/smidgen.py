@@ -114,6 +114,12 @@ def smidgen_25k(classes: int = 10) -> nn.Module:
     return _chain((24, 56, 88, 88, 72), classes)
 
 
+@register_model
+def smidgen_teacher(classes: int = 10) -> nn.Module:
+    """71,274 parameters, for no budget: the recipes of smaller networks learn from it."""
+    return _chain((32, 96, 160, 160, 128), classes)
+
+
 class Repeated(nn.Module):
     """One separable convolution applied again and again, each time with a norm of its own."""
 
