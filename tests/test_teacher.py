@@ -7,18 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from networks import settle
 from torch import Tensor, nn
 
-from smidgen.augment import draw, resample
 from smidgen.data import Data, Split
 from smidgen.errors import ModelError, RecipeError, RunError
 from smidgen.recipe import Recipe, load_recipe, override, to_toml
-from smidgen.target import Target
 from smidgen.train import fit, resume
 from smidgen.train.engine import Network, Process, predict
 from smidgen.train.native import library
-from smidgen.train.teacher import load_teachers, taught
+from smidgen.train.teacher import taught
 from smidgen.zoo import create_model
 
 CPU = torch.device("cpu")
@@ -73,8 +70,7 @@ def test_teachers_answer_together_at_their_temperature(
 ) -> None:
     runs = [fit(override(recipe, {"seed": s, "epochs": 1}), few, tmp_path / str(s)) for s in (0, 1)]
     split = few.fit_split()[0]
-    student = with_teacher(recipe, *(r.path for r in runs))
-    found = taught(split, load_teachers(student, few), temperature=2.0)
+    found = taught(split, with_teacher(recipe, *(r.path for r in runs), temperature=2.0), few)
     expected = torch.zeros(len(split), 10)
     for run in runs:
         module = create_model("tiny_mnist")
@@ -83,52 +79,15 @@ def test_teachers_answer_together_at_their_temperature(
         expected += logits.exp() / logits.exp().sum(1, keepdim=True) / 2
     assert found.soft is not None
     torch.testing.assert_close(found.soft, expected)
+    assert taught(split, recipe, few) is split
     chosen = torch.tensor([5, 0])
     assert torch.equal(found.rows(chosen).soft, found.soft[chosen])
 
 
-@pytest.mark.parametrize("backend", ["torch", "native"])
-def test_teachers_are_asked_about_augmented_images(recipe: Recipe, backend: str) -> None:
-    if backend == "native" and library() is None:
-        pytest.skip("the kernels are built by a C compiler, and there is none")
-    chance = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (21, 1, 28, 28), dtype=torch.uint8, generator=chance)
-    labels = torch.arange(21) % 10
-    settings = {"weight": 0.8, "temperature": 3.0, "augmented": True}
-    recipe = override(
-        with_teacher(recipe, "any", **settings),
-        {"backend": backend, "label_smoothing": 0.1,
-         "augment": {"rotation": 20.0, "translation": 0.1, "cutout": 6}},
-    )  # fmt: skip
-    # One has dropout, both batch norm; each has its own idea of what to subtract.
-    teachers = [
-        Target(name, settle(create_model(name)).eval(), mean, std, (), "", None, trained=True)
-        for name, mean, std in (("smidgen_8k", 0.1, 0.3), ("tiny_mnist", 0.2, 0.5))
-    ]
-    draws = draw(21, recipe.augment, chance)
-    greys = resample(images, draws, recipe.augment)
-    answers = [t.model((greys / 255 - t.mean) / t.std).detach() / 3 for t in teachers]
-    soft = sum(answer.softmax(1) for answer in answers) / 2
-
-    network = Network(linear(), recipe, 0.0, 1.0, CPU, Process(), teachers)
-    before = [tensor.clone() for t in teachers for tensor in t.model.state_dict().values()]
-    with network:
-        network.start_epoch(0)
-        network.backward(Split(images, labels), draws)
-    oracle = linear().double()
-    shown = Split(images, labels, soft)
-    loss_by_hand(oracle(greys.double() / 255), shown, 0.8, 3.0).backward()
-    gradient = torch.cat([parameter.grad.flatten() for parameter in oracle.parameters()])
-    torch.testing.assert_close(network.parameters.grad, gradient.float(), rtol=1e-3, atol=1e-5)
-    after = [tensor for t in teachers for tensor in t.model.state_dict().values()]
-    assert all(torch.equal(old, new) for old, new in zip(before, after, strict=True))
-
-
-@pytest.mark.parametrize("augmented", [False, True])
 def test_a_student_trains_resumes_and_differs(
-    few: Data, recipe: Recipe, run_folder: Path, tmp_path: Path, augmented: bool
+    few: Data, recipe: Recipe, run_folder: Path, tmp_path: Path
 ) -> None:
-    student = with_teacher(recipe, run_folder, weight=1.0, temperature=4.0, augmented=augmented)
+    student = with_teacher(recipe, run_folder, weight=1.0, temperature=4.0)
     once = fit(student, few, tmp_path / "once")
     assert load_recipe(once.path / "recipe.toml").teacher == student.teacher
     alone = fit(recipe, few, tmp_path / "alone")

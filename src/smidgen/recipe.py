@@ -113,16 +113,13 @@ class Augment(Frozen):
 class Teacher(Frozen):
     """Trained networks whose answers are learned beside the labels (Hinton, Vinyals & Dean 2015).
 
-    `networks` are zoo names or run folders. Their mean probabilities for each training image at
-    the temperature count `weight` in the loss and the labels the rest. They are asked once, about
-    the images as they are; or, if `augmented`, at every step about what is trained on (Beyer et al.
-    2022), which takes longer.
+    `networks` are zoo names or run folders. Their mean probabilities for each training image, as
+    it is, at the temperature, count `weight` in the loss and the labels the rest.
     """
 
     networks: list[str] = []
     weight: Annotated[float, Field(gt=0, le=1)] = 0.5
     temperature: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0
-    augmented: bool = False
 
 
 Optimizer = Annotated[SGD | Adam, Field(discriminator="name")]

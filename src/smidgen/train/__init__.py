@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,13 @@ from smidgen.data import Data, Split, load_data
 from smidgen.errors import RunError
 from smidgen.recipe import SGD, Adam, Recipe, recipe_for
 from smidgen.run import Run, free_folder
-from smidgen.target import Target
 from smidgen.train.chance import INIT, generator
 from smidgen.train.engine import Network, epoch_batches
 from smidgen.train.progress import Meter, Progress, Watch
 from smidgen.train.record import finish, score
 from smidgen.train.schedule import learning_rate
 from smidgen.train.settle import choose_device, join_processes, settle
-from smidgen.train.teacher import load_teachers, taught
+from smidgen.train.teacher import taught
 from smidgen.zoo import create_model
 
 __all__ = ["Progress", "Watch", "fit", "new_module", "resume", "train"]
@@ -75,12 +73,11 @@ def fit(
     """
     place, process = choose_device(device), join_processes()
     module = new_module(recipe, len(data.classes))
-    teachers = load_teachers(recipe, data)
-    recipe = settle(recipe, module, place, process, teachers)
+    recipe = settle(recipe, module, place, process)
     run = Run(Path(out)) if process.rank else Run.create(out, recipe)
     try:
-        network = Network(module, recipe, data.mean, data.std, place, process, teachers)
-        return _train(run, network, data, teachers, {}, watch)
+        network = Network(module, recipe, data.mean, data.std, place, process)
+        return _train(run, network, data, {}, watch)
     except BaseException:
         if process.rank == 0 and not run.has_checkpoint():
             shutil.rmtree(run.path, ignore_errors=True)
@@ -97,11 +94,9 @@ def resume(path: Path | str, data: Data, *, device: str = "auto", watch: Watch =
     if recipe.data != data.name:
         raise RunError(f"{str(path)!r} was trained on {recipe.data!r}, not on {data.name!r}")
     module = new_module(recipe, len(data.classes))
-    teachers = load_teachers(recipe, data)
-    # The way was chosen already; can it be gone here too?
-    recipe = settle(recipe, module, place, process, teachers)
-    network = Network(module, recipe, data.mean, data.std, place, process, teachers)
-    return _train(run, network, data, teachers, run.checkpoint(), watch)
+    recipe = settle(recipe, module, place, process)  # chosen already; can it be done here too?
+    network = Network(module, recipe, data.mean, data.std, place, process)
+    return _train(run, network, data, run.checkpoint(), watch)
 
 
 def new_module(recipe: Recipe, classes: int) -> nn.Module:
@@ -124,19 +119,10 @@ def new_optimizer(parameters: nn.Parameter, recipe: Recipe) -> torch.optim.Optim
             return kind([parameters], o.lr, (o.beta1, o.beta2), o.eps, o.weight_decay, fused=True)
 
 
-def _train(
-    run: Run,
-    network: Network,
-    data: Data,
-    teachers: Sequence[Target],
-    checkpoint: dict[str, Any],
-    watch: Watch,
-) -> Run:
+def _train(run: Run, network: Network, data: Data, checkpoint: dict[str, Any], watch: Watch) -> Run:
     recipe = network.recipe
     fitted, validation = (data.train, None) if recipe.full else data.fit_split()
-    if teachers and not recipe.teacher.augmented:
-        fitted = taught(fitted, teachers, recipe.teacher.temperature)
-    fitted = fitted.to(network.device)
+    fitted = taught(fitted, recipe, data).to(network.device)
     optimizer = new_optimizer(network.parameters, recipe)
     done, seconds, test_reads = restore(run, checkpoint, network, optimizer)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -25,7 +25,6 @@ from torch import Tensor, nn
 from smidgen.augment import draw
 from smidgen.data import Split, normalise
 from smidgen.recipe import Recipe
-from smidgen.target import Target
 from smidgen.train.chance import AUGMENT, ORDER, generator
 from smidgen.train.flat import flatten, point, statistics, trainable
 from smidgen.train.memory import keep_freed_memory
@@ -64,13 +63,11 @@ class Network:
         std: float,
         device: torch.device,
         process: Process,
-        teachers: Sequence[Target] = (),
     ) -> None:
         layout = FORMATS[recipe.memory_format]
         self.module = module.to(device).to(memory_format=layout)  # type: ignore[call-overload]
         self.recipe, self.process, self.device = recipe, process, device
         self.mean, self.std = mean, std
-        self.teachers = teachers if recipe.teacher.augmented else ()  # that the workers ask
         self.parameters = nn.Parameter(flatten(trainable(self.module)))
         self.buffers = flatten(statistics(self.module))
         point(trainable(self.module), self.parameters.data)

@@ -13,7 +13,6 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import pooch
@@ -27,7 +26,6 @@ from smidgen.errors import RecipeError, RunError
 from smidgen.frame import SIDE
 from smidgen.recipe import Recipe
 from smidgen.run import write_whole
-from smidgen.target import Target
 from smidgen.train.engine import Network, Process
 from smidgen.train.native import UnsupportedError, library, plan
 from smidgen.train.record import hardware, versions
@@ -64,13 +62,7 @@ def join_processes() -> Process:
     return Process(dist.get_rank(), count) if count > 1 else Process()
 
 
-def settle(
-    recipe: Recipe,
-    module: nn.Module,
-    device: torch.device,
-    process: Process,
-    teachers: Sequence[Target] = (),
-) -> Recipe:
+def settle(recipe: Recipe, module: nn.Module, device: torch.device, process: Process) -> Recipe:
     """The recipe with workers, precision and memory format chosen, where it left them open.
 
     Raises RecipeError for a batch that is smaller than the number of workers.
@@ -84,8 +76,7 @@ def settle(
         raise RecipeError(
             f"workers = {recipe.workers} is no multiple of the {process.count} processes"
         )
-    asked = [teacher.model for teacher in teachers if recipe.teacher.augmented]
-    candidates = _candidates(recipe, [module, *asked], device, process)
+    candidates = _candidates(recipe, module, device, process)
     if len(candidates) == 1 or process.count > 1:
         return candidates[0]
     key = _key(candidates, module)
@@ -97,13 +88,13 @@ def settle(
 
 
 def _candidates(
-    recipe: Recipe, modules: Sequence[nn.Module], device: torch.device, process: Process
+    recipe: Recipe, module: nn.Module, device: torch.device, process: Process
 ) -> list[Recipe]:
-    """Every way the recipe leaves open, the plainest first; it is to compute all the modules."""
+    """Every way the recipe leaves open, the plainest first."""
     workers, formats, precisions = [recipe.workers], [recipe.memory_format], [recipe.precision]
     ways: list[dict[str, str]] = []
     if recipe.backend != "torch":
-        ways = _native(recipe, modules, device)
+        ways = _native(recipe, module, device)
     if not recipe.workers:
         most = min(os.cpu_count() or 1, max(recipe.batch_size // 8, 1))
         workers = [1, most] if device.type == "cpu" and most > 1 else [1]
@@ -124,9 +115,7 @@ def _candidates(
     ]
 
 
-def _native(
-    recipe: Recipe, modules: Sequence[nn.Module], device: torch.device
-) -> list[dict[str, str]]:
+def _native(recipe: Recipe, module: nn.Module, device: torch.device) -> list[dict[str, str]]:
     """The way of our own kernels, where they can go it.
 
     Raises RecipeError if the recipe asks for them and they cannot.
@@ -140,8 +129,7 @@ def _native(
         reason = "there is no C compiler (cc, gcc or clang) that builds them; install one"
     else:
         try:
-            for module in modules:
-                plan(module, SIDE, SIDE)
+            plan(module, SIDE, SIDE)
         except UnsupportedError as problem:
             reason = str(problem)
     if reason is None:

@@ -1,8 +1,6 @@
-"""What the recipe's teachers, networks trained before, make of the training images."""
+"""What the recipe's teacher, a network trained before, makes of the training images."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 
@@ -15,25 +13,21 @@ from smidgen.train.engine import predict
 OTHERWISE = "name another, or none: --set teacher.networks=[]"
 
 
-def load_teachers(recipe: Recipe, data: Data) -> list[Target]:
-    """The recipe's teachers.
+def taught(split: Split, recipe: Recipe, data: Data) -> Split:
+    """The split with the mean probabilities of the recipe's teachers; as it is if there are none.
 
     Raises ModelError and RunError for a teacher that is not there, RecipeError for one that was
     trained on other data or, where the run holds a validation split out, on images of that.
     """
-    teachers = [load(name) for name in recipe.teacher.networks]
-    for name, teacher in zip(recipe.teacher.networks, teachers, strict=True):
+    if not recipe.teacher.networks:
+        return split
+    soft = torch.zeros(len(split), len(data.classes))
+    for name in recipe.teacher.networks:
+        teacher = load(name)
         _refuse(teacher, name, recipe, data)
-    return teachers
-
-
-def taught(split: Split, teachers: Sequence[Target], temperature: float) -> Split:
-    """The split with the teachers' mean probabilities for its images, as they are."""
-    answers = [
-        (predict(teacher.model, split.images, teacher.mean, teacher.std) / temperature).softmax(1)
-        for teacher in teachers
-    ]
-    return Split(split.images, split.labels, torch.stack(answers).mean(dim=0))
+        logits = predict(teacher.model, split.images, teacher.mean, teacher.std)
+        soft += (logits / recipe.teacher.temperature).softmax(dim=1)
+    return Split(split.images, split.labels, soft / len(recipe.teacher.networks))
 
 
 def _refuse(teacher: Target, name: str, recipe: Recipe, data: Data) -> None:

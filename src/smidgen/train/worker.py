@@ -22,7 +22,7 @@ from smidgen.frame import SIDE
 from smidgen.recipe import Recipe
 from smidgen.train.chance import DROPOUT, generator
 from smidgen.train.dropout import SeededDropout
-from smidgen.train.flat import flatten, point, statistics, trainable, views
+from smidgen.train.flat import point, statistics, trainable, views
 from smidgen.train.native import Shard, Team, plan
 
 if TYPE_CHECKING:
@@ -62,10 +62,6 @@ class Replica(Worker):
     def __init__(self, network: Network, shard: int) -> None:
         super().__init__(network, shard)
         self.module = copy.deepcopy(network.module).train()
-        self.teachers = [
-            (copy.deepcopy(teacher.model).to(network.device), teacher.mean, teacher.std)
-            for teacher in network.teachers
-        ]
         parameters = trainable(self.module)
         point(parameters, network.parameters.data)
         point(statistics(self.module), self.statistics)
@@ -76,8 +72,6 @@ class Replica(Worker):
         """Computes its shard."""
         recipe = self.network.recipe
         greys = resample(self.own.images, self.draws, recipe.augment)
-        if self.teachers:
-            self.own = Split(self.own.images, self.own.labels, self._ask(greys))
         inputs = standardise(greys, self.network.mean, self.network.std)
         inputs = inputs.contiguous(memory_format=FORMATS[recipe.memory_format])
         low = recipe.precision == "bfloat16"
@@ -89,32 +83,14 @@ class Replica(Worker):
         self.score[0] = loss.detach()
         self.score[1] = (logits.detach().argmax(dim=1) == self.own.labels).sum()
 
-    @torch.no_grad()
-    def _ask(self, greys: Tensor) -> Tensor:
-        """The mean of the teachers' softened probabilities."""
-        temperature = self.network.recipe.teacher.temperature
-        answers = [
-            (module(standardise(greys.clone(), mean, std)) / temperature).softmax(dim=1)
-            for module, mean, std in self.teachers
-        ]
-        return torch.stack(answers).mean(dim=0)
-
 
 class NativeWorker(Worker):
     """A worker computed by the kernels."""
 
     def __init__(self, network: Network, shard: int) -> None:
         super().__init__(network, shard)
-        teachers = [
-            Shard(
-                plan(teacher.model, SIDE, SIDE), network.recipe, teacher.mean, teacher.std,
-                parameters=flatten(trainable(teacher.model)),
-                statistics=flatten(statistics(teacher.model)),
-            )
-            for teacher in network.teachers
-        ]  # fmt: skip
         self.kernels = Shard(
-            plan(network.module, SIDE, SIDE), network.recipe, network.mean, network.std, teachers,
+            plan(network.module, SIDE, SIDE), network.recipe, network.mean, network.std,
             parameters=network.parameters.data, gradient=self.gradient, score=self.score,
             statistics=self.statistics,
         )  # fmt: skip

@@ -8,7 +8,6 @@ without the interpreter, so that two workers are nearly twice as fast as one.
 from __future__ import annotations
 
 import ctypes
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from ctypes import POINTER, pointer
@@ -32,18 +31,11 @@ class Shard:
 
     `vectors` are the worker's own, float32 and contiguous, and stay where they are: `parameters`
     are read, `gradient` and `score` are added to, `statistics` are moved on. Images are normalised
-    with that mean and standard deviation. `teachers` are shards without gradient and score; they
-    are asked about the images at every step.
+    with that mean and standard deviation.
     """
 
     def __init__(
-        self,
-        plan: Plan,
-        recipe: Recipe,
-        mean: float,
-        std: float,
-        teachers: Sequence[Shard] = (),
-        **vectors: Tensor,
+        self, plan: Plan, recipe: Recipe, mean: float, std: float, **vectors: Tensor
     ) -> None:
         built = library()
         assert built is not None
@@ -64,12 +56,7 @@ class Shard:
             smoothing=recipe.label_smoothing,
             weight=recipe.teacher.weight,
             temperature=recipe.teacher.temperature,
-            teachers=len(teachers),
         )
-        self.teachers = teachers
-        for one, following in itertools.pairwise([self, *teachers]):
-            one.network.teacher = ctypes.addressof(following.network)
-        self.answers = torch.zeros(most, self.network.classes) if teachers else None
         self.memory = vectors | {
             "arena": torch.zeros(places * built.smidgen_lanes()),
             "packed": torch.zeros(weights),
@@ -85,13 +72,11 @@ class Shard:
 
         `seed`, 32 bits, decides the dropout.
         """
-        for teacher in self.teachers:
-            teacher.take(own, draws, batch, seed)
         self.network.images, self.network.batch, self.network.seed = len(own), batch, seed
         self.own = {
             "grey": own.images,
             "label": own.labels,
-            "soft": own.soft if self.answers is None else self.answers,
+            "soft": own.soft,
             "matrices": draws.get("affine"),
             "fields": draws.get("elastic"),
             "corners": draws.get("cutout"),

@@ -43,7 +43,7 @@ typedef struct {
     float slope;                                       /* of relu, below 0 */
 } layer;
 
-typedef struct network {
+typedef struct {
     int32_t layers, classes;
     const tensor *tensor; /* the first is the image */
     const layer *layer;
@@ -56,18 +56,15 @@ typedef struct network {
     int32_t images, batch; /* how many it has, and how many the whole batch has */
     const uint8_t *grey;   /* (N, H, W) */
     const int64_t *label;
-    float *soft;           /* (N, classes), the probabilities of the teachers */
+    const float *soft;     /* (N, classes), the probabilities of a teacher */
     const float *matrices; /* (N, 2, 3), from output to input coordinates, from -1 to 1 */
     const float *fields;   /* (N, 2, coarse, coarse) displacements in x and y, from 0 to 1 */
     const float *spread;   /* (H, coarse), which enlarges a field; H = W */
     const float *corners;  /* (N, 2), from 0 to 1, of a square that is blanked */
     int32_t coarse, cutout;
     float elastic, mean, deviation, smoothing;
-    float weight, temperature; /* of the teachers' part in the loss */
+    float weight, temperature; /* of the teacher's part in the loss */
     uint32_t seed;
-    int32_t teachers; /* that are asked about the augmented images */
-    const struct network *teacher; /* the first of them, or of a teacher the next; a teacher has no
-                                      gradient, and takes the same part of the batch */
 } network;
 
 static int32_t blocks(const network *n) { return (n->images + LANES - 1) / LANES; }
@@ -125,62 +122,27 @@ static lanes rectified(const layer *l, lanes v)
 
 #include "images.c"
 
-static void read_logits(const network *n, int32_t image, float *logit)
-{
-    const tensor *t = &n->tensor[n->layer[n->layers - 1].output];
-    for (int32_t c = 0; c < n->classes; c++)
-        logit[c] = (*row(n, t, t->values, image / LANES, c, 0))[image % LANES];
-}
-
-/* softmax(logit / T); returns the logarithm of what it is divided by. */
-static float soften(const network *n, const float *logit, float temperature, float *softened)
-{
-    float most = logit[0], sum = 0;
-    for (int32_t c = 1; c < n->classes; c++)
-        most = logit[c] > most ? logit[c] : most;
-    for (int32_t c = 0; c < n->classes; c++) {
-        softened[c] = expf((logit[c] - most) / temperature);
-        sum += softened[c];
-    }
-    for (int32_t c = 0; c < n->classes; c++)
-        softened[c] /= sum;
-    return logf(sum) + most / temperature;
-}
-
 /* `share` of the cross entropy at temperature T between what is wanted and softmax(logit / T), times
    T²; its gradient is added. */
 static float entropy(const network *n, const float *logit, const float *wanted, float share,
                      float temperature, float *gradient)
 {
-    float loss = 0, softened[n->classes];
-    const float whole = soften(n, logit, temperature, softened);
+    float most = logit[0], sum = 0, loss = 0, power[n->classes];
+    for (int32_t c = 1; c < n->classes; c++)
+        most = logit[c] > most ? logit[c] : most;
     for (int32_t c = 0; c < n->classes; c++) {
-        gradient[c] += share * temperature * (softened[c] - wanted[c]);
-        loss += wanted[c] * (whole - logit[c] / temperature);
+        power[c] = expf((logit[c] - most) / temperature);
+        sum += power[c];
+    }
+    for (int32_t c = 0; c < n->classes; c++) {
+        gradient[c] += share * temperature * (power[c] / sum - wanted[c]);
+        loss += wanted[c] * (logf(sum) - (logit[c] - most) / temperature);
     }
     return share * temperature * temperature * loss;
 }
 
-/* The mean of what the teachers make of the images that the network is shown. */
-static void ask(const network *n)
-{
-    memset(n->soft, 0, sizeof(float) * (size_t)(n->images * n->classes));
-    for (const network *m = n->teacher; m; m = m->teacher) {
-        read_images(m);
-        for (int32_t i = 0; i < m->layers; i++)
-            forward(m, &m->layer[i]);
-        for (int32_t i = 0; i < n->images; i++) {
-            float logit[n->classes], softened[n->classes];
-            read_logits(m, i, logit);
-            soften(n, logit, n->temperature, softened);
-            for (int32_t c = 0; c < n->classes; c++)
-                n->soft[i * n->classes + c] += softened[c] / (float)n->teachers;
-        }
-    }
-}
-
 /* The loss, and the gradient of its mean over the whole batch: the cross entropy of the labels, and
-   that of the teachers' probabilities where there are any. */
+   that of the teacher's probabilities where there are any. */
 static void loss(const network *n)
 {
     const tensor *t = &n->tensor[n->layer[n->layers - 1].output];
@@ -190,8 +152,8 @@ static void loss(const network *n)
         const int32_t block = i / LANES, lane = i % LANES;
         float logit[n->classes], wanted[n->classes], slope[n->classes];
         int32_t best = 0;
-        read_logits(n, i, logit);
         for (int32_t c = 0; c < n->classes; c++) {
+            logit[c] = (*row(n, t, t->values, block, c, 0))[lane];
             wanted[c] = smooth + (c == n->label[i]) * (1 - n->smoothing);
             slope[c] = 0;
             if (logit[c] > logit[best])
@@ -218,8 +180,6 @@ static void step(const network *n)
     read_images(n);
     for (int32_t i = 0; i < n->layers; i++)
         forward(n, &n->layer[i]);
-    if (n->teacher)
-        ask(n);
     loss(n);
     for (int32_t i = n->layers - 1; i >= 0; i--)
         backward(n, &n->layer[i]);

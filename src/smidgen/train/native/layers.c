@@ -12,54 +12,42 @@ static void put(lanes *place, lanes value, int32_t add)
     *place = add ? *place + value : value;
 }
 
-/* The mean of a channel, and its variance around that. */
-static void moments(const network *n, const layer *l, int32_t c, float *mean, float *variance)
-{
-    const tensor *t = &n->tensor[l->source];
-    const float count = (float)n->images * (float)(t->height * t->width);
-    lanes sum = {0}, square = {0};
-    for (int32_t b = 0; b < blocks(n); b++) {
-        const lanes mask = present(n, b);
-        lanes part = {0};
-        for (int32_t y = 0; y < t->height; y++) {
-            const lanes *in = row(n, t, t->values, b, c, y);
-            for (int32_t x = 0; x < t->width; x++)
-                part += in[x];
-        }
-        sum += part * mask;
-    }
-    *mean = total(sum) / count;
-    for (int32_t b = 0; b < blocks(n); b++) {
-        const lanes mask = present(n, b);
-        lanes part = {0};
-        for (int32_t y = 0; y < t->height; y++) {
-            const lanes *in = row(n, t, t->values, b, c, y);
-            for (int32_t x = 0; x < t->width; x++)
-                part += (in[x] - *mean) * (in[x] - *mean);
-        }
-        square += part * mask;
-    }
-    *variance = total(square) / count;
-}
-
-/* Batch norm (Ioffe & Szegedy 2015) of the shard; the running variance is the unbiased one. A
-   teacher, which has no gradient, is normalised by its running statistics. */
+/* Batch norm (Ioffe & Szegedy 2015) of the shard; the running variance is the unbiased one. */
 static void norm_forward(const network *n, const layer *l)
 {
     const tensor *t = &n->tensor[l->source], *o = &n->tensor[l->output];
     const float count = (float)n->images * (float)(t->height * t->width);
     float *running = n->statistics + l->statistics;
     for (int32_t c = 0; c < t->channels; c++) {
-        float mean = running[c], variance = running[t->channels + c];
-        if (n->gradient) {
-            moments(n, l, c, &mean, &variance);
-            running[c] += l->momentum * (mean - running[c]);
-            running[t->channels + c] +=
-                l->momentum * (variance * count / (count - 1) - running[t->channels + c]);
+        lanes sum = {0}, square = {0};
+        for (int32_t b = 0; b < blocks(n); b++) {
+            const lanes mask = present(n, b);
+            lanes part = {0};
+            for (int32_t y = 0; y < t->height; y++) {
+                const lanes *in = row(n, t, t->values, b, c, y);
+                for (int32_t x = 0; x < t->width; x++)
+                    part += in[x];
+            }
+            sum += part * mask;
         }
+        const float mean = total(sum) / count;
+        for (int32_t b = 0; b < blocks(n); b++) {
+            const lanes mask = present(n, b);
+            lanes part = {0};
+            for (int32_t y = 0; y < t->height; y++) {
+                const lanes *in = row(n, t, t->values, b, c, y);
+                for (int32_t x = 0; x < t->width; x++)
+                    part += (in[x] - mean) * (in[x] - mean);
+            }
+            square += part * mask;
+        }
+        const float variance = total(square) / count;
         const float scale = 1 / sqrtf(variance + l->number);
         n->saved[l->saved + c] = mean;
         n->saved[l->saved + t->channels + c] = scale;
+        running[c] += l->momentum * (mean - running[c]);
+        running[t->channels + c] +=
+            l->momentum * (variance * count / (count - 1) - running[t->channels + c]);
         const float gain = (l->weight < 0 ? 1 : n->parameters[l->weight + c]) * scale;
         const float offset = (l->bias < 0 ? 0 : n->parameters[l->bias + c]) - mean * gain;
         for (int32_t b = 0; b < blocks(n); b++)
@@ -239,14 +227,12 @@ static choice kept(uint32_t seed, uint32_t place, uint32_t dropped)
     return (choice)((state ^ (state >> 16)) >= dropped);
 }
 
-/* Zero with the layer's probability; forward from the values, or backward from the gradient. A
-   teacher's values are left as they are. */
+/* Zero with the layer's probability; forward from the values, or backward from the gradient. */
 static void dropout(const network *n, const layer *l, int is_backward)
 {
     const tensor *t = &n->tensor[l->source], *o = &n->tensor[l->output];
-    const float probability = n->gradient ? l->number : 0;
-    const float scale = 1 / (1 - probability);
-    const uint32_t dropped = (uint32_t)(probability * 4294967296.0);
+    const float scale = 1 / (1 - l->number);
+    const uint32_t dropped = (uint32_t)(l->number * 4294967296.0);
     const uint32_t seed = n->seed ^ ((uint32_t)l->output * 0x632be5abu);
     uint32_t place = 0;
     for (int32_t b = 0; b < blocks(n); b++)

@@ -68,8 +68,6 @@ class CNetwork(Structure):
             "elastic", "mean", "deviation", "smoothing", "weight", "temperature",
         )),
         ("seed", c_uint32),
-        ("teachers", c_int32),
-        ("teacher", c_void_p),
     ]  # fmt: skip
 
 
