@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -55,30 +56,24 @@ def test_the_others_learn_within_a_fraction_of_an_epoch(
     assert result["test_accuracy"] > bound
 
 
-SHIPPED = {
+FRONTIER = Path(__file__).parents[1] / "benchmarks" / "frontier"
+SHIPPED = {  # of each row of the frontier what its first seed reached; of the others a bound
     "tiny_mnist": 0.98,
     "mnist_net_25k": 0.983,
     "mnist_net_13k": 0.983,
     "mnist_classifier": 0.992,
-    "skip_13k": 0.994,
-    "smidgen_575": 0.981,
-    "smidgen_697": 0.985,
-    "smidgen_1k": 0.985,
-    "smidgen_1936": 0.99,
-    "smidgen_4142": 0.993,
-    "smidgen_mcu": 0.9945,
-    "smidgen_8k": 0.995,
-    "smidgen_20k": 0.995,
-    "smidgen_1epoch": 0.993,
     "smidgen_teacher": 0.996,
     "tiny_net": 0.985,
+} | {
+    record["model"]: record["seeds"][0]["test_accuracy"]
+    for record in (json.loads(path.read_text("utf-8")) for path in FRONTIER.glob("*.json"))
 }
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", sorted(SHIPPED))
 def test_shipped_weights_are_as_good_as_we_say(mnist: Data, name: str) -> None:
     score = evaluate(name, mnist)
-    assert score["accuracy"] >= SHIPPED[name]
+    assert score["accuracy"] >= SHIPPED[name] - 1.5e-4  # another processor may tip an image
     assert score["ece"] < 0.02
 
 
