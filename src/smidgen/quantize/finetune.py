@@ -13,7 +13,7 @@ from smidgen.quantize import layers as L
 from smidgen.quantize.plan import Plan
 
 BATCH, LEARNING_RATE, EPOCHS = 64, 2e-3, 2
-TEMPERATURE = 2.0
+TEMPERATURE = 2.0  # at which the answers are softened
 
 
 def finetune(
@@ -48,6 +48,7 @@ def _descend(
     targets: Tensor,
     generator: torch.Generator,
 ) -> None:
+    """`finetune` on as many threads as there are; `targets` are probabilities (N, K)."""
     orders = [torch.randperm(len(images), generator=generator) for _ in range(EPOCHS)]
     chosen = torch.cat(orders).split(BATCH)
     optimizer = torch.optim.Adam(_make_trainable(layers), lr=LEARNING_RATE)
