@@ -55,6 +55,20 @@ class Adam(Frozen):
     weight_decay: NonNegative = 0.0
 
 
+class Soap(Frozen):
+    """Adam in the eigenbasis of the gradients' covariance, over all parameters: 5,000 at most.
+
+    Vyas et al. 2024; the weight decay is decoupled.
+    """
+
+    name: Literal["soap"] = "soap"
+    lr: Positive = 0.03
+    beta1: Fraction = 0.9
+    beta2: Fraction = 0.99
+    eps: Positive = 1e-8
+    weight_decay: NonNegative = 0.0
+
+
 class Constant(Frozen):
     """The learning rate stays as it is."""
 
@@ -122,7 +136,7 @@ class Teacher(Frozen):
     temperature: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0
 
 
-Optimizer = Annotated[SGD | Adam, Field(discriminator="name")]
+Optimizer = Annotated[SGD | Adam | Soap, Field(discriminator="name")]
 Schedule = Annotated[Constant | OneCycle | Cosine | Step, Field(discriminator="name")]
 
 
@@ -266,7 +280,7 @@ def validate(
 
 def _explain(model: type[Frozen], problem: Any) -> str:
     """One pydantic error as `key.path = value: what is allowed`."""
-    tags = ("sgd", "adam", "adamw", "constant", "onecycle", "cosine", "step")
+    tags = ("sgd", "adam", "adamw", "soap", "constant", "onecycle", "cosine", "step")
     location = [str(part) for part in problem["loc"] if part not in tags]
     path = ".".join(location)
     match problem["type"]:

@@ -27,6 +27,7 @@ from smidgen.train.progress import Meter, Progress, Watch
 from smidgen.train.record import finish, score
 from smidgen.train.schedule import learning_rate
 from smidgen.train.settle import choose_device, join_processes, settle
+from smidgen.train.soap import Soap
 from smidgen.train.teacher import taught
 from smidgen.zoo import create_model
 
@@ -108,7 +109,10 @@ def new_module(recipe: Recipe, classes: int) -> nn.Module:
 
 
 def new_optimizer(parameters: nn.Parameter, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser over one flat vector of parameters."""
+    """The recipe's optimiser over one flat vector of parameters.
+
+    Raises RecipeError for more parameters than it can move.
+    """
     match recipe.optimizer:
         case SGD() as o:
             return torch.optim.SGD(
@@ -117,6 +121,8 @@ def new_optimizer(parameters: nn.Parameter, recipe: Recipe) -> torch.optim.Optim
         case Adam() as o:
             kind = torch.optim.AdamW if o.name == "adamw" else torch.optim.Adam
             return kind([parameters], o.lr, (o.beta1, o.beta2), o.eps, o.weight_decay, fused=True)
+        case o:
+            return Soap(parameters, o.lr, (o.beta1, o.beta2), o.eps, o.weight_decay)
 
 
 def _train(run: Run, network: Network, data: Data, checkpoint: dict[str, Any], watch: Watch) -> Run:
