@@ -77,7 +77,7 @@ def test_one_worker_does_what_a_plain_torch_loop_does(
     ours, theirs, batch = plain_module(), plain_module(), some_batch(16)
     flat = network(recipe, ours)
     optimizer, oracle = (
-        new_optimizer(flat.parameters, recipe),
+        new_optimizer(flat),
         OPTIMIZERS[name](theirs.parameters()),
     )
     with flat:

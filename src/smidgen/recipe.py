@@ -56,13 +56,10 @@ class Adam(Frozen):
 
 
 class Soap(Frozen):
-    """Adam in the eigenbasis of the gradients' covariance, over all parameters: 5,000 at most.
-
-    Vyas et al. 2024; the weight decay is decoupled.
-    """
+    """Adam in the eigenbasis of the gradients' covariance (Vyas et al. 2024), decay as `adamw`."""
 
     name: Literal["soap"] = "soap"
-    lr: Positive = 0.03
+    lr: Positive = 0.01
     beta1: Fraction = 0.9
     beta2: Fraction = 0.99
     eps: Positive = 1e-8

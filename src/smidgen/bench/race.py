@@ -77,7 +77,7 @@ def _engine_moments(recipe: Recipe, data: Data) -> list[Moment]:
     network = Network(
         new_module(recipe, len(data.classes)), recipe, data.mean, data.std, CPU, Process()
     )
-    optimizer = new_optimizer(network.parameters, recipe)
+    optimizer = new_optimizer(network)
     moments: list[Moment] = []
 
     def note(progress: Progress) -> None:

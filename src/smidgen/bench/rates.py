@@ -97,7 +97,7 @@ def engine_rate(recipe: Recipe, split: Split, data: Data) -> float:
     settled = _settled(recipe)
     module = new_module(settled, len(data.classes))
     network = Network(module, settled, data.mean, data.std, CPU, Process())
-    optimizer = new_optimizer(network.parameters, settled)
+    optimizer = new_optimizer(network)
     with network:
         meter = Meter(0, settled, len(split), 0.0, lambda progress: None)
         train_epoch(network, optimizer, split, 0, meter)

@@ -23,6 +23,7 @@ from smidgen.recipe import SGD, Adam, Recipe, recipe_for
 from smidgen.run import Run, free_folder
 from smidgen.train.chance import INIT, generator
 from smidgen.train.engine import Network, epoch_batches
+from smidgen.train.flat import trainable
 from smidgen.train.progress import Meter, Progress, Watch
 from smidgen.train.record import finish, score
 from smidgen.train.schedule import learning_rate
@@ -108,12 +109,10 @@ def new_module(recipe: Recipe, classes: int) -> nn.Module:
         return create_model(recipe.model, **options)
 
 
-def new_optimizer(parameters: nn.Parameter, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser over one flat vector of parameters.
-
-    Raises RecipeError for more parameters than it can move.
-    """
-    match recipe.optimizer:
+def new_optimizer(network: Network) -> torch.optim.Optimizer:
+    """The recipe's optimiser over the network's one flat vector of parameters."""
+    parameters = network.parameters
+    match network.recipe.optimizer:
         case SGD() as o:
             return torch.optim.SGD(
                 [parameters], o.lr, o.momentum, 0, o.weight_decay, o.nesterov, fused=True
@@ -122,14 +121,15 @@ def new_optimizer(parameters: nn.Parameter, recipe: Recipe) -> torch.optim.Optim
             kind = torch.optim.AdamW if o.name == "adamw" else torch.optim.Adam
             return kind([parameters], o.lr, (o.beta1, o.beta2), o.eps, o.weight_decay, fused=True)
         case o:
-            return Soap(parameters, o.lr, (o.beta1, o.beta2), o.eps, o.weight_decay)
+            tensors = trainable(network.module)
+            return Soap(parameters, tensors, o.lr, (o.beta1, o.beta2), o.eps, o.weight_decay)
 
 
 def _train(run: Run, network: Network, data: Data, checkpoint: dict[str, Any], watch: Watch) -> Run:
     recipe = network.recipe
     fitted, validation = (data.train, None) if recipe.full else data.fit_split()
     fitted = taught(fitted, recipe, data).to(network.device)
-    optimizer = new_optimizer(network.parameters, recipe)
+    optimizer = new_optimizer(network)
     done, seconds, test_reads = restore(run, checkpoint, network, optimizer)
 
     with network:
