@@ -84,6 +84,10 @@ def test_the_skip_networks_cycle_starts_where_its_document_says() -> None:
             r"unknown key 'optimizer\.learning_rate'",
         ),
         ({"augment": {"rotatoin": 1.0}}, r"did you mean 'augment\.rotation'"),
+        (
+            {"optimizer": {"name": "soap", "momentum": 0.9}},
+            r"optimizer\.name = 'soap' has no key 'momentum'; leave it out",
+        ),
         ({"epochs": 0}, "epochs = 0: .*greater than or equal to 1"),
         ({"epochs": "ten"}, "epochs = 'ten': .*integer"),
         ({"epochs": True}, "epochs = True: .*integer"),

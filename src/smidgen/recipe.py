@@ -281,6 +281,10 @@ def _explain(model: type[Frozen], problem: Any) -> str:
     location = [str(part) for part in problem["loc"] if part not in tags]
     path = ".".join(location)
     match problem["type"]:
+        case "extra_forbidden" if path in _keys(model):  # of another optimiser or schedule
+            table, _, key = path.rpartition(".")
+            name = next(part for part in problem["loc"] if part in tags)
+            return f"{table}.name = {name!r} has no key {key!r}; leave it out"
         case "extra_forbidden":
             return f"unknown key {path!r}{did_you_mean(path, _keys(model))}"
         case "missing":
