@@ -13,13 +13,18 @@ from torch import Tensor
 
 from smidgen.train.flat import views
 
-WHOLE = 2000  # parameters; two matrices of 16 MB
+WHOLE = 2000  # parameters; two matrices of 16 MB each
 DECAY = 0.999  # of the running means of the covariances
 FREQUENCY = 500  # steps from one eigenbasis to the next; Adam until the first
+# Kept for each matrix (m, n): moments (m, n), covariances (m, m) and (n, n), their eigenvectors.
+NAMES = ("exp_avg", "exp_avg_sq", "row_covariance", "column_covariance", "rows", "columns")
 
 
 class Soap(torch.optim.Optimizer):
-    """SOAP over a vector of parameters, which `tensors` are windows on; weight decay as AdamW's."""
+    """SOAP over a flat vector of parameters, (n,), which `tensors` are windows on, in order.
+
+    `betas`, `eps` and the decoupled `weight_decay` are AdamW's.
+    """
 
     def __init__(
         self,
@@ -60,21 +65,20 @@ class Soap(torch.optim.Optimizer):
         parameters.mul_(1 - group["lr"] * group["weight_decay"]).sub_(update, alpha=group["lr"])
 
 
-NAMES = ("exp_avg", "exp_avg_sq", "row_covariance", "column_covariance", "rows", "columns")
-
-
 def _matrix(tensor: Tensor) -> Tensor:
     """One row for each output; a vector is a column."""
     return tensor.reshape(len(tensor), -1)
 
 
 def _start(matrix: Tensor) -> dict[str, Tensor]:
-    """What is kept about a matrix: moments, covariances, and their eigenvectors as columns."""
-    (m, n), empty = matrix.shape, matrix.detach().new_zeros
-    kept = (empty(m, n), empty(m, n), empty(m, m), empty(n, n), empty(m, m), empty(n, n))
-    kept[4].fill_diagonal_(1)
-    kept[5].fill_diagonal_(1)
-    return dict(zip(NAMES, kept, strict=True))
+    """`NAMES` before the first gradient: zeros, and the axes (m, m) and (n, n) as they are."""
+    m, n = matrix.shape
+    zeros = matrix.detach().new_zeros
+    shapes = ((m, n), (m, n), (m, m), (n, n), (m, m), (n, n))
+    kept = {name: zeros(shape) for name, shape in zip(NAMES, shapes, strict=True)}
+    kept["rows"].fill_diagonal_(1)
+    kept["columns"].fill_diagonal_(1)
+    return kept
 
 
 def _follow(kept: dict[str, Tensor], gradient: Tensor) -> None:
