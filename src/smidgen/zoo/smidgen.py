@@ -110,8 +110,14 @@ def smidgen_20k(classes: int = 10) -> nn.Module:
 
 @register_model
 def smidgen_25k(classes: int = 10) -> nn.Module:
-    """24,258 parameters."""
-    return _chain((24, 56, 88, 88, 72), classes)
+    """24,570 parameters: a chain whose first separable convolution stands before the pool."""
+    stem = nn.Sequential(
+        conv_bn_relu(1, 12),
+        *_separable_convolution(12, 24, padding=1),
+        nn.BatchNorm2d(24),
+        pool_relu(),  # (N, 24, 14, 14)
+    )
+    return nn.Sequential(stem, *_tail((24, 56, 88, 88, 72), classes))
 
 
 @register_model
@@ -189,15 +195,16 @@ def _chain(widths: Sequence[int], classes: int, dropout: float = 0.0) -> nn.Modu
     padding the map shrinks from 14 × 14 by two at a time, so that no pool has to throw away where
     things are.
     """
-    stem, *others = widths
-    layers: list[nn.Module] = [conv_bn(1, stem), pool_relu()]  # (N, stem, 14, 14)
-    for inputs, outputs in itertools.pairwise(widths):
-        layers.append(_separable(inputs, outputs))
+    stem = conv_bn(1, widths[0]), pool_relu()  # (N, widths[0], 14, 14)
+    return nn.Sequential(*stem, *_tail(widths, classes, dropout))
+
+
+def _tail(widths: Sequence[int], classes: int, dropout: float = 0.0) -> list[nn.Module]:
+    """What follows the stem of `_chain`, whose width is the first."""
+    layers = [_separable(inputs, outputs) for inputs, outputs in itertools.pairwise(widths)]
     if dropout:
         layers.append(nn.Dropout(dropout))
-    return nn.Sequential(
-        *layers, nn.Conv2d(others[-1], classes, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
-    )
+    return [*layers, nn.Conv2d(widths[-1], classes, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
 
 
 def _separable(inputs: int, outputs: int, padding: int = 0) -> nn.Module:
