@@ -96,9 +96,7 @@ def smidgen_mcu(classes: int = 10) -> nn.Module:
         nn.MaxPool2d(2),  # (N, 32, 5, 5)
         _separable(32, 48, padding=1),
         _separable(48, 48, padding=1),
-        nn.Conv2d(48, classes, 1),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
+        *_head(48, classes),
     )
 
 
@@ -150,23 +148,17 @@ def _loop(stem: int, width: int, classes: int, times: int = 3) -> nn.Module:
     return nn.Sequential(
         *_lean_layers((stem, width)),  # (N, width, 12, 12)
         Repeated(width, times),  # two rows and columns fewer each time
-        nn.Conv2d(width, classes, 1),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
+        *_head(width, classes),
     )
 
 
 def _lean_chain(widths: Sequence[int], classes: int) -> nn.Module:
     """`_chain` for a thousand parameters: leaky ReLUs, and no gain in the norms."""
-    return nn.Sequential(
-        *_lean_layers(widths),
-        nn.Conv2d(widths[-1], classes, 1),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-    )
+    return nn.Sequential(*_lean_layers(widths), *_head(widths[-1], classes))
 
 
 def _lean_layers(widths: Sequence[int]) -> list[nn.Module]:
+    """What precedes the head: a stem of the first width, a separable convolution for each other."""
     stem = widths[0]
     layers: list[nn.Module] = [
         nn.Conv2d(1, stem, 3, padding=1, bias=False),
@@ -204,7 +196,12 @@ def _tail(widths: Sequence[int], classes: int, dropout: float = 0.0) -> list[nn.
     layers = [_separable(inputs, outputs) for inputs, outputs in itertools.pairwise(widths)]
     if dropout:
         layers.append(nn.Dropout(dropout))
-    return [*layers, nn.Conv2d(widths[-1], classes, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return [*layers, *_head(widths[-1], classes)]
+
+
+def _head(width: int, classes: int) -> tuple[nn.Module, ...]:
+    """A score of each class at each place, and their means: (N, width, H, W) to (N, classes)."""
+    return nn.Conv2d(width, classes, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
 
 
 def _separable(inputs: int, outputs: int, padding: int = 0) -> nn.Module:
