@@ -8,6 +8,7 @@ import shutil
 import pytest
 import torch
 import torch.nn.functional as F
+from drawn_networks import draw_network
 from torch import Tensor, nn
 
 from smidgen.augment import draw, resample
@@ -21,6 +22,7 @@ from smidgen.zoo import create_model, list_models
 
 MEAN, STD = 0.13, 0.31
 PLAIN = Augment()
+DRAWN = 300
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")),
@@ -93,9 +95,9 @@ NETWORKS = {name: lambda name=name: create_model(name) for name in list_models()
 NETWORKS |= {"branches": Branches, "narrow": narrow, "leaky": leaky}
 
 
-def some_images(count: int) -> Tensor:
+def some_images(count: int, height: int = 28, width: int = 28) -> Tensor:
     chance = torch.Generator().manual_seed(3)
-    return torch.randint(0, 256, (count, 1, 28, 28), dtype=torch.uint8, generator=chance)
+    return torch.randint(0, 256, (count, 1, height, width), dtype=torch.uint8, generator=chance)
 
 
 def inputs_of(greys: Tensor) -> Tensor:
@@ -124,7 +126,7 @@ def by_kernels(
     found["gradient"] = torch.zeros_like(found["parameters"])
     recipe = Recipe(model="any", batch_size=len(labels) + 1, workers=1, label_smoothing=0.1,
                     augment=augment)  # fmt: skip
-    shard = Shard(plan(module, 28, 28), recipe, MEAN, STD, **found)
+    shard = Shard(plan(module, *images.shape[2:]), recipe, MEAN, STD, **found)
     shard.take(Split(images, labels), draws or {}, len(images), seed)
     team = Team(0)
     team.step([shard])
@@ -144,19 +146,95 @@ def without_dropout(module: nn.Module) -> nn.Module:
 def test_a_step_is_that_of_torch(name: str, count: int) -> None:
     torch.manual_seed(1)
     module, labels = without_dropout(NETWORKS[name]()), torch.arange(count) % 10
-    found = by_kernels(module, some_images(count), labels)
+    assert_as_torch(module, some_images(count), labels)
 
+
+def assert_as_torch(module: nn.Module, images: Tensor, labels: Tensor) -> None:
+    found = by_kernels(module, images, labels)
     oracle = copy.deepcopy(module).double()
-    logits = oracle(inputs_of(some_images(count)))
+    logits = oracle(inputs_of(images))
     loss = F.cross_entropy(logits, labels, label_smoothing=0.1)
     loss.backward()
-    gradient = flat([parameter.grad for parameter in oracle.parameters()])
+    zero = torch.zeros(())  # the gradient of what the loss does not depend on
+    gradient = flat([zero.expand_as(p) if p.grad is None else p.grad for p in oracle.parameters()])
     # Where two pixels of a pool tie but for rounding, the gradient goes one way or the other.
     assert (found["gradient"] - gradient).norm() < 2e-3 * gradient.norm()
-    assert found["score"][0].item() == pytest.approx(loss.item() * count, rel=1e-4)
+    assert found["score"][0].item() == pytest.approx(loss.item() * len(labels), rel=1e-4)
     assert found["score"][1] == (logits.argmax(dim=1) == labels).sum()
     statistics = flat([b for b in oracle.buffers() if b.is_floating_point()])
-    torch.testing.assert_close(found["statistics"].double(), statistics, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(
+        found["statistics"].double(), statistics.double(), rtol=1e-4, atol=1e-6
+    )
+
+
+class Doubled(nn.Module):
+    """A map added to itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(1, 4, 3), nn.Linear(4 * 26 * 26, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.stem(x)
+        return self.head((y + y).flatten(1))
+
+
+class ImageBeside(nn.Module):
+    """The image and what a convolution makes of it, side by side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.pool = nn.Conv2d(1, 3, 3, padding=1), nn.AvgPool2d(4)
+        self.head = nn.Linear(4 * 7 * 7, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.pool(torch.cat([x, self.stem(x)], 1)).flatten(1))
+
+
+def two_relus(*before: nn.Module) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3), *before, nn.ReLU(), nn.LeakyReLU(0.5), nn.Flatten(), nn.LazyLinear(10)
+    )
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        Doubled(),
+        ImageBeside(),
+        two_relus(nn.MaxPool2d(2)),
+        two_relus(nn.AvgPool2d(2)),
+        two_relus(nn.BatchNorm2d(4)),
+    ],
+)
+def test_a_gradient_that_was_wrong_once_is_right(module: nn.Module) -> None:
+    module(torch.zeros(2, 1, 28, 28))  # lazy layers take their shapes
+    assert_as_torch(module.train(), some_images(21), torch.arange(21) % 10)
+
+
+def test_drawn_networks_have_torchs_gradient() -> None:
+    refused = 0
+    for seed in range(DRAWN):
+        count = (2, 3, 16, 21)[seed % 4]
+        try:
+            module = draw_network(seed).train()
+            assert_as_torch(module, some_images(count, 12, 11), torch.arange(count) % 5)
+        except UnsupportedError:
+            refused += 1
+        except AssertionError as problem:
+            raise AssertionError(f"the network drawn from seed {seed}: {module}") from problem
+    assert refused < 0.6 * DRAWN
+
+
+def test_planning_leaves_a_module_as_it_is() -> None:
+    frozen = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(1352, 10))
+    frozen[1].eval()
+    refused = nn.Sequential(nn.Conv2d(1, 2, 3), nn.GELU(), nn.Flatten(), nn.Linear(1352, 10))
+    plan(frozen, 28, 28)
+    with pytest.raises(UnsupportedError):
+        plan(refused, 28, 28)
+    assert [layer.training for layer in frozen.modules()] == [True, True, False, True, True]
+    assert all(layer.training for layer in refused.modules())
 
 
 @pytest.mark.parametrize(

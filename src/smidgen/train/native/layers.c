@@ -206,6 +206,19 @@ static void hand_down(const network *n, const layer *l, const tensor *to, int32_
             }
 }
 
+/* A branch that shares the sum's memory comes last: a ReLU's slope is then applied in place. */
+static void add_backward(const network *n, const layer *l)
+{
+    const tensor *o = &n->tensor[l->output], *source = &n->tensor[l->source];
+    const tensor *other = &n->tensor[l->other];
+    if (source->gradient != o->gradient)
+        hand_down(n, l, source, 0, l->add_source);
+    if (other->gradient != o->gradient)
+        hand_down(n, l, other, 0, l->add_other);
+    if (source->gradient == o->gradient || other->gradient == o->gradient)
+        hand_down(n, l, o, 0, 0);
+}
+
 static void copy_channels(const network *n, const tensor *from, const layer *l, int32_t first)
 {
     const tensor *o = &n->tensor[l->output];
@@ -269,8 +282,9 @@ static void forward(const network *n, const layer *l)
 static void backward(const network *n, const layer *l)
 {
     const tensor *source = &n->tensor[l->source];
+    const tensor *other = l->other < 0 ? source : &n->tensor[l->other];
     const int has_weights = l->operation <= NORM;
-    if (source->gradient < 0 && !has_weights)
+    if (source->gradient < 0 && other->gradient < 0 && !has_weights)
         return;
     switch (l->operation) {
     case CONVOLUTION: convolution_backward(n, l); break;
@@ -279,14 +293,10 @@ static void backward(const network *n, const layer *l)
     case MAX_POOL:
     case MEAN_POOL: pool_backward(n, l); break;
     case RELU: hand_down(n, l, source, 0, l->add_source); break;
-    case ADD:
-        hand_down(n, l, &n->tensor[l->other], 0, l->add_other);
-        if (source->gradient != n->tensor[l->other].gradient)
-            hand_down(n, l, source, 0, l->add_source);
-        break;
+    case ADD: add_backward(n, l); break;
     case CONCAT:
         hand_down(n, l, source, 0, l->add_source);
-        hand_down(n, l, &n->tensor[l->other], source->channels, l->add_other);
+        hand_down(n, l, other, source->channels, l->add_other);
         break;
     case DROPOUT: dropout(n, l, 1); break;
     }

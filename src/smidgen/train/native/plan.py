@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -69,12 +70,14 @@ class Plan:
 
 
 def plan(module: nn.Module, height: int, width: int) -> Plan:
-    """The module's plan for images of that size. Raises UnsupportedError, with the layer's name."""
+    """The module's plan for images of that size; the module itself is left as it is.
+
+    Raises UnsupportedError, with the layer's name.
+    """
     try:
+        module = copy.deepcopy(module)
         graph = fx.symbolic_trace(module)
-        mode = module.training
         ShapeProp(graph.eval()).propagate(torch.zeros(2, 1, height, width))
-        module.train(mode)
     except Exception as problem:
         raise UnsupportedError(f"it cannot be traced: {problem}") from problem
     drawn = _Drawing(module, graph)
@@ -101,6 +104,9 @@ class _Drawing:
     def add(self, node: fx.Node) -> None:
         """Appends the node's layer, or lets it stand for its input."""
         if node.op == "output":
+            returned = [self.known[read] for read in _nodes(node) if read in self.known]
+            if returned != [layer.output for layer in self.layers[-1:]]:
+                raise UnsupportedError("it does not return what its last layer makes")
             return
         if node.op == "placeholder":
             self._new_map(node)
@@ -220,6 +226,7 @@ def _with_relu(layers: list[Layer]) -> list[Layer]:
             and before is not None
             and before.output == layer.source
             and before.operation in ENDS_IN_RELU
+            and not before.relu
             and readers[layer.source] == 1
         ):
             joined[-1] = replace(before, relu=1, slope=layer.slope, output=layer.output)
@@ -268,20 +275,38 @@ def _gradients(maps: list[Map], layers: list[Layer]) -> list[int]:
             readers.setdefault(source, []).append(i)
     for i, layer in reversed(list(enumerate(layers))):
         place = gradients[layer.output]
-        needed = any(gradients[map] == place and maker < i for map, maker in producers.items())
-        by_number = layer.operation in (NORM, RELU, DROPOUT) and layer.source > 0
-        if by_number and not needed and readers[layer.source] == [i]:
-            gradients[layer.source] = place
-        if layer.operation == ADD and layer.source != layer.other:
-            for one, two in ((layer.source, layer.other), (layer.other, layer.source)):
-                before = producers.get(two, -1)
-                if one and all(reader < before or reader == i for reader in readers[one]):
-                    gradients[one] = place
+        if any(gradients[map] == place and maker < i for map, maker in producers.items()):
+            continue  # another map's gradient is there, and its producer has yet to read it
+        if layer.operation in (NORM, RELU, DROPOUT):
+            takers = [layer.source] if readers[layer.source] == [i] else []
+        elif layer.operation == ADD and layer.source != layer.other:
+            takers = _heirs(i, (layer.source, layer.other), producers, readers)
+        else:
+            takers = []
+        for map in takers:
+            gradients[map] = place if map else 0
     for i, place in enumerate(gradients):
         maps[place].halo = max(maps[place].halo, maps[i].halo)
     for i, place in enumerate(gradients):
         maps[i].halo = maps[place].halo
     return gradients
+
+
+def _heirs(
+    i: int, branches: tuple[int, int], producers: dict[int, int], readers: dict[int, list[int]]
+) -> list[int]:
+    """The branches of sum i that may take over its gradient: those that nobody reads after it.
+
+    Both may only if each has been read for its producer before what else reads the other adds to
+    the gradient they share.
+    """
+    heirs = [map for map in branches if map and readers[map][-1] == i]
+    if len(heirs) == 2:
+        one, other = heirs
+        apart = [r < producers[other] for r in readers[one][:-1]]
+        apart += [r < producers[one] for r in readers[other][:-1]]
+        return heirs if all(apart) else heirs[:1]
+    return heirs
 
 
 def _places(tensors: Sequence[Tensor]) -> dict[int, int]:
