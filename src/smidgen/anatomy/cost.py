@@ -6,57 +6,51 @@ from collections import defaultdict
 from dataclasses import dataclass
 from math import prod
 
-from smidgen.anatomy.trace import Op, Trace, Value
-
-_ATTENTION = (
-    "_scaled_dot_product_flash_attention_for_cpu",
-    "_scaled_dot_product_efficient_attention",
-    "_scaled_dot_product_flash_attention",
+from smidgen.network import Operation, Record, Value
+from smidgen.network.operations import (
+    Activation,
+    Add,
+    Attention,
+    BatchNorm,
+    Convolution,
+    Divide,
+    Dropout,
+    Linear,
+    MatrixProduct,
+    Multiply,
+    Pointwise,
+    Recurrent,
 )
-_BATCH_NORM = ("native_batch_norm", "cudnn_batch_norm")
-# The two operands of a matrix product, by the operation's name.
-_PRODUCTS: dict[str, tuple[str, ...]] = {
-    "mm": ("self", "mat2"),
-    "bmm": ("self", "mat2"),
-    "addmm": ("mat1", "mat2"),
-    "baddbmm": ("batch1", "batch2"),
-    "mv": ("self", "vec"),
-    "addmv": ("mat", "vec"),
-    "dot": ("self", "tensor"),
-}
+
+# What works element by element, and may write over what it reads.
+ELEMENTWISE = (Activation, Add, Multiply, Divide, Pointwise, Dropout)
 
 
-def is_batch_norm(op: Op) -> bool:
-    return op.name in _BATCH_NORM
-
-
-def is_linear(op: Op) -> bool:
+def is_linear(op: Operation) -> bool:
     """Whether it multiplies by a matrix that does not depend on the image."""
-    return op.name in _PRODUCTS and any(not op.arguments[name].flows for name in _PRODUCTS[op.name])
+    is_product = isinstance(op, MatrixProduct) and not (op.left.flows and op.right.flows)
+    return is_product or isinstance(op, Linear)
 
 
-def macs(op: Op) -> int:
+def macs(op: Operation) -> int:
     """The multiply–accumulates of a convolution or a matrix product; 0 for everything else.
 
     As torch.utils.flop_counter counts them, which is two FLOPs for each.
     """
-    arguments = op.arguments
-    if op.name == "convolution":
-        weight, images = arguments["weight"], arguments["input"]
-        places = images if arguments["transposed"] else op.outputs[0]
-        return int(places.size * prod(weight.shape[1:]))
-    if op.name in _PRODUCTS:
-        left, right = (arguments[name] for name in _PRODUCTS[op.name])
-        return int(left.size * (right.shape[-1] if len(right.shape) > 1 else 1))
-    if op.name in _ATTENTION:
-        query, key, value = (arguments[name] for name in ("query", "key", "value"))
-        return int(
-            query.size * key.shape[-2]
-            + query.size // query.shape[-1] * value.size // prod(value.shape[:-2])
-        )
-    if op.name == "mkldnn_rnn_layer":
-        steps = prod(arguments["input"].shape[:-1])
-        return int(steps * (arguments["weight0"].size + arguments["weight1"].size))
+    match op:
+        case Convolution():
+            places = op.input if op.transposed else op.outputs[0]
+            return places.size * prod(op.weight.shape[1:])
+        case Linear():
+            return op.input.size * op.weight.shape[0]
+        case MatrixProduct():
+            return op.left.size * (op.right.shape[-1] if len(op.right.shape) > 1 else 1)
+        case Attention(query=query, key=key, value=value):
+            scores = query.size * key.shape[-2]
+            return scores + query.size // query.shape[-1] * value.size // prod(value.shape[:-2])
+        case Recurrent():
+            steps = prod(op.input.shape[:-1])
+            return steps * sum(weight.size for weight in op.weights)
     return 0
 
 
@@ -81,35 +75,36 @@ class Stored:
         return self.weights + 4 * self.others
 
 
-def stored(trace: Trace) -> Stored:
+def stored(record: Record) -> Stored:
     """What must be kept to run the network.
 
     A batch norm that alone reads the output of a convolution or a linear layer folds into it,
     which needs a bias then. Any other keeps a scale and a shift per channel; so do several that
     follow different calls of one shared layer.
     """
-    flowing = [op for op in trace.ops if op.flows]
-    norms: dict[frozenset[str], list[Op]] = defaultdict(list)
+    norms: dict[frozenset[str], list[BatchNorm]] = defaultdict(list)
     weights: set[str] = set()
     kept: set[str] = set()
-    for op in flowing:
-        if is_batch_norm(op) and not op.arguments["training"]:
+    for op in record.flowing:
+        if isinstance(op, BatchNorm) and not op.training:
             norms[_state(op)].append(op)
         else:
             kept |= _state(op)
             weights |= {name for value in _matrices(op) for name in value.state}
-    sizes = trace.parameters | trace.buffers
+    sizes = record.parameters | record.buffers
     heavy = sum(sizes.get(name, 0) for name in weights)
     light = sum(sizes.get(name, 0) for name in kept - weights)
-    uses = _uses(flowing)
+    uses = _uses(record.flowing)
     for calls in norms.values():
-        light += _left_by_norm(calls, flowing, uses)
+        light += _left_by_norm(calls, record.flowing, uses)
     return Stored(heavy, light)
 
 
-def _left_by_norm(calls: list[Op], flowing: list[Op], uses: dict[Value, list[Op]]) -> int:
+def _left_by_norm(
+    calls: list[BatchNorm], flowing: list[Operation], uses: dict[Value, list[Operation]]
+) -> int:
     """The numbers that one batch norm, called so often, leaves after folding."""
-    channels = int(calls[0].arguments["input"].shape[1])
+    channels = calls[0].input.shape[1]
     producers = {_folds_into(op, flowing, uses) for op in calls}
     layers = {_state(op) for op in producers if op is not None}
     elsewhere = {_state(op) for op in flowing if macs(op) and op not in producers}
@@ -119,9 +114,11 @@ def _left_by_norm(calls: list[Op], flowing: list[Op], uses: dict[Value, list[Op]
     return channels * len(without_bias)
 
 
-def _folds_into(norm: Op, flowing: list[Op], uses: dict[Value, list[Op]]) -> Op | None:
+def _folds_into(
+    norm: BatchNorm, flowing: list[Operation], uses: dict[Value, list[Operation]]
+) -> Operation | None:
     """The layer whose output this batch norm alone reads, if there is one."""
-    value, makers = norm.arguments["input"], {v: op for op in flowing for v in op.outputs}
+    value, makers = norm.input, {v: op for op in flowing for v in op.outputs}
     while len(uses[value]) == 1 and (maker := makers.get(value)) is not None:
         if _matrices(maker):
             return maker
@@ -131,44 +128,55 @@ def _folds_into(norm: Op, flowing: list[Op], uses: dict[Value, list[Op]]) -> Op 
     return None
 
 
-def _uses(flowing: list[Op]) -> dict[Value, list[Op]]:
-    uses: dict[Value, list[Op]] = defaultdict(list)
+def _uses(flowing: list[Operation]) -> dict[Value, list[Operation]]:
+    uses: dict[Value, list[Operation]] = defaultdict(list)
     for op in flowing:
         for value in set(op.inputs):
             uses[value].append(op)
     return uses
 
 
-def _state(op: Op) -> frozenset[str]:
+def _state(op: Operation) -> frozenset[str]:
     """The parameters and buffers that an operation reads."""
     return frozenset(name for value in op.inputs for name in value.state)
 
 
-def _matrices(op: Op) -> list[Value]:
+def _matrices(op: Operation) -> list[Value]:
     """The weights that a convolution or a matrix product multiplies by."""
-    weights = {"convolution": ("weight",), "mkldnn_rnn_layer": ("weight0", "weight1")}
-    operands = [op.arguments[name] for name in (weights | _PRODUCTS).get(op.name, ())]
+    match op:
+        case Convolution() | Linear():
+            operands = [op.weight]
+        case MatrixProduct():
+            operands = [op.left, op.right]
+        case Recurrent():
+            operands = list(op.weights)
+        case _:
+            operands = []
     return [value for value in operands if not value.flows]
 
 
-def _has_bias(layer: Op) -> bool:
-    return layer.name == "addmm" or layer.arguments.get("bias") is not None
+def _has_bias(layer: Operation) -> bool:
+    match layer:
+        case Convolution() | Linear():
+            return layer.bias is not None
+        case MatrixProduct():
+            return layer.added is not None
+    return False
 
 
-def peak_activations(trace: Trace) -> int:
+def peak_activations(record: Record) -> int:
     """The most activation numbers held at once while one image goes through, the image included.
 
     A tensor is held from the operation that makes it to the last one that reads it. Views take
     no memory. An element-wise operation, and a batch norm in eval mode, writes over its input if
     nothing else reads that later, as every inference engine lets it.
     """
-    assert trace.images is not None
-    assert trace.output is not None
-    flowing = [op for op in trace.ops if op.flows]
-    last = _last_reads(trace, flowing)
-    size = {trace.images.memory: trace.images.size}
-    place = {trace.images.memory: trace.images.memory}  # several memories may be one place
-    end = {trace.images.memory: last.get(trace.images.memory, 0)}
+    assert record.images is not None
+    flowing, image = record.flowing, record.images.memory
+    last = _last_reads(record, flowing)
+    size = {image: record.images.size}
+    place = {image: image}  # several memories may be one place
+    end = {image: last.get(image, 0)}
     peak = 0
     for now, op in enumerate(flowing):
         for at, output in enumerate(op.outputs):
@@ -184,19 +192,20 @@ def peak_activations(trace: Trace) -> int:
     return peak
 
 
-def _last_reads(trace: Trace, flowing: list[Op]) -> dict[int, int]:
+def _last_reads(record: Record, flowing: list[Operation]) -> dict[int, int]:
     """When each piece of memory is read for the last time; the output is read after the end."""
     last = {v.memory: now for now, op in enumerate(flowing) for v in op.inputs if v.flows}
-    assert trace.output is not None
-    last[trace.output.memory] = len(flowing)
+    assert record.output is not None
+    last[record.output.memory] = len(flowing)
     return last
 
 
 def _overwritten(
-    op: Op, output: Value, place: dict[int, int], end: dict[int, int], now: int
+    op: Operation, output: Value, place: dict[int, int], end: dict[int, int], now: int
 ) -> int | None:
     """The place of an input that this operation may write over, if there is one."""
-    if not op.pointwise and not (is_batch_norm(op) and not op.arguments["training"]):
+    is_folded = isinstance(op, BatchNorm) and not op.training
+    if not isinstance(op, ELEMENTWISE) and not is_folded:
         return None
     for value in op.inputs:
         if value.flows and value.shape == output.shape and end[place[value.memory]] == now:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import copy
 import html
-import re
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.nn.parameter import UninitializedParameter
+from torch import nn
 
-from smidgen.anatomy.cost import is_linear, macs, peak_activations, stored
+from smidgen.anatomy.cost import macs, peak_activations, stored
 from smidgen.anatomy.sight import Sight
 from smidgen.anatomy.spread import sights
 from smidgen.anatomy.structure import Structure, examine
-from smidgen.anatomy.trace import Call, Op, Trace, Value, forward, record
 from smidgen.errors import ModelError
+from smidgen.network import (
+    Call,
+    Operation,
+    Record,
+    Value,
+    noise,
+    private_copy,
+    read_network,
+    record,
+)
+from smidgen.network.operations import PartlyOverwritten
 
 
 @dataclass(frozen=True)
@@ -128,9 +134,10 @@ def describe(
 
     The model itself is left as it is; a copy runs forward once in eval mode and once in train
     mode, on noise. `name` is what the result calls it (its class name otherwise). Raises
-    ModelError where the forward pass fails on (1, *input_shape).
+    ModelError where the forward pass fails on (1, *input_shape), and where what is executed depends
+    on what is in the image.
     """
-    evaluated = record(private_copy(model, input_shape).eval(), noise(1, input_shape))
+    evaluated = read_network(model, input_shape)
     trained = _trained(model, input_shape)
     assert evaluated.output is not None
     seen = sights(evaluated)
@@ -156,37 +163,12 @@ def describe(
     )
 
 
-def _trained(model: nn.Module, input_shape: tuple[int, int, int]) -> Trace:
+def _trained(model: nn.Module, input_shape: tuple[int, int, int]) -> Record:
     """The record in train mode; an empty one where only a batch of one goes through."""
     try:
         return record(private_copy(model, input_shape).train(), noise(2, input_shape))
     except ModelError:
-        return Trace()
-
-
-def private_copy(model: nn.Module, input_shape: tuple[int, int, int] = (1, 28, 28)) -> nn.Module:
-    """A copy on the CPU that may be run and changed; lazy layers know their shapes afterwards.
-
-    Raises ModelError where there can be none.
-    """
-    try:
-        twin = copy.deepcopy(model).cpu()
-    except Exception as problem:
-        raise ModelError(
-            f"{type(model).__name__} cannot be copied: {problem}; keep only parameters, buffers "
-            "and plain values as attributes"
-        ) from problem
-    if any(isinstance(parameter, UninitializedParameter) for parameter in twin.parameters()):
-        mode = twin.training
-        forward(twin.eval(), noise(1, input_shape))
-        twin.train(mode)
-    return twin
-
-
-def noise(images: int, input_shape: tuple[int, int, int] = (1, 28, 28), seed: int = 0) -> Tensor:
-    """Normal noise (N, C, H, W), the same for the same arguments."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(images, *input_shape, generator=generator)
+        return Record()
 
 
 def _size(sight: Sight | None) -> int:
@@ -203,26 +185,26 @@ class _Row:
     start: int
     name: str
     kind: str
-    ops: list[Op]
+    ops: list[Operation]
     output: Value | None
 
 
-def _table(trace: Trace, seen: dict[Value, Sight]) -> tuple[list[Layer], dict[Op, str]]:
+def _table(record: Record, seen: dict[Value, Sight]) -> tuple[list[Layer], dict[Operation, str]]:
     """The executed layers in the order they ran, and the layer of each operation."""
-    rows = sorted(_module_rows(trace) + _functional_rows(trace), key=lambda row: row.start)
-    all_params = sum(_params_read(trace).values()) or 1
+    rows = sorted(_module_rows(record) + _functional_rows(record), key=lambda row: row.start)
+    all_params = sum(_params_read(record).values()) or 1
     all_macs = sum(macs(op) for row in rows for op in row.ops) or 1
     calls: Counter[str] = Counter()
     counted: set[str] = set()
     layers: list[Layer] = []
-    name_of: dict[Op, str] = {}
+    name_of: dict[Operation, str] = {}
     for row in rows:
         calls[row.name] += 1
         name = row.name if calls[row.name] == 1 else f"{row.name}#{calls[row.name]}"
         name_of |= dict.fromkeys(row.ops, name)
         read = {n for op in row.ops for v in op.inputs for n in v.state} - counted
         counted |= read
-        params = sum(trace.parameters.get(n, 0) for n in read)
+        params = sum(record.parameters.get(n, 0) for n in read)
         row_macs = sum(macs(op) for op in row.ops)
         sight = None if row.output is None else seen.get(row.output)
         layers.append(
@@ -241,11 +223,11 @@ def _table(trace: Trace, seen: dict[Value, Sight]) -> tuple[list[Layer], dict[Op
     return layers, name_of
 
 
-def _module_rows(trace: Trace) -> list[_Row]:
+def _module_rows(record: Record) -> list[_Row]:
     """A row for each call of one of torch's own layers, whatever it executes (even nothing)."""
-    own: dict[Call, list[Op]] = {call: [] for call in trace.calls if call.builtin}
-    for op in trace.ops:
-        if op.flows and op.call in own:
+    own: dict[Call, list[Operation]] = {call: [] for call in record.calls if call.builtin}
+    for op in record.flowing:
+        if op.call in own:
             own[op.call].append(op)
     return [
         _Row(call.start, call.path or call.kind, call.kind, ops, call.output)
@@ -254,37 +236,26 @@ def _module_rows(trace: Trace) -> list[_Row]:
     ]
 
 
-def _functional_rows(trace: Trace) -> list[_Row]:
+def _functional_rows(record: Record) -> list[_Row]:
     """A row for each operation that a module of the network's own calls; views are none."""
     rows = []
-    for start, op in enumerate(trace.ops):
-        hidden = not op.flows or op.call.builtin or op.is_view or op.name == "write"
-        if not hidden:
-            kind = _kind(op)
-            name = f"{op.call.path}.{kind}" if op.call.path else kind
-            rows.append(_Row(start, name, kind, [op], op.outputs[0]))
+    for start, op in enumerate(record.operations):
+        is_hidden = op.is_view or isinstance(op, PartlyOverwritten)
+        if op.flows and not op.call.builtin and not is_hidden:
+            name = f"{op.call.path}.{op.name}" if op.call.path else op.name
+            rows.append(_Row(start, name, op.name, [op], op.outputs[0]))
     return rows
 
 
-def _kind(op: Op) -> str:
-    """What people call the operation: native_batch_norm is batch_norm, _softmax is softmax."""
-    if op.name == "convolution":
-        sides = len(op.arguments["weight"].shape) - 2
-        return f"conv_transpose{sides}d" if op.arguments["transposed"] else f"conv{sides}d"
-    if is_linear(op):
-        return "linear"
-    if macs(op):
-        return "matmul"
-    return re.sub(r"^(native)?_|_with_indices$", "", op.name)
+def _params_read(record: Record) -> dict[str, int]:
+    return {name: record.parameters[name] for name in record.read & record.parameters.keys()}
 
 
-def _params_read(trace: Trace) -> dict[str, int]:
-    return {name: trace.parameters[name] for name in trace.read & trace.parameters.keys()}
-
-
-def _unused(evaluated: Trace, trained: Trace) -> dict[str, int]:
+def _unused(evaluated: Record, trained: Record) -> dict[str, int]:
     """Layers never called and parameters never read, in neither mode, with their numbers."""
-    idle = [path for path in evaluated.uncalled if not trained.ops or path in trained.uncalled]
+    idle = [
+        path for path in evaluated.uncalled if not trained.operations or path in trained.uncalled
+    ]
     unread = evaluated.parameters.keys() - evaluated.read - trained.read
     unused = dict.fromkeys(idle, 0)
     for name in sorted(unread):

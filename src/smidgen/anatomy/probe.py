@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smidgen.anatomy.layers import noise, private_copy
-from smidgen.anatomy.trace import forward
 from smidgen.errors import ModelError
+from smidgen.network import forward, noise, private_copy
 
 EVAL_BATCHES = (1, 2, 16)
 TRAIN_BATCHES = (2, 16)  # batch norm over a single value has no variance to train with

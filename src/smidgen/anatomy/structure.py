@@ -6,16 +6,24 @@ from collections import defaultdict
 from dataclasses import dataclass
 from math import prod
 
-from smidgen.anatomy.cost import is_batch_norm, is_linear
+from smidgen.anatomy.cost import ELEMENTWISE, is_linear
 from smidgen.anatomy.sight import Sight
-from smidgen.anatomy.trace import Op, Trace, Value
+from smidgen.network import Operation, Record, Value
+from smidgen.network.operations import (
+    AdaptivePool,
+    Add,
+    BatchNorm,
+    Concatenation,
+    Convolution,
+    Dropout,
+    PartlyOverwritten,
+    Pool,
+    Random,
+    Reduction,
+)
 
-_AVERAGES = ("mean", "avg_pool2d", "_adaptive_avg_pool2d")
-_DROPOUTS = ("native_dropout", "bernoulli", "rand", "rand_like", "uniform")
-_RANDOM = (*_DROPOUTS, "randn", "randn_like", "normal", "rrelu_with_noise")
 # A batch norm behind any of these still normalises the convolution before them.
-_POOLS = ("max_pool2d_with_indices", "avg_pool2d", "_adaptive_avg_pool2d", "adaptive_max_pool2d")
-_PASSING = (*_POOLS, "cat", "write", "native_dropout")
+_PASSING = (*ELEMENTWISE, Pool, AdaptivePool, Concatenation, PartlyOverwritten)
 
 
 @dataclass(frozen=True)
@@ -45,64 +53,76 @@ class Structure:
 
 
 def examine(
-    evaluated: Trace, trained: Trace, seen: dict[Value, Sight], name_of: dict[Op, str]
+    evaluated: Record, trained: Record, seen: dict[Value, Sight], name_of: dict[Operation, str]
 ) -> Structure:
     """The structure of a network from its records in eval and in train mode."""
-    flowing = [op for op in evaluated.ops if op.flows]
-    convolutions = [op for op in flowing if op.name == "convolution"]
+    flowing = evaluated.flowing
+    convolutions = [op for op in flowing if isinstance(op, Convolution)]
     bare = [op for op in convolutions if not _reaches_batch_norm(op, flowing)]
     return Structure(
         convolutions=tuple(name_of[op] for op in convolutions),
         without_batch_norm=tuple(name_of[op] for op in bare),
-        dropouts=tuple(_place(op) for op in trained.ops if op.name in _DROPOUTS),
-        random_in_eval=tuple(_place(op) for op in evaluated.ops if op.name in _RANDOM),
+        dropouts=tuple(_place(op) for op in trained.operations if _draws_mask(op)),
+        random_in_eval=tuple(
+            _place(op) for op in evaluated.operations if _draws_mask(op) or isinstance(op, Random)
+        ),
         residuals=tuple(name_of[op] for op in flowing if _is_residual(op)),
         linears=tuple(name_of[op] for op in flowing if is_linear(op)),
         pool=_last_average(flowing, seen, name_of),
     )
 
 
-def _place(op: Op) -> str:
+def _place(op: Operation) -> str:
     return op.call.path or "forward"
 
 
-def _reaches_batch_norm(convolution: Op, flowing: list[Op]) -> bool:
+def _draws_mask(op: Operation) -> bool:
+    """Whether it draws the mask of a dropout."""
+    match op:
+        case Random():
+            return op.is_mask
+        case Dropout():
+            return op.mask is None
+    return False
+
+
+def _reaches_batch_norm(convolution: Operation, flowing: list[Operation]) -> bool:
     """Whether a batch norm follows, with nothing but activations, sums and pools between."""
-    readers: dict[Value, list[Op]] = defaultdict(list)
+    readers: dict[Value, list[Operation]] = defaultdict(list)
     for op in flowing:
         for value in op.inputs:
             readers[value].append(op)
     waiting = list(convolution.outputs)
     while waiting:
         for op in readers[waiting.pop()]:
-            if is_batch_norm(op):
+            if isinstance(op, BatchNorm):
                 return True
-            if op.pointwise or op.is_view or op.name in _PASSING:
+            if op.is_view or isinstance(op, _PASSING):
                 waiting.append(op.outputs[0])
     return False
 
 
-def _is_residual(op: Op) -> bool:
-    if op.name != "add":
+def _is_residual(op: Operation) -> bool:
+    if not isinstance(op, Add) or op.factor < 0:
         return False
-    one, other = op.arguments["self"], op.arguments["other"]
-    both = isinstance(one, Value) and isinstance(other, Value) and one.flows and other.flows
-    return both and one is not other and one.shape == other.shape
+    one, other = op.left, op.right
+    return one.flows and other.flows and one is not other and one.shape == other.shape
 
 
 def _last_average(
-    flowing: list[Op], seen: dict[Value, Sight], name_of: dict[Op, str]
+    flowing: list[Operation], seen: dict[Value, Sight], name_of: dict[Operation, str]
 ) -> GlobalPool | None:
     """The last average over a whole map; failing that, the last that leaves one position."""
     found = []
     for op in flowing:
-        if op.name not in _AVERAGES:
-            continue
-        before = seen[op.inputs[0]].map_shape
+        match op:
+            case Pool(kind="average") | AdaptivePool(kind="average") | Reduction(name="mean"):
+                before = seen[op.input].map_shape
+            case _:
+                continue
         if prod(before) > 1 and seen[op.outputs[0]].map_shape == (1, 1):
             kernel = before
-            if op.name == "avg_pool2d":
-                sides = list(op.arguments["kernel_size"]) * 2
-                kernel = (min(sides[0], before[0]), min(sides[1], before[1]))
+            if isinstance(op, Pool):
+                kernel = (min(op.kernel[0], before[0]), min(op.kernel[1], before[1]))
             found.append(GlobalPool(name_of[op], before, kernel))
     return max(found, key=lambda pool: pool.is_global, default=None) if found else None

@@ -1,88 +1,37 @@
 """One forward pass, recorded: which operations ran, on which values, inside which module.
 
 A dispatch mode sees every operation that PyTorch executes, below modules and functional calls
-alike, so nothing here depends on how a network is written. The record holds no tensors: a `Value`
-stands for one state of one tensor, and an operation that writes in place makes a new one.
+alike, so nothing here depends on how a network is written. An operation that writes in place makes
+a new `Value`, so that a record has no order but that of its operations.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from smidgen.errors import ModelError
+from smidgen.network import aten
+from smidgen.network.operations import Call, Operation, Value
 
-# These take a tensor for its shape alone, so nothing flows from it.
-_SHAPE_ONLY = ("empty_like", "zeros_like", "ones_like", "full_like", "rand_like", "randn_like")
 _NEVER_CALLED = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 
 
-@dataclass(frozen=True, eq=False)
-class Value:
-    """One state of one tensor: what it holds between two operations."""
-
-    shape: tuple[int, ...]
-    memory: int  # values with the same number share their memory
-    flows: bool  # whether it was computed from the images
-    state: frozenset[str] = frozenset()  # else: the parameters and buffers it was computed from
-
-    @property
-    def size(self) -> int:
-        return prod(self.shape)
-
-
-@dataclass(eq=False)
-class Call:
-    """One call of one module."""
-
-    path: str  # "" for the network itself
-    kind: str
-    builtin: bool  # one of torch's own layers, shown as one row whatever it executes
-    start: int  # how many operations had run before it
-    children: int = 0
-    output: Value | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Op:
-    """One executed operation; tensors among the arguments stand as values."""
-
-    name: str
-    arguments: dict[str, Any]
-    outputs: tuple[Value, ...]
-    call: Call
-    pointwise: bool = False
-    in_place: bool = False
-
-    @property
-    def inputs(self) -> list[Value]:
-        return list(_values(list(self.arguments.values())))
-
-    @property
-    def flows(self) -> bool:
-        return any(value.flows for value in self.outputs)
-
-    @property
-    def is_view(self) -> bool:
-        """Whether it only looks at its input's memory in another shape."""
-        shared = {value.memory for value in self.inputs if value.flows}
-        return not self.in_place and bool(self.outputs) and self.outputs[0].memory in shared
-
-
 @dataclass
-class Trace:
-    """A recorded forward pass of one image."""
+class Record:
+    """A recorded forward pass of images (N, C, H, W)."""
 
-    ops: list[Op] = field(default_factory=list)
+    operations: list[Operation] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     images: Value | None = None
     output: Value | None = None
@@ -90,14 +39,20 @@ class Trace:
     parameters: dict[str, int] = field(default_factory=dict)  # name -> numbers, each tensor once
     trainable: set[str] = field(default_factory=set)
     buffers: dict[str, int] = field(default_factory=dict)
+    numbers_read: list[str] = field(default_factory=list)  # where Python took numbers from images
 
     @property
     def read(self) -> set[str]:
         """The parameters and buffers that the forward pass reads."""
-        return {name for op in self.ops if op.flows for value in op.inputs for name in value.state}
+        return {name for op in self.flowing for value in op.inputs for name in value.state}
+
+    @property
+    def flowing(self) -> list[Operation]:
+        """The operations whose outputs depend on the images."""
+        return [op for op in self.operations if op.flows]
 
 
-def record(model: nn.Module, images: Tensor) -> Trace:
+def record(model: nn.Module, images: Tensor) -> Record:
     """The record of `model(images)`, with the model in the mode it is in.
 
     The model may change (running statistics in train mode): hand over a copy. Raises ModelError
@@ -107,7 +62,7 @@ def record(model: nn.Module, images: Tensor) -> Trace:
     with recorder.hooks(model):
         output = forward(model, images, recorder)
     recorder.finish(model, output)
-    return recorder.trace
+    return recorder.record
 
 
 def forward(
@@ -125,9 +80,9 @@ def forward(
     try:
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             torch.default_generator.manual_seed(seed)
-            warnings.simplefilter("ignore")  # the network's own, and none of our business
+            warnings.simplefilter("ignore")  # the network's own, which are not about smidgen
             with mode or contextlib.nullcontext():
-                output = _first_tensor(model(images))
+                output = first_tensor(model(images))
     except Exception as problem:
         reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
         raise ModelError(
@@ -142,6 +97,31 @@ def forward(
     return output
 
 
+def private_copy(model: nn.Module, input_shape: tuple[int, int, int] = (1, 28, 28)) -> nn.Module:
+    """A copy on the CPU that may be run and changed; lazy layers know their shapes afterwards.
+
+    Raises ModelError where there can be none.
+    """
+    try:
+        twin = copy.deepcopy(model).cpu()
+    except Exception as problem:
+        raise ModelError(
+            f"{type(model).__name__} cannot be copied: {problem}; keep only parameters, buffers "
+            "and plain values as attributes"
+        ) from problem
+    if any(isinstance(parameter, UninitializedParameter) for parameter in twin.parameters()):
+        mode = twin.training
+        forward(twin.eval(), noise(1, input_shape))
+        twin.train(mode)
+    return twin
+
+
+def noise(images: int, input_shape: tuple[int, int, int] = (1, 28, 28), seed: int = 0) -> Tensor:
+    """Normal noise (N, C, H, W), the same for the same arguments."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(images, *input_shape, generator=generator)
+
+
 class _Recorder(TorchDispatchMode):
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -150,49 +130,42 @@ class _Recorder(TorchDispatchMode):
 
     def __init__(self, model: nn.Module, images: Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.trace = Trace()
+        self.record = Record()
         self.stack: list[Call] = [Call("", type(model).__name__, False, 0)]
         self.kept: list[Tensor] = []  # alive, so that no identity is used twice
         self.value_of: dict[int, Value] = {}
         self.sharing: dict[int, list[Tensor]] = defaultdict(list)
-        self.state = _state_by_memory(model)
-        self.trace.images = self._bind(images, flows=True)
+        self.names = _names_by_memory(model)
+        self.record.images = self._bind(images, flows=True)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         arguments = self._arguments(func, args, kwargs or {})
         result = func(*args, **(kwargs or {}))
-        written = [
-            argument.alias_info is not None and argument.alias_info.is_write
-            for argument in func._schema.arguments
-        ]
-        self._append(func, arguments, _tensors(result), in_place=any(written))
+        self._append(func, arguments, _tensors(result))
         return result
 
-    def _append(
-        self, func: Any, arguments: dict[str, Any], results: list[Tensor], in_place: bool
-    ) -> None:
+    def _append(self, func: Any, arguments: dict[str, Any], results: list[Tensor]) -> None:
         name = func.overloadpacket.__name__
-        if name == "detach":  # autograd's own bookkeeping: the same value under another name
+        if name == aten.BOOKKEEPING:
             self.value_of[id(results[0])] = arguments["self"]
             self.kept.append(results[0])
             return
         inputs = list(_values(list(arguments.values())))
-        reads = name not in _SHAPE_ONLY and not name.startswith("new_")
-        flows = reads and any(value.flows for value in inputs)
-        state = frozenset(name for value in inputs if not value.flows for name in value.state)
-        outputs = tuple(self._bind(t, flows, frozenset() if flows else state) for t in results)
-        op = Op(
-            name=name.rstrip("_"),
-            arguments=arguments,
-            outputs=outputs,
-            call=self.stack[-1],
-            pointwise=torch.Tag.pointwise in func.tags,
-            in_place=in_place,
-        )
-        self.trace.ops.append(op)
-        if in_place and outputs:
+        flows = aten.keeps_numbers(name) and any(value.flows for value in inputs)
+        known: dict[str, Any] = {
+            "state": frozenset(name for value in inputs for name in value.state),
+            "transposed": aten.transposed(name, arguments),
+            "kept_share": aten.kept_share(name, arguments),
+            "is_random": aten.is_random(name) or any(value.is_random for value in inputs),
+        }
+        outputs = tuple(self._bind(t, flows, **({} if flows else known)) for t in results)
+        if name == aten.READS_A_NUMBER and any(value.flows for value in inputs):
+            self.record.numbers_read.append(self.stack[-1].path or "forward")
+        operation = aten.read(func, arguments, self.stack[-1], outputs)
+        self.record.operations.append(operation)
+        if operation.in_place and outputs:
             self._spread_write(results[0], outputs[0])
 
     def _spread_write(self, written: Tensor, value: Value) -> None:
@@ -201,10 +174,8 @@ class _Recorder(TorchDispatchMode):
             if tensor is not written and value.flows:
                 before = self.value_of[id(tensor)]
                 after = self._bind(tensor, flows=True)
-                arguments = {"self": before, "source": value}
-                self.trace.ops.append(
-                    Op("write", arguments, (after,), self.stack[-1], in_place=True)
-                )
+                write = aten.write(self.stack[-1], before, value, after)
+                self.record.operations.append(write)
 
     def _arguments(self, func: Any, args: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
         """The arguments by name, defaults filled in, tensors replaced by their values."""
@@ -217,20 +188,25 @@ class _Recorder(TorchDispatchMode):
 
     def _replace(self, item: Any) -> Any:
         if isinstance(item, Tensor):
-            return self.value_of.get(id(item)) or self._bind(item, flows=False)
+            return self.value_of.get(id(item)) or self._constant(item)
         return [self._replace(part) for part in item] if isinstance(item, (list, tuple)) else item
 
-    def _bind(self, tensor: Tensor, flows: bool, state: frozenset[str] = frozenset()) -> Value:
-        memory = _memory(tensor)
-        value = Value(tuple(tensor.shape), memory, flows, state or self._own_state(memory, flows))
+    def _constant(self, tensor: Tensor) -> Value:
+        """The value of a tensor that no recorded operation made: a parameter, a buffer."""
+        names = self.names[_memory(tensor)]
+        name = names.get((tensor.storage_offset(), tensor.shape))
+        state = frozenset([name] if name else names.values())
+        return self._bind(tensor, flows=False, state=state, name=name)
+
+    def _bind(self, tensor: Tensor, flows: bool, **known: Any) -> Value:
+        """A new value, which the tensor now has."""
+        memory, kept = _memory(tensor), None if flows else tensor.detach()
+        value = Value(tuple(tensor.shape), memory, flows, tensor=kept, **known)
         if id(tensor) not in self.value_of:
             self.kept.append(tensor)
             self.sharing[memory].append(tensor)
         self.value_of[id(tensor)] = value
         return value
-
-    def _own_state(self, memory: int, flows: bool) -> frozenset[str]:
-        return frozenset() if flows else self.state.get(memory, frozenset())
 
     @contextlib.contextmanager
     def hooks(self, model: nn.Module) -> Iterator[None]:
@@ -250,49 +226,50 @@ class _Recorder(TorchDispatchMode):
             self.stack[-1].children += 1
             kind = type(module)
             builtin = kind.__module__.startswith("torch.nn.")
-            self.stack.append(Call(path, kind.__name__, builtin, len(self.trace.ops)))
+            self.stack.append(Call(path, kind.__name__, builtin, len(self.record.operations)))
 
         return enter
 
     def _leave(self, module: nn.Module, _: Any, output: Any) -> None:
         call = self.stack.pop()
-        tensor = _first_tensor(output)
+        tensor = first_tensor(output)
         call.output = None if tensor is None else self.value_of.get(id(tensor))
-        self.trace.calls.append(call)
+        self.record.calls.append(call)
 
     def finish(self, model: nn.Module, output: Tensor) -> None:
-        trace = self.trace
-        trace.output = self.value_of.get(id(output)) or self._bind(output, flows=False)
+        done = self.record
+        done.output = self.value_of.get(id(output)) or self._bind(output, flows=False)
         seen = set()
         for name, parameter in model.named_parameters():
             place = (_memory(parameter), parameter.storage_offset(), parameter.shape)
             if place not in seen:
                 seen.add(place)
-                trace.parameters[name] = parameter.numel()
+                done.parameters[name] = parameter.numel()
                 if parameter.requires_grad:
-                    trace.trainable.add(name)
-        trace.buffers = {name: buffer.numel() for name, buffer in model.named_buffers()}
-        called = {call.path for call in trace.calls}
+                    done.trainable.add(name)
+        done.buffers = {name: buffer.numel() for name, buffer in model.named_buffers()}
+        called, read = {call.path for call in done.calls}, done.read
         for path, module in model.named_modules():
             own = {f"{path}.{name}" for name, _ in module.named_parameters(recurse=False)}
             leaf = not any(module.children()) and not isinstance(module, _NEVER_CALLED)
-            if leaf and path not in called and not own & trace.read:
-                trace.uncalled.append(path)
+            if leaf and path not in called and not own & read:
+                done.uncalled.append(path)
 
 
-def _state_by_memory(model: nn.Module) -> dict[int, frozenset[str]]:
-    """The names of the parameters and buffers on each piece of memory, shared tensors once."""
+def _names_by_memory(model: nn.Module) -> dict[int, dict[tuple[Any, ...], str]]:
+    """The parameters and buffers on each piece of memory by offset and shape, shared ones once."""
     names: dict[int, dict[tuple[Any, ...], str]] = defaultdict(dict)
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         names[_memory(tensor)].setdefault((tensor.storage_offset(), tensor.shape), name)
-    return {memory: frozenset(places.values()) for memory, places in names.items()}
+    return names
 
 
 def _memory(tensor: Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)
 
 
-def _first_tensor(output: Any) -> Tensor | None:
+def first_tensor(output: Any) -> Tensor | None:
+    """The first tensor that a forward pass returns, if it returns any."""
     return next(iter(_tensors(output)), None)
 
 

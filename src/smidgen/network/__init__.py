@@ -1,0 +1,26 @@
+"""The one place that reads PyTorch: what a network executes, in a vocabulary of our own.
+
+    record = read_network(model, (1, 28, 28))
+    for operation in record.flowing: ...
+
+Counting, the native kernels and the quantiser are readers of that record.
+"""
+
+from smidgen.network import operations
+from smidgen.network.consistency import read_network
+from smidgen.network.operations import Call, Operation, Value
+from smidgen.network.record import Record, first_tensor, forward, noise, private_copy, record
+
+__all__ = [
+    "Call",
+    "Operation",
+    "Record",
+    "Value",
+    "first_tensor",
+    "forward",
+    "noise",
+    "operations",
+    "private_copy",
+    "read_network",
+    "record",
+]
