@@ -164,6 +164,8 @@ class _Drawing:
             source = self.layer(nn.AdaptiveAvgPool2d(1), source)
             return self.layer(nn.Flatten(), source)
         source = self.layer(nn.Flatten(), source)
+        if self.chance.random() < 0.3:
+            source = self.layer(self.chance.choice(ACTIVATIONS)(), source)
         return self.layer(nn.Linear(channels * height * width, classes), source)
 
 
@@ -171,8 +173,9 @@ def _shape_after(layer: nn.Module, shape: Shape) -> Shape:
     """The output's shape for one image, that of a vector as (features, 1, 1)."""
     fresh = layer.eval()
     with torch.no_grad():
-        flat = isinstance(layer, nn.Linear)
-        made = fresh(torch.zeros(1, shape[0]) if flat else torch.zeros(1, *shape))
+        made = fresh(
+            torch.zeros(1, shape[0]) if isinstance(layer, nn.Linear) else torch.zeros(1, *shape)
+        )
     layer.train()
     return (*made.shape[1:], 1, 1)[:3]  # type: ignore[return-value]
 

@@ -233,6 +233,7 @@ def _arithmetic(name: str, a: Arguments, common: dict[str, Any]) -> Operation | 
             factor = _number(a.get("alpha", 1)) * (1 if name == "add" else -1)
             return ops.Add(**common, left=left, right=right, factor=factor)
         case "mul" if left.flows and right.kept_share is not None:
+            common["name"] = "dropout"
             return ops.Dropout(**common, input=left, mask=right, p=1 - right.kept_share)
         case "mul":
             return ops.Multiply(**common, left=left, right=right)

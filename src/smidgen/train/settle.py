@@ -27,7 +27,7 @@ from smidgen.frame import SIDE
 from smidgen.recipe import Recipe
 from smidgen.run import write_whole
 from smidgen.train.engine import Network, Process
-from smidgen.train.native import UnsupportedError, library, plan
+from smidgen.train.native import UnsupportedError, compile_network, library
 from smidgen.train.record import hardware, versions
 
 ROUNDS = 3
@@ -129,7 +129,7 @@ def _native(recipe: Recipe, module: nn.Module, device: torch.device) -> list[dic
         reason = "there is no C compiler (cc, gcc or clang) that builds them; install one"
     else:
         try:
-            plan(module, SIDE, SIDE)
+            compile_network(module, SIDE, SIDE)
         except UnsupportedError as problem:
             reason = str(problem)
     if reason is None:

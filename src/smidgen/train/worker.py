@@ -23,7 +23,7 @@ from smidgen.recipe import Recipe
 from smidgen.train.chance import DROPOUT, generator
 from smidgen.train.dropout import SeededDropout
 from smidgen.train.flat import point, statistics, trainable, views
-from smidgen.train.native import Shard, Team, plan
+from smidgen.train.native import Shard, Team, compile_network
 
 if TYPE_CHECKING:
     from smidgen.train.engine import Network
@@ -90,7 +90,7 @@ class NativeWorker(Worker):
     def __init__(self, network: Network, shard: int) -> None:
         super().__init__(network, shard)
         self.kernels = Shard(
-            plan(network.module, SIDE, SIDE), network.recipe, network.mean, network.std,
+            compile_network(network.module, SIDE, SIDE), network.recipe, network.mean, network.std,
             parameters=network.parameters.data, gradient=self.gradient, score=self.score,
             statistics=self.statistics,
         )  # fmt: skip

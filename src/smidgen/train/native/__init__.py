@@ -20,10 +20,17 @@ from torch import Tensor
 from smidgen.augment import COARSE
 from smidgen.data import Split
 from smidgen.recipe import Recipe
-from smidgen.train.native.library import CLayer, CNetwork, CTensor, library
-from smidgen.train.native.plan import CONVOLUTION, LINEAR, NORM, Plan, UnsupportedError, plan
+from smidgen.train.native.library import CFeatureMap, CInstruction, CNetwork, library
+from smidgen.train.native.program import (
+    BATCH_NORM,
+    CONVOLUTION,
+    LINEAR,
+    Program,
+    UnsupportedError,
+    compile_network,
+)
 
-__all__ = ["Shard", "Team", "UnsupportedError", "library", "plan"]
+__all__ = ["Shard", "Team", "UnsupportedError", "compile_network", "library"]
 
 
 class Shard:
@@ -35,19 +42,19 @@ class Shard:
     """
 
     def __init__(
-        self, plan: Plan, recipe: Recipe, mean: float, std: float, **vectors: Tensor
+        self, program: Program, recipe: Recipe, mean: float, std: float, **vectors: Tensor
     ) -> None:
         built = library()
         assert built is not None
         most = -(-recipe.batch_size // recipe.workers)
-        tensors, places = _tensors(plan, -(-most // built.smidgen_lanes()))
-        layers, saved = _layers(plan)
-        taps, weights = _largest(plan)
+        maps, places = _maps(program, -(-most // built.smidgen_lanes()))
+        instructions, saved = _instructions(program)
+        taps, weights = _largest(program)
         self.network = CNetwork(
-            layers=len(layers),
-            classes=plan.maps[plan.layers[-1].output].channels,
-            tensor=tensors,
-            layer=layers,
+            instructions=len(instructions),
+            classes=program.maps[program.instructions[-1].output].channels,
+            map=maps,
+            instruction=instructions,
             coarse=COARSE,
             elastic=recipe.augment.elastic,
             cutout=recipe.augment.cutout,
@@ -61,9 +68,9 @@ class Shard:
             "arena": torch.zeros(places * built.smidgen_lanes()),
             "packed": torch.zeros(weights),
             "saved": torch.zeros(saved),
-            "near": torch.zeros(taps, dtype=torch.int64),
-            "far": torch.zeros(taps, dtype=torch.int64),
-            "spread": _spread(plan.maps[0].height),
+            "input_offsets": torch.zeros(taps, dtype=torch.int64),
+            "output_offsets": torch.zeros(taps, dtype=torch.int64),
+            "spread": _spread(program.maps[0].height),
         }
         self._point(self.memory)
 
@@ -116,45 +123,45 @@ def _spread(side: int) -> Tensor:
     )[0, 0].contiguous()
 
 
-def _tensors(plan: Plan, blocks: int) -> tuple[ctypes.Array[CTensor], int]:
+def _maps(program: Program, blocks: int) -> tuple[ctypes.Array[CFeatureMap], int]:
     """The maps with their places for values and, but for the image, gradients; and the total."""
     places, end = [], 0
-    for i, map in enumerate(plan.maps):
-        shape = (map.channels, map.height + 2 * map.halo, map.width + 2 * map.halo)
+    for i, map in enumerate(program.maps):
+        shape = (map.channels, map.height + 2 * map.padding, map.width + 2 * map.padding)
         size = blocks * math.prod(shape)
-        has_gradient = i > 0 and plan.gradients[i] == i
+        has_gradient = i > 0 and program.gradients[i] == i
         places.append((end, end + size))
         end += size * (2 if has_gradient else 1)
     records = [
-        CTensor(map.channels, map.height, map.width, map.halo, places[i][0],
-                places[plan.gradients[i]][1] if i else -1)
-        for i, map in enumerate(plan.maps)
+        CFeatureMap(map.channels, map.height, map.width, map.padding, places[i][0],
+                    places[program.gradients[i]][1] if i else -1)
+        for i, map in enumerate(program.maps)
     ]  # fmt: skip
-    return (CTensor * len(records))(*records), end
+    return (CFeatureMap * len(records))(*records), end
 
 
-def _layers(plan: Plan) -> tuple[ctypes.Array[CLayer], int]:
-    """The layers, and how many numbers their batch norms save from forward to backward."""
+def _instructions(program: Program) -> tuple[ctypes.Array[CInstruction], int]:
+    """The instructions, and how many numbers batch norms save from forward to backward."""
     records, saved = [], 0
-    for layer in plan.layers:
-        records.append(CLayer(**asdict(layer), saved=saved))
-        if layer.operation == NORM:
-            saved += 2 * plan.maps[layer.source].channels
-    return (CLayer * len(records))(*records), saved
+    for each in program.instructions:
+        records.append(CInstruction(**asdict(each), saved=saved))
+        if each.operation == BATCH_NORM:
+            saved += 2 * program.maps[each.source].channels
+    return (CInstruction * len(records))(*records), saved
 
 
-def _largest(plan: Plan) -> tuple[int, int]:
-    """The largest number of taps, or of what they reach, and of weights of any layer."""
+def _largest(program: Program) -> tuple[int, int]:
+    """The largest number of taps, or of what they reach, and of weights of any instruction."""
     taps = weights = 1
-    for layer in plan.layers:
-        source, output = plan.maps[layer.source], plan.maps[layer.output]
-        if layer.operation == LINEAR:
+    for each in program.instructions:
+        source, output = program.maps[each.source], program.maps[each.output]
+        if each.operation == LINEAR:
             inputs = source.channels * source.height * source.width
-        elif layer.operation == CONVOLUTION:
-            inputs = source.channels // layer.groups * layer.kernel_height * layer.kernel_width
+        elif each.operation == CONVOLUTION:
+            inputs = source.channels // each.groups * each.kernel_height * each.kernel_width
         else:
             continue
-        back = output.channels // layer.groups * layer.kernel_height * layer.kernel_width
+        back = output.channels // each.groups * each.kernel_height * each.kernel_width
         taps = max(taps, inputs, back)
         weights = max(weights, inputs * output.channels, back * source.channels)
     return taps, weights

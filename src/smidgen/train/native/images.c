@@ -14,7 +14,7 @@ static const float AS_IT_IS[6] = {1, 0, 0, 0, 1, 0};
    after it. Bilinear; all that lies outside the image is 0. */
 static void read_row(const network *n, const float *framed, int32_t i, int32_t y)
 {
-    const tensor *t = n->tensor;
+    const feature_map *t = n->map;
     const int32_t high = t->height, wide = t->width, step = wide + 3, coarse = n->coarse;
     const float *m = n->matrices ? n->matrices + 6 * i : AS_IT_IS;
     const float half_high = (float)high / 2, half_wide = (float)wide / 2;
@@ -63,7 +63,7 @@ static void read_row(const network *n, const float *framed, int32_t i, int32_t y
 /* Fills the first tensor. */
 static void read_images(const network *n)
 {
-    const int32_t high = n->tensor->height, wide = n->tensor->width;
+    const int32_t high = n->map->height, wide = n->map->width;
     float framed[(high + 3) * (wide + 3)];
     memset(framed, 0, sizeof framed);
     for (int32_t i = 0; i < n->images; i++) {

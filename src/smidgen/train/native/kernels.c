@@ -2,10 +2,10 @@
 
    Images lie side by side in the lanes of a vector: a value of the network is the same value of
    LANES images. So every loop is a vector loop whatever the number of channels, and a weight is
-   one number for all lanes. A tensor is [block][channel][row][column][lane], each map with a halo
-   of zeros around it, which is the padding of the convolutions that read it.
+   one number for all lanes. A feature map is [block][channel][row][column][lane], each channel with
+   zeros around it, which are the padding of the convolutions that read it.
 
-   Compiled once for a machine and called through ctypes; plan.py fills in the structures. */
+   Compiled once for a machine and called through ctypes; program.py says what is computed. */
 
 #include <math.h>
 #include <stdint.h>
@@ -25,31 +25,38 @@ typedef float lanes __attribute__((vector_size(4 * LANES)));
 typedef int32_t choice __attribute__((vector_size(4 * LANES)));
 typedef uint32_t bits __attribute__((vector_size(4 * LANES)));
 
-enum operation { CONVOLUTION, LINEAR, NORM, RELU, MAX_POOL, MEAN_POOL, ADD, CONCAT, DROPOUT };
+enum operation {
+    CONVOLUTION, LINEAR, BATCH_NORM, /* what has weights */
+    ACTIVATION, MAX_POOL, AVERAGE_POOL, ADD, CONCATENATION, DROPOUT
+};
 
 typedef struct {
-    int32_t channels, height, width, halo;
+    int32_t channels, height, width, padding;
     int64_t values, gradient; /* places in the arena; a gradient of -1 is not wanted */
-} tensor;
+} feature_map;
 
 typedef struct {
-    int32_t operation, source, other, output;          /* tensors; other: of ADD and CONCAT */
-    int32_t relu, add_source, add_other;               /* add_…: a gradient is there already */
-    int32_t kernel_height, kernel_width, stride, groups;
+    int32_t operation, source, other, output;     /* feature maps; other: of two operands */
+    int32_t has_relu;                             /* a (leaky) ReLU ends it */
+    int32_t add_source, add_other;                /* a gradient is there already */
+    int32_t kernel_height, kernel_width, stride_height, stride_width, groups;
     int32_t pad_height, pad_width;
-    int32_t weight, bias, statistics;                  /* places; -1: none */
-    int32_t saved;                                     /* NORM: mean, 1 / deviation, by channel */
-    float number, momentum;                            /* epsilon, or probability of DROPOUT */
-    float slope;                                       /* of relu, below 0 */
-} layer;
+    int32_t weight, bias, statistics;             /* places; -1: none */
+    int32_t saved;                                /* BATCH_NORM: mean, 1 / deviation, by channel */
+    int32_t function;                             /* ACTIVATION: its place in activations.c */
+    float setting[2];                             /* and its settings */
+    float eps, momentum;                          /* of BATCH_NORM */
+    float p;                                      /* of DROPOUT */
+    float slope;                                  /* of the ReLU, below 0 */
+} instruction;
 
 typedef struct {
-    int32_t layers, classes;
-    const tensor *tensor; /* the first is the image */
-    const layer *layer;
+    int32_t instructions, classes;
+    const feature_map *map; /* the first is the image */
+    const instruction *instruction;
     lanes *arena;
     float *packed, *saved; /* scratch: weights in another order, statistics of a step */
-    int64_t *near, *far;   /* scratch: where taps and channels lie */
+    int64_t *input_offsets, *output_offsets; /* scratch: where taps and channels lie */
     const float *parameters;
     float *gradient, *score, *statistics;
     /* The shard's part of the batch; what is augmented in another way is NULL. */
@@ -69,18 +76,18 @@ typedef struct {
 
 static int32_t blocks(const network *n) { return (n->images + LANES - 1) / LANES; }
 
-static int64_t row_size(const tensor *t) { return t->width + 2 * t->halo; }
+static int64_t row_size(const feature_map *t) { return t->width + 2 * t->padding; }
 
-static int64_t plane_size(const tensor *t) { return (t->height + 2 * t->halo) * row_size(t); }
+static int64_t plane_size(const feature_map *t) { return (t->height + 2 * t->padding) * row_size(t); }
 
-static int64_t block_size(const tensor *t) { return t->channels * plane_size(t); }
+static int64_t block_size(const feature_map *t) { return t->channels * plane_size(t); }
 
-/* Row y of a channel, at its first column inside the halo; y may lie in the halo. */
-static lanes *row(const network *n, const tensor *t, int64_t buffer, int32_t block, int32_t channel,
+/* Row y of a channel, at its first column inside the padding; y may lie in the padding. */
+static lanes *row(const network *n, const feature_map *t, int64_t buffer, int32_t block, int32_t channel,
                   int32_t y)
 {
     return n->arena + buffer + block * block_size(t) + channel * plane_size(t) +
-           (y + t->halo) * row_size(t) + t->halo;
+           (y + t->padding) * row_size(t) + t->padding;
 }
 
 /* 1 in the lanes that hold an image, 0 in those that fill up the last block. */
@@ -109,14 +116,23 @@ static lanes larger(lanes a, lanes b)
     return (lanes)(((choice)a & ~mask) | ((choice)b & mask));
 }
 
-/* The (leaky) ReLU that ends a layer, if one does. */
-static lanes rectified(const layer *l, lanes v)
+/* The (leaky) ReLU that ends an instruction, if one does. */
+static lanes rectified(const instruction *l, lanes v)
 {
-    const choice below = v < 0 & -(l->relu != 0);
+    const choice below = v < 0 & -(l->has_relu != 0);
     return where(~below, v) + where(below, v * l->slope);
 }
 
-#include "taps.c"
+static void put(lanes *place, lanes value, int32_t add)
+{
+    *place = add ? *place + value : value;
+}
+
+static lanes all(float number) { return (lanes){0} + number; }
+
+#include "conv.c"
+
+#include "activations.c"
 
 #include "layers.c"
 
@@ -145,7 +161,7 @@ static float entropy(const network *n, const float *logit, const float *wanted, 
    that of the teacher's probabilities where there are any. */
 static void loss(const network *n)
 {
-    const tensor *t = &n->tensor[n->layer[n->layers - 1].output];
+    const feature_map *t = &n->map[n->instruction[n->instructions - 1].output];
     const float smooth = n->smoothing / (float)n->classes;
     const float taught = n->soft ? n->weight : 0;
     for (int32_t i = 0; i < n->images; i++) {
@@ -178,11 +194,11 @@ static void loss(const network *n)
 static void step(const network *n)
 {
     read_images(n);
-    for (int32_t i = 0; i < n->layers; i++)
-        forward(n, &n->layer[i]);
+    for (int32_t i = 0; i < n->instructions; i++)
+        forward(n, &n->instruction[i]);
     loss(n);
-    for (int32_t i = n->layers - 1; i >= 0; i--)
-        backward(n, &n->layer[i]);
+    for (int32_t i = n->instructions - 1; i >= 0; i--)
+        backward(n, &n->instruction[i]);
 }
 
 #include "team.c"

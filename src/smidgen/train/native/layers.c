@@ -1,21 +1,16 @@
 /* Everything between convolutions: passes over rows. */
 
 /* The gradient before the ReLU that ended the layer, if one did: the value has kept its sign. */
-static lanes through(const layer *l, lanes gradient, lanes value)
+static lanes through(const instruction *l, lanes gradient, lanes value)
 {
-    const choice kept = value > 0 | -(l->relu == 0);
+    const choice kept = value > 0 | -(l->has_relu == 0);
     return where(kept, gradient) + where(~kept, gradient * l->slope);
 }
 
-static void put(lanes *place, lanes value, int32_t add)
-{
-    *place = add ? *place + value : value;
-}
-
 /* Batch norm (Ioffe & Szegedy 2015) of the shard; the running variance is the unbiased one. */
-static void norm_forward(const network *n, const layer *l)
+static void norm_forward(const network *n, const instruction *l)
 {
-    const tensor *t = &n->tensor[l->source], *o = &n->tensor[l->output];
+    const feature_map *t = &n->map[l->source], *o = &n->map[l->output];
     const float count = (float)n->images * (float)(t->height * t->width);
     float *running = n->statistics + l->statistics;
     for (int32_t c = 0; c < t->channels; c++) {
@@ -42,7 +37,7 @@ static void norm_forward(const network *n, const layer *l)
             square += part * mask;
         }
         const float variance = total(square) / count;
-        const float scale = 1 / sqrtf(variance + l->number);
+        const float scale = 1 / sqrtf(variance + l->eps);
         n->saved[l->saved + c] = mean;
         n->saved[l->saved + t->channels + c] = scale;
         running[c] += l->momentum * (mean - running[c]);
@@ -61,9 +56,9 @@ static void norm_forward(const network *n, const layer *l)
     }
 }
 
-static void norm_backward(const network *n, const layer *l)
+static void norm_backward(const network *n, const instruction *l)
 {
-    const tensor *t = &n->tensor[l->source], *o = &n->tensor[l->output];
+    const feature_map *t = &n->map[l->source], *o = &n->map[l->output];
     const float count = (float)n->images * (float)(t->height * t->width);
     for (int32_t c = 0; c < t->channels; c++) {
         const float mean = n->saved[l->saved + c], scale = n->saved[l->saved + t->channels + c];
@@ -103,9 +98,9 @@ static void norm_backward(const network *n, const layer *l)
 }
 
 /* Maximum or mean over windows that do not overlap; what is left over at the edge is not read. */
-static void pool_forward(const network *n, const layer *l)
+static void pool_forward(const network *n, const instruction *l)
 {
-    const tensor *t = &n->tensor[l->source], *o = &n->tensor[l->output];
+    const feature_map *t = &n->map[l->source], *o = &n->map[l->output];
     const int32_t high = l->kernel_height, wide = l->kernel_width;
     const int64_t step = row_size(t);
     const float share = 1 / (float)(high * wide);
@@ -127,9 +122,9 @@ static void pool_forward(const network *n, const layer *l)
             }
 }
 
-static void pool_backward(const network *n, const layer *l)
+static void pool_backward(const network *n, const instruction *l)
 {
-    const tensor *t = &n->tensor[l->source], *o = &n->tensor[l->output];
+    const feature_map *t = &n->map[l->source], *o = &n->map[l->output];
     const int32_t high = l->kernel_height, wide = l->kernel_width;
     const int64_t step = row_size(t);
     const float share = 1 / (float)(high * wide);
@@ -149,7 +144,7 @@ static void pool_backward(const network *n, const layer *l)
                         for (int32_t j = 0; j < wide; j++) {
                             const int64_t place = i * step + x * wide + j;
                             const choice hit = rectified(l, in[place]) == out[x];
-                            const int is_mean = l->operation == MEAN_POOL;
+                            const int is_mean = l->operation == AVERAGE_POOL;
                             put(&to[place], is_mean ? left * share : where(hit, left),
                                 l->add_source);
                             if (!is_mean)
@@ -160,23 +155,10 @@ static void pool_backward(const network *n, const layer *l)
         }
 }
 
-static void relu_forward(const network *n, const layer *l)
+static void add_forward(const network *n, const instruction *l)
 {
-    const tensor *t = &n->tensor[l->source], *o = &n->tensor[l->output];
-    for (int32_t b = 0; b < blocks(n); b++)
-        for (int32_t c = 0; c < t->channels; c++)
-            for (int32_t y = 0; y < t->height; y++) {
-                const lanes *in = row(n, t, t->values, b, c, y);
-                lanes *out = row(n, o, o->values, b, c, y);
-                for (int32_t x = 0; x < t->width; x++)
-                    out[x] = rectified(l, in[x]);
-            }
-}
-
-static void add_forward(const network *n, const layer *l)
-{
-    const tensor *t = &n->tensor[l->source], *u = &n->tensor[l->other];
-    const tensor *o = &n->tensor[l->output];
+    const feature_map *t = &n->map[l->source], *u = &n->map[l->other];
+    const feature_map *o = &n->map[l->output];
     for (int32_t b = 0; b < blocks(n); b++)
         for (int32_t c = 0; c < t->channels; c++)
             for (int32_t y = 0; y < t->height; y++) {
@@ -190,11 +172,11 @@ static void add_forward(const network *n, const layer *l)
 }
 
 /* The gradient of the output's channels from `first` on, handed to a tensor of the same size. */
-static void hand_down(const network *n, const layer *l, const tensor *to, int32_t first,
+static void hand_down(const network *n, const instruction *l, const feature_map *to, int32_t first,
                       int32_t add)
 {
-    const tensor *o = &n->tensor[l->output];
-    const int is_there = to->gradient == o->gradient && !l->relu;
+    const feature_map *o = &n->map[l->output];
+    const int is_there = to->gradient == o->gradient && !l->has_relu;
     for (int32_t b = 0; b < blocks(n) && to->gradient >= 0 && !is_there; b++)
         for (int32_t c = 0; c < to->channels; c++)
             for (int32_t y = 0; y < to->height; y++) {
@@ -207,10 +189,10 @@ static void hand_down(const network *n, const layer *l, const tensor *to, int32_
 }
 
 /* A branch that shares the sum's memory comes last: a ReLU's slope is then applied in place. */
-static void add_backward(const network *n, const layer *l)
+static void add_backward(const network *n, const instruction *l)
 {
-    const tensor *o = &n->tensor[l->output], *source = &n->tensor[l->source];
-    const tensor *other = &n->tensor[l->other];
+    const feature_map *o = &n->map[l->output], *source = &n->map[l->source];
+    const feature_map *other = &n->map[l->other];
     if (source->gradient != o->gradient)
         hand_down(n, l, source, 0, l->add_source);
     if (other->gradient != o->gradient)
@@ -219,9 +201,9 @@ static void add_backward(const network *n, const layer *l)
         hand_down(n, l, o, 0, 0);
 }
 
-static void copy_channels(const network *n, const tensor *from, const layer *l, int32_t first)
+static void copy_channels(const network *n, const feature_map *from, const instruction *l, int32_t first)
 {
-    const tensor *o = &n->tensor[l->output];
+    const feature_map *o = &n->map[l->output];
     for (int32_t b = 0; b < blocks(n); b++)
         for (int32_t c = 0; c < from->channels; c++)
             for (int32_t y = 0; y < from->height; y++)
@@ -241,11 +223,11 @@ static choice kept(uint32_t seed, uint32_t place, uint32_t dropped)
 }
 
 /* Zero with the layer's probability; forward from the values, or backward from the gradient. */
-static void dropout(const network *n, const layer *l, int is_backward)
+static void dropout(const network *n, const instruction *l, int is_backward)
 {
-    const tensor *t = &n->tensor[l->source], *o = &n->tensor[l->output];
-    const float scale = 1 / (1 - l->number);
-    const uint32_t dropped = (uint32_t)(l->number * 4294967296.0);
+    const feature_map *t = &n->map[l->source], *o = &n->map[l->output];
+    const float scale = 1 / (1 - l->p);
+    const uint32_t dropped = (uint32_t)(l->p * 4294967296.0);
     const uint32_t seed = n->seed ^ ((uint32_t)l->output * 0x632be5abu);
     uint32_t place = 0;
     for (int32_t b = 0; b < blocks(n); b++)
@@ -261,40 +243,40 @@ static void dropout(const network *n, const layer *l, int is_backward)
             }
 }
 
-static void forward(const network *n, const layer *l)
+static void forward(const network *n, const instruction *l)
 {
     switch (l->operation) {
     case CONVOLUTION: convolution_forward(n, l); break;
     case LINEAR: linear_forward(n, l); break;
-    case NORM: norm_forward(n, l); break;
-    case RELU: relu_forward(n, l); break;
+    case BATCH_NORM: norm_forward(n, l); break;
+    case ACTIVATION: activation_forward(n, l); break;
     case MAX_POOL:
-    case MEAN_POOL: pool_forward(n, l); break;
+    case AVERAGE_POOL: pool_forward(n, l); break;
     case ADD: add_forward(n, l); break;
-    case CONCAT:
-        copy_channels(n, &n->tensor[l->source], l, 0);
-        copy_channels(n, &n->tensor[l->other], l, n->tensor[l->source].channels);
+    case CONCATENATION:
+        copy_channels(n, &n->map[l->source], l, 0);
+        copy_channels(n, &n->map[l->other], l, n->map[l->source].channels);
         break;
     case DROPOUT: dropout(n, l, 0); break;
     }
 }
 
-static void backward(const network *n, const layer *l)
+static void backward(const network *n, const instruction *l)
 {
-    const tensor *source = &n->tensor[l->source];
-    const tensor *other = l->other < 0 ? source : &n->tensor[l->other];
-    const int has_weights = l->operation <= NORM;
+    const feature_map *source = &n->map[l->source];
+    const feature_map *other = l->other < 0 ? source : &n->map[l->other];
+    const int has_weights = l->operation <= BATCH_NORM;
     if (source->gradient < 0 && other->gradient < 0 && !has_weights)
         return;
     switch (l->operation) {
     case CONVOLUTION: convolution_backward(n, l); break;
     case LINEAR: linear_backward(n, l); break;
-    case NORM: norm_backward(n, l); break;
+    case BATCH_NORM: norm_backward(n, l); break;
     case MAX_POOL:
-    case MEAN_POOL: pool_backward(n, l); break;
-    case RELU: hand_down(n, l, source, 0, l->add_source); break;
+    case AVERAGE_POOL: pool_backward(n, l); break;
+    case ACTIVATION: activation_backward(n, l); break;
     case ADD: add_backward(n, l); break;
-    case CONCAT:
+    case CONCATENATION:
         hand_down(n, l, source, 0, l->add_source);
         hand_down(n, l, other, source->channels, l->add_other);
         break;

@@ -10,38 +10,37 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from ctypes import POINTER, Structure, c_float, c_int32, c_int64, c_uint32, c_void_p
+from ctypes import POINTER, Structure, c_char_p, c_float, c_int32, c_int64, c_uint32, c_void_p
 from importlib import resources
 from pathlib import Path
 
 import pooch
 
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-math-errno", "-shared", "-fPIC", "-pthread")
-SOURCES = ("kernels.c", "taps.c", "layers.c", "images.c", "team.c")
+SOURCES = ("kernels.c", "conv.c", "activations.c", "layers.c", "images.c", "team.c")
 
 
-class CTensor(Structure):
-    """`tensor` of kernels.c."""
+class CFeatureMap(Structure):
+    """`feature_map` of kernels.c."""
 
     _fields_ = [
-        *((name, c_int32) for name in ("channels", "height", "width", "halo")),
+        *((name, c_int32) for name in ("channels", "height", "width", "padding")),
         ("values", c_int64),
         ("gradient", c_int64),
     ]
 
 
-class CLayer(Structure):
-    """`layer` of kernels.c."""
+class CInstruction(Structure):
+    """`instruction` of kernels.c."""
 
     _fields_ = [
         *((name, c_int32) for name in (
-            "operation", "source", "other", "output", "relu", "add_source", "add_other",
-            "kernel_height", "kernel_width", "stride", "groups", "pad_height", "pad_width",
-            "weight", "bias", "statistics", "saved",
+            "operation", "source", "other", "output", "has_relu", "add_source", "add_other",
+            "kernel_height", "kernel_width", "stride_height", "stride_width", "groups",
+            "pad_height", "pad_width", "weight", "bias", "statistics", "saved", "function",
         )),
-        ("number", c_float),
-        ("momentum", c_float),
-        ("slope", c_float),
+        ("setting", c_float * 2),
+        *((name, c_float) for name in ("eps", "momentum", "p", "slope")),
     ]  # fmt: skip
 
 
@@ -49,12 +48,12 @@ class CNetwork(Structure):
     """`network` of kernels.c."""
 
     _fields_ = [
-        ("layers", c_int32),
+        ("instructions", c_int32),
         ("classes", c_int32),
-        ("tensor", POINTER(CTensor)),
-        ("layer", POINTER(CLayer)),
+        ("map", POINTER(CFeatureMap)),
+        ("instruction", POINTER(CInstruction)),
         *((name, c_void_p) for name in (
-            "arena", "packed", "saved", "near", "far",
+            "arena", "packed", "saved", "input_offsets", "output_offsets",
             "parameters", "gradient", "score", "statistics",
         )),
         ("images", c_int32),
@@ -92,6 +91,10 @@ def library() -> ctypes.CDLL | None:
         loaded = ctypes.CDLL(str(path))
     except (OSError, subprocess.SubprocessError):
         return None
+    loaded.smidgen_activation.argtypes, loaded.smidgen_activation.restype = (
+        [c_char_p, c_int32],
+        c_int32,
+    )
     loaded.smidgen_gather.argtypes, loaded.smidgen_gather.restype = [c_int32], c_void_p
     loaded.smidgen_step.argtypes = [c_void_p, POINTER(POINTER(CNetwork)), c_int32]
     loaded.smidgen_dismiss.argtypes = [c_void_p]

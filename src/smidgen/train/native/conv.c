@@ -1,12 +1,14 @@
-/* Convolutions and linear layers. Both are sums over taps: an output is the sum over t of
-   weight[t] times the input `near[t]` away; and so is their gradient, with the roles changed. */
+/* Convolutions and linear layers. Both are sums over taps: an output is the sum over t of weight[t]
+   times the input that lies input_offsets[t] away; and so is their gradient, with the roles of
+   inputs and outputs changed. */
 
 typedef struct {
     lanes *out;
-    const int64_t *far; /* where each output channel lies */
+    const int64_t *output_offsets; /* where each output channel lies */
     const lanes *in;
-    const int64_t *near; /* where each tap lies */
+    const int64_t *input_offsets; /* where each tap lies */
     int64_t step;        /* from the input of one column to that of the next */
+    int64_t out_step;    /* from the output of one column to that of the next */
     const float *weights; /* [tap][channel] */
     const float *bias;
     int32_t taps, channels, add;
@@ -21,13 +23,13 @@ INLINE void sums(const product *p, const int deep, const int wide, int32_t c, in
     lanes sum[MOST_DEEP][MOST_WIDE];
     UNROLL for (int i = 0; i < deep; i++)
         UNROLL for (int j = 0; j < wide; j++)
-            sum[i][j] = p->add ? p->out[p->far[c + i] + x + j]
+            sum[i][j] = p->add ? p->out[p->output_offsets[c + i] + (x + j) * p->out_step]
                                : (lanes){0} + (p->bias ? p->bias[c + i] : 0);
     const lanes *in = p->in + x * p->step;
     const float *weights = p->weights + c;
     const int64_t step = p->step;
     for (int32_t t = 0; t < p->taps; t++, weights += p->channels) {
-        const lanes *tap = in + p->near[t];
+        const lanes *tap = in + p->input_offsets[t];
         UNROLL for (int j = 0; j < wide; j++) {
             const lanes value = tap[j * step];
             UNROLL for (int i = 0; i < deep; i++)
@@ -36,7 +38,7 @@ INLINE void sums(const product *p, const int deep, const int wide, int32_t c, in
     }
     UNROLL for (int i = 0; i < deep; i++)
         UNROLL for (int j = 0; j < wide; j++)
-            p->out[p->far[c + i] + x + j] = sum[i][j];
+            p->out[p->output_offsets[c + i] + (x + j) * p->out_step] = sum[i][j];
 }
 
 #define WIDE(deep)                                                                                 \
@@ -80,7 +82,7 @@ typedef struct {
     const lanes *out; /* the gradient of the outputs, at the first block's first row */
     const lanes *in;
     int64_t out_row, in_row, out_block, in_block, out_plane, step;
-    const int64_t *near;
+    const int64_t *input_offsets;
     int32_t blocks, height, width;
     float *gradient; /* [channel][tap] */
     int32_t taps;
@@ -93,14 +95,14 @@ INLINE void products(const correlation *p, const int deep, const int many, int32
     UNROLL for (int i = 0; i < deep; i++)
         UNROLL for (int j = 0; j < many; j++)
             sum[i][j] = (lanes){0};
-    const int64_t *near = p->near + t, plane = p->out_plane, step = p->step;
+    const int64_t *input_offsets = p->input_offsets + t, plane = p->out_plane, step = p->step;
     for (int32_t block = 0; block < p->blocks; block++)
         for (int32_t y = 0; y < p->height; y++) {
             const lanes *out = p->out + block * p->out_block + c * plane + y * p->out_row;
             const lanes *in = p->in + block * p->in_block + y * p->in_row;
             for (int32_t x = 0; x < p->width; x++, out++, in += step) {
                 UNROLL for (int j = 0; j < many; j++) {
-                    const lanes value = in[near[j]];
+                    const lanes value = in[input_offsets[j]];
                     UNROLL for (int i = 0; i < deep; i++)
                         sum[i][j] += out[i * plane] * value;
                 }
@@ -139,48 +141,48 @@ static void correlate(const correlation *p, int32_t channels)
 }
 
 /* Where the taps of a kernel lie: channels of a map, rows and columns, from its first tap on. */
-static void taps_of(const tensor *t, int32_t channels, int32_t height, int32_t width, int64_t *near)
+static void taps_of(const feature_map *t, int32_t channels, int32_t height, int32_t width, int64_t *input_offsets)
 {
     for (int32_t c = 0; c < channels; c++)
         for (int32_t y = 0; y < height; y++)
             for (int32_t x = 0; x < width; x++)
-                *near++ = c * plane_size(t) + y * row_size(t) + x;
+                *input_offsets++ = c * plane_size(t) + y * row_size(t) + x;
 }
 
-static void planes_of(const tensor *t, int32_t channels, int64_t *far)
+static void planes_of(const feature_map *t, int32_t channels, int64_t *output_offsets)
 {
     for (int32_t c = 0; c < channels; c++)
-        far[c] = c * plane_size(t);
+        output_offsets[c] = c * plane_size(t);
 }
 
-static void convolution_forward(const network *n, const layer *l)
+static void convolution_forward(const network *n, const instruction *l)
 {
-    const tensor *in = &n->tensor[l->source], *out = &n->tensor[l->output];
+    const feature_map *in = &n->map[l->source], *out = &n->map[l->output];
     const int32_t inputs = in->channels / l->groups, outputs = out->channels / l->groups;
     const int32_t taps = inputs * l->kernel_height * l->kernel_width;
-    taps_of(in, inputs, l->kernel_height, l->kernel_width, n->near);
-    planes_of(out, outputs, n->far);
+    taps_of(in, inputs, l->kernel_height, l->kernel_width, n->input_offsets);
+    planes_of(out, outputs, n->output_offsets);
     for (int32_t g = 0; g < l->groups; g++) {
         const float *weight = n->parameters + l->weight + (int64_t)g * outputs * taps;
         for (int32_t c = 0; c < outputs; c++)
             for (int32_t t = 0; t < taps; t++)
                 n->packed[t * outputs + c] = weight[c * taps + t];
-        product p = {.far = n->far, .near = n->near, .step = l->stride, .weights = n->packed,
+        product p = {.output_offsets = n->output_offsets, .input_offsets = n->input_offsets, .step = l->stride_width, .out_step = 1, .weights = n->packed,
                      .taps = taps, .channels = outputs,
                      .bias = l->bias < 0 ? 0 : n->parameters + l->bias + g * outputs};
         for (int32_t b = 0; b < blocks(n); b++)
             for (int32_t y = 0; y < out->height; y++) {
                 p.out = row(n, out, out->values, b, g * outputs, y);
-                p.in = row(n, in, in->values, b, g * inputs, y * l->stride - l->pad_height) -
+                p.in = row(n, in, in->values, b, g * inputs, y * l->stride_height - l->pad_height) -
                        l->pad_width;
                 multiply(&p, out->width);
             }
     }
 }
 
-static void bias_backward(const network *n, const layer *l)
+static void bias_backward(const network *n, const instruction *l)
 {
-    const tensor *out = &n->tensor[l->output];
+    const feature_map *out = &n->map[l->output];
     for (int32_t c = 0; l->bias >= 0 && c < out->channels; c++) {
         lanes sum = {0};
         for (int32_t b = 0; b < blocks(n); b++)
@@ -191,58 +193,80 @@ static void bias_backward(const network *n, const layer *l)
     }
 }
 
-static void convolution_backward(const network *n, const layer *l)
+/* The gradient of the inputs at every row first_y + k * stride and column first_x + k * stride: a
+   convolution of the outputs' gradient with the part of the kernel, turned round, that meets them. */
+static void input_backward(const network *n, const instruction *l, int32_t group, int32_t first_y,
+                           int32_t first_x)
 {
-    const tensor *in = &n->tensor[l->source], *out = &n->tensor[l->output];
+    const feature_map *in = &n->map[l->source], *out = &n->map[l->output];
+    const int32_t high = l->kernel_height, wide = l->kernel_width;
+    const int32_t inputs = in->channels / l->groups, outputs = out->channels / l->groups;
+    const float *weight = n->parameters + l->weight + (int64_t)group * outputs * inputs * high * wide;
+    int32_t taps = 0;
+    for (int32_t o = 0; o < outputs; o++)
+        for (int32_t k = high * wide - 1; k >= 0; k--) {
+            const int32_t y = first_y + l->pad_height - k / wide;
+            const int32_t x = first_x + l->pad_width - k % wide;
+            if (y % l->stride_height || x % l->stride_width)
+                continue;
+            n->input_offsets[taps] = o * plane_size(out) + y / l->stride_height * row_size(out) +
+                                     x / l->stride_width;
+            for (int32_t i = 0; i < inputs; i++)
+                n->packed[taps * inputs + i] = weight[(o * inputs + i) * high * wide + k];
+            taps++;
+        }
+    planes_of(in, inputs, n->output_offsets);
+    const product base = {
+        .output_offsets = n->output_offsets, .input_offsets = n->input_offsets, .step = 1,
+        .out_step = l->stride_width, .weights = n->packed, .taps = taps, .channels = inputs,
+        .add = l->add_source};
+    for (int32_t b = 0; b < blocks(n); b++)
+        for (int32_t y = first_y; y < in->height; y += l->stride_height) {
+            product p = base;
+            p.out = row(n, in, in->gradient, b, group * inputs, y) + first_x;
+            p.in = row(n, out, out->gradient, b, group * outputs, y / l->stride_height);
+            multiply(&p, (in->width - first_x + l->stride_width - 1) / l->stride_width);
+        }
+}
+
+static void convolution_backward(const network *n, const instruction *l)
+{
+    const feature_map *in = &n->map[l->source], *out = &n->map[l->output];
     const int32_t high = l->kernel_height, wide = l->kernel_width;
     const int32_t inputs = in->channels / l->groups, outputs = out->channels / l->groups;
     const int32_t taps = inputs * high * wide;
     bias_backward(n, l);
     for (int32_t g = 0; g < l->groups; g++) {
         const int64_t weight = l->weight + (int64_t)g * outputs * taps;
-        taps_of(in, inputs, high, wide, n->near);
+        taps_of(in, inputs, high, wide, n->input_offsets);
         const correlation c = {
             .out = row(n, out, out->gradient, 0, g * outputs, 0),
             .in = row(n, in, in->values, 0, g * inputs, -l->pad_height) - l->pad_width,
-            .out_row = row_size(out), .in_row = l->stride * row_size(in),
+            .out_row = row_size(out), .in_row = l->stride_height * row_size(in),
             .out_block = block_size(out), .in_block = block_size(in),
-            .out_plane = plane_size(out), .step = l->stride, .near = n->near,
+            .out_plane = plane_size(out), .step = l->stride_width, .input_offsets = n->input_offsets,
             .blocks = blocks(n), .height = out->height, .width = out->width,
             .gradient = n->gradient + weight, .taps = taps};
         correlate(&c, outputs);
         if (in->gradient < 0)
             continue;
-        /* The gradient of the input is a convolution with the kernel turned round. */
-        taps_of(out, outputs, high, wide, n->near);
-        planes_of(in, inputs, n->far);
-        for (int32_t o = 0; o < outputs; o++)
-            for (int32_t k = 0; k < high * wide; k++)
-                for (int32_t i = 0; i < inputs; i++)
-                    n->packed[(o * high * wide + k) * inputs + i] =
-                        n->parameters[weight + (o * inputs + i + 1) * high * wide - 1 - k];
-        product p = {.far = n->far, .near = n->near, .step = 1, .weights = n->packed,
-                     .taps = outputs * high * wide, .channels = inputs, .add = l->add_source};
-        for (int32_t b = 0; b < blocks(n); b++)
-            for (int32_t y = 0; y < in->height; y++) {
-                p.out = row(n, in, in->gradient, b, g * inputs, y);
-                p.in = row(n, out, out->gradient, b, g * outputs, y + l->pad_height - high + 1) +
-                       l->pad_width - wide + 1;
-                multiply(&p, in->width);
-            }
+        for (int32_t y = 0; y < least(l->stride_height, in->height); y++)
+            for (int32_t x = 0; x < least(l->stride_width, in->width); x++)
+                input_backward(n, l, g, y, x);
     }
 }
 
 /* Every input is a tap of the one output, every output one of the one input. */
-static void linear_forward(const network *n, const layer *l)
+static void linear_forward(const network *n, const instruction *l)
 {
-    const tensor *in = &n->tensor[l->source], *out = &n->tensor[l->output];
+    const feature_map *in = &n->map[l->source], *out = &n->map[l->output];
     const int32_t taps = in->channels * in->height * in->width;
-    taps_of(in, in->channels, in->height, in->width, n->near);
-    planes_of(out, out->channels, n->far);
+    taps_of(in, in->channels, in->height, in->width, n->input_offsets);
+    planes_of(out, out->channels, n->output_offsets);
     for (int32_t c = 0; c < out->channels; c++)
         for (int32_t t = 0; t < taps; t++)
             n->packed[t * out->channels + c] = n->parameters[l->weight + c * taps + t];
-    product p = {.far = n->far, .near = n->near, .step = 1, .weights = n->packed, .taps = taps,
+    product p = {.output_offsets = n->output_offsets, .input_offsets = n->input_offsets, .step = 1, .out_step = 1, .weights = n->packed, .taps = taps,
                  .channels = out->channels, .bias = l->bias < 0 ? 0 : n->parameters + l->bias};
     for (int32_t b = 0; b < blocks(n); b++) {
         p.out = row(n, out, out->values, b, 0, 0);
@@ -251,22 +275,22 @@ static void linear_forward(const network *n, const layer *l)
     }
 }
 
-static void linear_backward(const network *n, const layer *l)
+static void linear_backward(const network *n, const instruction *l)
 {
-    const tensor *in = &n->tensor[l->source], *out = &n->tensor[l->output];
+    const feature_map *in = &n->map[l->source], *out = &n->map[l->output];
     const int32_t taps = in->channels * in->height * in->width;
     bias_backward(n, l);
-    taps_of(in, in->channels, in->height, in->width, n->far);
+    taps_of(in, in->channels, in->height, in->width, n->output_offsets);
     const correlation c = {
         .out = row(n, out, out->gradient, 0, 0, 0), .in = row(n, in, in->values, 0, 0, 0),
         .out_block = block_size(out), .in_block = block_size(in), .out_plane = plane_size(out),
-        .near = n->far, .blocks = blocks(n), .height = 1, .width = 1,
+        .input_offsets = n->output_offsets, .blocks = blocks(n), .height = 1, .width = 1,
         .gradient = n->gradient + l->weight, .taps = taps};
     correlate(&c, out->channels);
     if (in->gradient < 0)
         return;
-    planes_of(out, out->channels, n->near);
-    product p = {.far = n->far, .near = n->near, .step = 1, .taps = out->channels,
+    planes_of(out, out->channels, n->input_offsets);
+    product p = {.output_offsets = n->output_offsets, .input_offsets = n->input_offsets, .step = 1, .out_step = 1, .taps = out->channels,
                  .weights = n->parameters + l->weight, .channels = taps, .add = l->add_source};
     for (int32_t b = 0; b < blocks(n); b++) {
         p.out = row(n, in, in->gradient, b, 0, 0);

@@ -1,0 +1,72 @@
+/* Functions of one number, and their gradients. A new one is a name in ACTIVATIONS, with the number
+   of its settings in the order of torch's arguments, and a case in each of the two rows. */
+
+enum { RELU, LEAKY_RELU, CLAMP };
+
+static const struct {
+    const char *name; /* in the vocabulary of operations */
+    int32_t settings;
+} ACTIVATIONS[] = {[RELU] = {"relu", 0}, [LEAKY_RELU] = {"leaky_relu", 1}, [CLAMP] = {"hardtanh", 2}};
+
+/* Its place in the list; -1 where the kernels have no such function with so many settings. */
+int32_t smidgen_activation(const char *name, int32_t settings)
+{
+    for (int32_t i = 0; i < (int32_t)(sizeof ACTIVATIONS / sizeof *ACTIVATIONS); i++)
+        if (!strcmp(ACTIVATIONS[i].name, name) && ACTIVATIONS[i].settings == settings)
+            return i;
+    return -1;
+}
+
+#define CASE(function, result)                                                                     \
+    case function:                                                                                 \
+        for (int32_t x = 0; x < width; x++) {                                                      \
+            const lanes v = in[x];                                                                 \
+            put(&out[x], result, add);                                                             \
+        }                                                                                          \
+        break;
+
+static void activate_row(const instruction *l, const lanes *in, lanes *out, int32_t width)
+{
+    const float a = l->setting[0], b = l->setting[1];
+    const int32_t add = 0;
+    switch (l->function) {
+        CASE(RELU, where(~(v < 0), v))
+        CASE(LEAKY_RELU, where(~(v < 0), v) + where(v < 0, v * a))
+        CASE(CLAMP, where(~((v < a) | (v > b)), v) + where(v < a, all(a)) + where(v > b, all(b)))
+    }
+}
+
+/* `in` are the values, g the gradient after the function. */
+#define SLOPE(function, result) CASE(function, ({ const lanes g = gradient[x]; result; }))
+
+static void activate_row_backward(const instruction *l, const lanes *in, const lanes *gradient,
+                                  lanes *out, int32_t width, int32_t add)
+{
+    const float a = l->setting[0], b = l->setting[1];
+    switch (l->function) {
+        SLOPE(RELU, where(v > 0, g))
+        SLOPE(LEAKY_RELU, where(v > 0, g) + where(~(v > 0), g * a))
+        SLOPE(CLAMP, where((v > a) & (v < b), g))
+    }
+}
+
+static void activation_forward(const network *n, const instruction *l)
+{
+    const feature_map *t = &n->map[l->source], *o = &n->map[l->output];
+    for (int32_t b = 0; b < blocks(n); b++)
+        for (int32_t c = 0; c < t->channels; c++)
+            for (int32_t y = 0; y < t->height; y++)
+                activate_row(l, row(n, t, t->values, b, c, y), row(n, o, o->values, b, c, y),
+                             t->width);
+}
+
+static void activation_backward(const network *n, const instruction *l)
+{
+    const feature_map *t = &n->map[l->source], *o = &n->map[l->output];
+    for (int32_t b = 0; b < blocks(n); b++)
+        for (int32_t c = 0; c < t->channels; c++)
+            for (int32_t y = 0; y < t->height; y++)
+                activate_row_backward(l, row(n, t, t->values, b, c, y),
+                                      row(n, o, o->gradient, b, c, y),
+                                      row(n, t, t->gradient, b, c, y), t->width, l->add_source);
+}

@@ -1,0 +1,390 @@
+"""A network's record as instructions for the kernels, or the reason why there can be none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NoReturn, assert_never
+
+from torch import Tensor, nn
+
+from smidgen.errors import ModelError
+from smidgen.network import Operation, Record, Value, read_network
+from smidgen.network import operations as ops
+from smidgen.train.native.library import library
+
+(CONVOLUTION, LINEAR, BATCH_NORM, ACTIVATION, MAX_POOL, AVERAGE_POOL,
+ ADD, CONCATENATION, DROPOUT) = range(9)  # fmt: skip
+POOLS = {"max": MAX_POOL, "average": AVERAGE_POOL}
+KEEPS_SHAPE = (ACTIVATION, ADD, DROPOUT)
+ENDS_IN_RELU = (BATCH_NORM, MAX_POOL, AVERAGE_POOL, ADD)
+
+
+class UnsupportedError(Exception):
+    """The kernels have no such operation."""
+
+
+@dataclass
+class FeatureMap:
+    """A tensor of one image: its shape, and the width of the zeros around each channel."""
+
+    channels: int
+    height: int = 1
+    width: int = 1
+    padding: int = 0
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.channels, self.height, self.width
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One operation on feature maps; the names are those of `instruction` in kernels.c."""
+
+    operation: int
+    source: int
+    output: int
+    other: int = -1
+    has_relu: int = 0
+    add_source: int = 0
+    add_other: int = 0
+    kernel_height: int = 1
+    kernel_width: int = 1
+    stride_height: int = 1
+    stride_width: int = 1
+    groups: int = 1
+    pad_height: int = 0
+    pad_width: int = 0
+    weight: int = -1
+    bias: int = -1
+    statistics: int = -1
+    function: int = -1
+    setting: tuple[float, ...] = ()
+    eps: float = 0.0
+    momentum: float = 0.0
+    p: float = 0.0
+    slope: float = 0.0
+
+    @property
+    def sources(self) -> set[int]:
+        """The feature maps that it reads."""
+        return {self.source, self.other} - {-1}
+
+
+@dataclass
+class Program:
+    """What is computed for an image, in order; maps[0] is the image, the last output the logits.
+
+    `gradients[i]` is the map whose memory holds the gradient of map i: its own, or that of a later
+    map whose gradient nobody needs any more.
+    """
+
+    maps: list[FeatureMap]
+    instructions: list[Instruction]
+    gradients: list[int]
+
+
+def compile_network(module: nn.Module, height: int, width: int) -> Program:
+    """The module's program in train mode, for images of that size; the module is left as it is.
+
+    Raises UnsupportedError, with the path of the layer, for what the kernels do not know.
+    """
+    try:
+        record = read_network(module, (1, height, width), images=2, training=True)
+    except ModelError as problem:
+        raise UnsupportedError(str(problem)) from problem
+    if record.numbers_read:
+        raise UnsupportedError(f"{record.numbers_read[0]} reads numbers out of the image")
+    if not all(parameter.requires_grad for parameter in module.parameters()):
+        raise UnsupportedError("some of its parameters are frozen")
+    compiler = _Compiler(module, record)
+    for op in _needed(record):
+        compiler.add(op)
+    maps, instructions = compiler.maps, _with_relu(compiler.instructions)
+    output = record.output
+    if output not in compiler.maps_of or output.shape[1:] != (
+        maps[compiler.maps_of[output]].channels,
+    ):
+        raise UnsupportedError("it does not end in logits (N, classes)")
+    _pad(maps, instructions)
+    instructions = _accumulate(instructions)
+    return Program(maps, instructions, _share_gradients(maps, instructions))
+
+
+def _needed(record: Record) -> list[Operation]:
+    """The operations that the output depends on."""
+    wanted, needed = {record.output}, []
+    for op in reversed(record.flowing):
+        if not wanted.isdisjoint(op.outputs):
+            wanted.update(op.inputs)
+            needed.append(op)
+        elif isinstance(op, ops.BatchNorm):
+            raise UnsupportedError(f"{op.place}: its statistics move, but nothing reads its output")
+    return needed[::-1]
+
+
+@dataclass
+class _Compiler:
+    module: nn.Module
+    record: Record
+    maps: list[FeatureMap] = field(default_factory=list)
+    instructions: list[Instruction] = field(default_factory=list)
+    maps_of: dict[Value, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        buffers = ((name, b) for name, b in self.module.named_buffers() if b.is_floating_point())
+        self.places = _places(self.module.named_parameters()) | _places(buffers)
+        assert self.record.images is not None
+        self._new_map(self.record.images)
+
+    def add(self, op: Operation) -> None:
+        """Appends the operation's instructions, or lets its output be its input's map."""
+        match op:
+            case ops.Convolution():
+                self._convolution(op)
+            case ops.Linear():
+                if len(op.input.shape) != 2:
+                    _refuse(op, "with an input that is not (N, features)")
+                self._append(op, LINEAR, op.input, **self._weights(op.weight, op.bias))
+            case ops.BatchNorm():
+                self._batch_norm(op)
+            case ops.Activation():
+                self._activation(op)
+            case ops.Pool():
+                is_plain = op.kernel == op.stride and not any(op.padding) and not op.ceil_mode
+                if not is_plain or set(op.dilation) != {1} or op.divisor or len(op.kernel) != 2:
+                    _refuse(op, "of windows that overlap, are padded or dilated")
+                self._pool(op, op.kind, op.input, op.kernel)
+            case ops.Reduction(name="mean", input=source) if sorted(op.dims) == [2, 3]:
+                self._pool(op, "average", source, source.shape[2:])
+            case ops.Add():
+                if op.factor != 1 or op.left.shape != op.right.shape:
+                    _refuse(op, "of different shapes, or with a factor")
+                self._append(op, ADD, op.left, op.right)
+            case ops.Concatenation():
+                self._concatenation(op)
+            case ops.Dropout():
+                if op.p >= 1 or (op.mask is not None and op.mask.shape != op.input.shape):
+                    _refuse(op, "of whole maps, or of everything")
+                self._append(op, DROPOUT, op.input, p=op.p)
+            case ops.Reshape() | ops.Identity():
+                self._same(op)
+            case (
+                ops.MatrixProduct() | ops.Attention() | ops.Recurrent() | ops.Normalisation()
+                | ops.Multiply() | ops.Divide() | ops.Pointwise() | ops.Random()
+                | ops.AdaptivePool() | ops.Reduction() | ops.AlongDimensions() | ops.Permutation()
+                | ops.Slice() | ops.Select() | ops.Pad() | ops.Upsample() | ops.Unfold()
+                | ops.PixelShuffle() | ops.Overwrite() | ops.PartlyOverwritten() | ops.Unknown()
+            ):  # fmt: skip
+                _refuse(op)
+            case _:
+                assert_never(op)
+
+    def _new_map(self, value: Value, shape: Sequence[int] | None = None) -> int:
+        shape = value.shape[1:] if shape is None else shape
+        if len(shape) not in (1, 3):
+            raise UnsupportedError(f"a tensor of the shape {tuple(shape)}")
+        self.maps.append(FeatureMap(*shape))
+        self.maps_of[value] = len(self.maps) - 1
+        return self.maps_of[value]
+
+    def _append(self, op: Operation, operation: int, *sources: Value, **settings: Any) -> None:
+        """Appends an instruction whose operands all depend on the image."""
+        if any(source not in self.maps_of for source in sources):
+            _refuse(op, "with an operand that does not depend on the image")
+        maps = [self.maps_of[source] for source in sources]
+        shapes = {self.maps[map].shape for map in maps}
+        shape = None
+        if operation in KEEPS_SHAPE and len(shapes) == 1:
+            (shape,) = shapes
+        elif operation != LINEAR and any(self._is_flattened(source) for source in sources):
+            _refuse(op, "of a flattened map")
+        output = self._new_map(op.outputs[0], shape)
+        operands: dict[str, Any] = dict(zip(("source", "other"), maps, strict=False))
+        self.instructions.append(Instruction(operation, output=output, **operands, **settings))
+
+    def _is_flattened(self, value: Value) -> bool:
+        """Whether a value has lost the height and width that its map has."""
+        return math.prod(self.maps[self.maps_of[value]].shape[1:]) > 1 and len(value.shape) == 2
+
+    def _convolution(self, op: ops.Convolution) -> None:
+        if op.transposed or set(op.dilation) != {1} or len(op.stride) != 2:
+            _refuse(op, "that is transposed, dilated or not of two dimensions")
+        height, width = op.weight.shape[2:]
+        self._append(
+            op, CONVOLUTION, op.input, **self._weights(op.weight, op.bias),
+            kernel_height=height, kernel_width=width, groups=op.groups,
+            stride_height=op.stride[0], stride_width=op.stride[1],
+            pad_height=op.padding[0], pad_width=op.padding[1],
+        )  # fmt: skip
+
+    def _batch_norm(self, op: ops.BatchNorm) -> None:
+        if not op.training or op.mean is None:
+            _refuse(op, "without statistics of the batch and running ones")
+        places = self._weights(op.weight, op.bias) | {"statistics": self._place(op.mean)}
+        self._append(op, BATCH_NORM, op.input, **places, eps=op.eps, momentum=op.momentum)
+
+    def _activation(self, op: ops.Activation) -> None:
+        built = library()
+        assert built is not None
+        numbers = [value for _, value in op.settings if isinstance(value, int | float)]
+        code = built.smidgen_activation(op.name.encode(), len(op.settings))
+        if code < 0 or len(numbers) < len(op.settings) or any(v.state for v in op.others):
+            _refuse(op)
+        self._append(op, ACTIVATION, op.input, function=code)
+        settings = tuple(map(float, numbers))
+        slope = {"relu": 0.0, "leaky_relu": settings[0] if settings else 0.0}.get(op.name, -1.0)
+        self.instructions[-1] = replace(self.instructions[-1], setting=settings, slope=slope)
+
+    def _pool(self, op: Operation, kind: str, source: Value, kernel: Sequence[int]) -> None:
+        self._append(op, POOLS[kind], source, kernel_height=kernel[0], kernel_width=kernel[1])
+
+    def _concatenation(self, op: ops.Concatenation) -> None:
+        """One instruction for each operand after the first."""
+        if op.dim != 1 or op.is_new or len(op.operands[0].shape) != 4:
+            _refuse(op, "along another dimension than the channels")
+        done, *others = op.operands
+        for other in others:
+            channels = done.shape[1] + other.shape[1]
+            made = replace(op.outputs[0], shape=(done.shape[0], channels, *done.shape[2:]))
+            last = other is others[-1] and channels == op.outputs[0].shape[1]
+            self._append(op if last else replace(op, outputs=(made,)), CONCATENATION, done, other)
+            done = op.outputs[0] if last else made
+
+    def _same(self, op: ops.Reshape | ops.Identity) -> None:
+        """The output is the input's map, where it keeps its order or is flattened."""
+        if op.input not in self.maps_of:
+            _refuse(op)
+        before, after = op.input.shape, op.outputs[0].shape
+        if not keeps_order(before, after):
+            _refuse(op, f"from {before[1:]} to {after[1:]}")
+        self.maps_of[op.outputs[0]] = self.maps_of[op.input]
+
+    def _weights(self, weight: Value | None, bias: Value | None) -> dict[str, int]:
+        return {"weight": self._place(weight), "bias": self._place(bias)}
+
+    def _place(self, value: Value | None) -> int:
+        """Where a parameter or a buffer lies among all; -1 for none."""
+        if value is None:
+            return -1
+        if value.name not in self.places:
+            raise UnsupportedError("a weight that is computed from others, or is no parameter")
+        return self.places[value.name]
+
+
+def _refuse(op: Operation, how: str = "") -> NoReturn:
+    raise UnsupportedError(" ".join(filter(None, [f"{op.place}: {op.name}", how])))
+
+
+def keeps_order(before: Sequence[int], after: Sequence[int]) -> bool:
+    """Whether a reshaping of (N, …) only drops or adds sides of one pixel, or flattens."""
+    return before[0] == after[0] and (
+        tuple(before) == tuple(after) or len(after) == 2 or tuple(after[1:]) == (before[1], 1, 1)
+    )
+
+
+def _places(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, int]:
+    places, start = {}, 0
+    for name, tensor in tensors:
+        places[name] = start
+        start += tensor.numel()
+    return places
+
+
+def _with_relu(instructions: list[Instruction]) -> list[Instruction]:
+    """The instructions with each ReLU made part of what it follows, if nothing else reads that."""
+    readers = [source for each in instructions for source in (each.source, each.other)]
+    joined: list[Instruction] = []
+    for each in instructions:
+        before = joined[-1] if joined else None
+        if (
+            each.operation == ACTIVATION
+            and each.slope >= 0
+            and before is not None
+            and before.output == each.source
+            and before.operation in ENDS_IN_RELU
+            and not before.has_relu
+            and readers.count(each.source) == 1
+        ):
+            joined[-1] = replace(before, has_relu=1, slope=each.slope, output=each.output)
+        else:
+            joined.append(each)
+    return joined
+
+
+def _pad(maps: list[FeatureMap], instructions: list[Instruction]) -> None:
+    """Gives each map the zeros that the convolutions read around it, and around its gradient."""
+    for each in instructions:
+        if each.operation != CONVOLUTION:
+            continue
+        source, output = maps[each.source], maps[each.output]
+        source.padding = max(source.padding, each.pad_height, each.pad_width)
+        if each.source == 0:
+            continue  # nobody asks for the image's gradient
+        for side, size, kernel, pad, stride in (
+            (source.height, output.height, each.kernel_height, each.pad_height, each.stride_height),
+            (source.width, output.width, each.kernel_width, each.pad_width, each.stride_width),
+        ):
+            before, last = (kernel - 1 - pad) // stride, (side - 1 + pad) // stride
+            output.padding = max(output.padding, before, last - (size - 1))
+
+
+def _accumulate(instructions: list[Instruction]) -> list[Instruction]:
+    """The instructions, told whether a gradient that they give is added to one that is there."""
+    seen: set[int] = set()
+    finished = []
+    for each in reversed(instructions):
+        add_source = each.source in seen
+        add_other = each.other in seen | {each.source}
+        seen |= each.sources
+        finished.append(replace(each, add_source=int(add_source), add_other=int(add_other)))
+    return finished[::-1]
+
+
+def _share_gradients(maps: list[FeatureMap], instructions: list[Instruction]) -> list[int]:
+    """Where each gradient lies. The maps that share memory get the same padding.
+
+    What works number by number may write over the gradient it comes from, and a sum may leave its
+    own to its branches, as long as nobody has yet to read what is written over.
+    """
+    gradients = list(range(len(maps)))
+    producers = {each.output: i for i, each in enumerate(instructions)}
+    readers: dict[int, list[int]] = {}
+    for i, each in enumerate(instructions):
+        for source in each.sources:
+            readers.setdefault(source, []).append(i)
+    for i, each in reversed(list(enumerate(instructions))):
+        place = gradients[each.output]
+        if any(gradients[map] == place and maker < i for map, maker in producers.items()):
+            continue  # another map's gradient is there, and its producer has yet to read it
+        takers: list[int] = []
+        if each.operation in (BATCH_NORM, ACTIVATION, DROPOUT) and readers[each.source] == [i]:
+            takers = [each.source]
+        elif each.operation == ADD and each.source != each.other:
+            takers = _heirs(i, (each.source, each.other), producers, readers)
+        for map in takers:
+            gradients[map] = place if map else 0
+    for i, place in enumerate(gradients):
+        maps[place].padding = max(maps[place].padding, maps[i].padding)
+    for i, place in enumerate(gradients):
+        maps[i].padding = maps[place].padding
+    return gradients
+
+
+def _heirs(
+    i: int, branches: tuple[int, int], producers: dict[int, int], readers: dict[int, list[int]]
+) -> list[int]:
+    """The branches of sum i that may take over its gradient: those that nobody reads after it.
+
+    Both may only if each has been read for its producer before what else reads the other adds to
+    the gradient they share.
+    """
+    heirs = [map for map in branches if map and readers[map][-1] == i]
+    if len(heirs) == 2:
+        one, other = heirs
+        apart = [r < producers[other] for r in readers[one][:-1]]
+        apart += [r < producers[one] for r in readers[other][:-1]]
+        return heirs if all(apart) else heirs[:1]
+    return heirs
