@@ -332,7 +332,7 @@ def test_every_image_has_dropout_of_its_own() -> None:
         ),
         (nn.Sequential(nn.Flatten(), nn.Linear(784, 10)).requires_grad_(False), "are frozen"),
         (Branching(), "from one image to another"),
-        (Forgotten(), "norm: its statistics move"),
+        (Forgotten(), "norm: batch_norm whose output nothing reads"),
     ],
 )
 def test_what_the_kernels_cannot_do_is_named(module: nn.Module, reason: str) -> None:

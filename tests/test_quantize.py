@@ -15,12 +15,12 @@ from torch import nn
 
 from smidgen.data import Data
 from smidgen.errors import ExportError
+from smidgen.quantize import float_graph as FG
 from smidgen.quantize import graph as G
-from smidgen.quantize import layers as L
 from smidgen.quantize import quantize, quantize_for, to_document
+from smidgen.quantize.calibration import Grid, calibrate, fit_grid, fit_steps
 from smidgen.quantize.finetune import finetune, forward_quantized
-from smidgen.quantize.plan import Grid, fit_grid, fit_steps, make_plan
-from smidgen.quantize.trace import trace
+from smidgen.quantize.lower import lower
 from smidgen.zoo import create_model, list_models
 
 MEAN, STD = 0.1307, 0.3081
@@ -115,14 +115,14 @@ def test_the_document_holds_what_the_interpreters_need() -> None:
 @pytest.mark.parametrize("name", list_models())
 def test_every_model_of_the_zoo_is_traced_to_few_layers(name: str) -> None:
     model = settle(create_model(name))
-    layers = trace(model)  # raises if the layers compute anything else
+    layers = lower(model)  # raises if the layers compute anything else
     kept = (nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.LeakyReLU)
     calls = []
     for module in model.modules():
         if isinstance(module, kept):
             module.register_forward_hook(lambda module, *_: calls.append(module))
     model(torch.zeros(1, 1, 28, 28))
-    sums = sum(isinstance(layer, L.Add) for layer in layers)
+    sums = sum(isinstance(layer, FG.Add) for layer in layers)
     assert len(layers) - sums - 1 == len(calls)
 
 
@@ -134,13 +134,13 @@ def test_what_follows_a_convolution_becomes_part_of_it() -> None:
         )
     )  # fmt: skip
     model[2].weight.data.abs_()  # increasing, so that it commutes with the pool
-    layers = trace(model)
+    layers = lower(model)
     kinds = [type(layer).__name__ for layer in layers]
     assert kinds == ["Image", "Conv", "MaxPool", "AveragePool", "Conv"]
-    assert isinstance(layers[1], L.Conv)
+    assert isinstance(layers[1], FG.Conv)
     assert (layers[1].low, layers[1].high) == (0, 6)
     model[2].weight.data[1] *= -1
-    kinds = [type(layer).__name__ for layer in trace(model)]
+    kinds = [type(layer).__name__ for layer in lower(model)]
     assert kinds == ["Image", "Conv", "MaxPool", "Concat", "AveragePool", "Conv"]
 
 
@@ -202,10 +202,10 @@ def test_a_grid_is_fitted_to_what_is_read_of_it() -> None:
 
 
 def test_multipliers_of_shared_weights_are_exact_for_the_gains_they_leave() -> None:
-    layers = trace(settle(shared()))
-    convs = [layer for layer in layers if isinstance(layer, L.Conv)]
+    layers = lower(settle(shared()))
+    convs = [layer for layer in layers if isinstance(layer, FG.Conv)]
     before = {conv: conv.gain.clone() for conv in convs}
-    plan = make_plan(layers, normalised(images(40)), Grid(1 / (255 * STD), 255 * MEAN), bits=8)
+    plan = calibrate(layers, normalised(images(40)), Grid(1 / (255 * STD), 255 * MEAN), bits=8)
     for conv in convs:
         scale_in, scale_out = plan.grids[conv.inputs[0]].scale, plan.grids[conv].scale
         ratio = plan.steps[conv].step.flatten() * conv.gain * scale_in / scale_out
@@ -224,12 +224,12 @@ def test_fine_tuning_does_not_depend_on_the_number_of_threads(digits: Data) -> N
     try:
         for number in (1, 2):
             torch.set_num_threads(number)
-            layers = trace(model)
-            plan = make_plan(layers, normalised(batch), Grid(1 / (255 * STD), 255 * MEAN), bits=8)
+            layers = lower(model)
+            plan = calibrate(layers, normalised(batch), Grid(1 / (255 * STD), 255 * MEAN), bits=8)
             wanted = torch.linspace(-1, 1, 10).expand(300, 10)
             finetune(layers, plan, batch, wanted, torch.Generator().manual_seed(0))
             assert torch.get_num_threads() == number
-            found.append([layer.weight for layer in layers if isinstance(layer, L.Conv)])
+            found.append([layer.weight for layer in layers if isinstance(layer, FG.Conv)])
     finally:
         torch.set_num_threads(threads)
     assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
@@ -241,18 +241,18 @@ def test_fine_tuning_does_not_depend_on_the_number_of_threads(digits: Data) -> N
     ids=["smidgen_8k", "shared"],
 )
 def test_fine_tuning_brings_the_logits_closer(make: Callable[[], nn.Module], digits: Data) -> None:
-    layers = trace(make())
-    weights = len({id(layer.weight) for layer in layers if isinstance(layer, L.Conv)})
+    layers = lower(make())
+    weights = len({id(layer.weight) for layer in layers if isinstance(layer, FG.Conv)})
     batch = digits.train.images[:600]
-    plan = make_plan(layers, normalised(batch[:100]), Grid(1 / (255 * STD), 255 * MEAN), bits=4)
+    plan = calibrate(layers, normalised(batch[:100]), Grid(1 / (255 * STD), 255 * MEAN), bits=4)
     held_out = normalised(digits.test.images)
-    floats = L.forward(layers, held_out)[layers[-1]].detach()
-    wanted = L.forward(layers, normalised(batch))[layers[-1]].flatten(1).detach()
+    floats = FG.forward(layers, held_out)[layers[-1]].detach()
+    wanted = FG.forward(layers, normalised(batch))[layers[-1]].flatten(1).detach()
     before = F.mse_loss(forward_quantized(layers, plan, held_out), floats).item()
     finetune(layers, plan, batch, wanted, torch.Generator().manual_seed(0))
     after = F.mse_loss(forward_quantized(layers, plan, held_out), floats).item()
     assert after < 0.5 * before
-    assert len({id(layer.weight) for layer in layers if isinstance(layer, L.Conv)}) == weights
+    assert len({id(layer.weight) for layer in layers if isinstance(layer, FG.Conv)}) == weights
 
 
 def test_a_network_that_loses_nothing_is_not_fine_tuned(
@@ -297,7 +297,7 @@ def of(*layers: nn.Module) -> nn.Module:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (Gated(), "block.gate: the integer graph has no 'bilinear'"),
+        (Gated(), "block.gate: the integer graph has no 'trilinear'"),
         (of(nn.Conv2d(1, 10, 3), nn.Upsample(28), nn.MaxPool2d(28)), "1: the integer graph has no"),
         (of(nn.MaxPool2d(3, padding=1), nn.Conv2d(1, 10, 9)), "0: the integer graph has no 'max_p"),
         (
@@ -306,7 +306,7 @@ def of(*layers: nn.Module) -> nn.Module:
         ),
         (of(nn.Conv2d(1, 10, 14)), r"ends in \(15, 15, 10\)"),
         (of(nn.Conv2d(1, 12, 28)), r"needs \(1, 1, 10\), one logit for each class"),
-        (Branching(), "torch.export cannot trace the network"),
+        (Branching(), "from one image to another"),
     ],
     ids=["product", "upsampling", "padded pool", "softmax", "map", "classes", "branch"],
 )

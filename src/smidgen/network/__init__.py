@@ -9,7 +9,15 @@ Counting, the native kernels and the quantiser are readers of that record.
 from smidgen.network import operations
 from smidgen.network.consistency import read_network
 from smidgen.network.operations import Call, Operation, Value
-from smidgen.network.record import Record, first_tensor, forward, noise, private_copy, record
+from smidgen.network.record import (
+    Record,
+    first_tensor,
+    forward,
+    keeps_order,
+    noise,
+    private_copy,
+    record,
+)
 
 __all__ = [
     "Call",
@@ -18,6 +26,7 @@ __all__ = [
     "Value",
     "first_tensor",
     "forward",
+    "keeps_order",
     "noise",
     "operations",
     "private_copy",

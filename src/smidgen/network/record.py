@@ -11,7 +11,7 @@ import contextlib
 import copy
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +50,23 @@ class Record:
     def flowing(self) -> list[Operation]:
         """The operations whose outputs depend on the images."""
         return [op for op in self.operations if op.flows]
+
+    @property
+    def needed(self) -> list[Operation]:
+        """The operations that the output depends on, of those that depend on the images."""
+        wanted, needed = {self.output}, []
+        for op in reversed(self.flowing):
+            if not wanted.isdisjoint(op.outputs):
+                wanted.update(op.inputs)
+                needed.append(op)
+        return needed[::-1]
+
+
+def keeps_order(before: Sequence[int], after: Sequence[int]) -> bool:
+    """Whether a reshaping of (N, …) only drops or adds sides of one pixel, or flattens."""
+    return before[0] == after[0] and (
+        tuple(before) == tuple(after) or len(after) == 2 or tuple(after[1:]) == (before[1], 1, 1)
+    )
 
 
 def record(model: nn.Module, images: Tensor) -> Record:

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from smidgen.data import Data, Split
 from smidgen.errors import ExportError
-from smidgen.quantize import layers as L
+from smidgen.quantize import float_graph as FG
+from smidgen.quantize.calibration import Grid, Scheme, calibrate
 from smidgen.quantize.convert import convert
 from smidgen.quantize.finetune import finetune
 from smidgen.quantize.graph import Graph, to_document
-from smidgen.quantize.plan import Grid, Plan, make_plan
-from smidgen.quantize.trace import trace
+from smidgen.quantize.lower import lower
 
 __all__ = ["Graph", "quantize", "quantize_for", "to_document"]
 
@@ -45,8 +45,8 @@ def quantize(
     weight takes. Raises ExportError for a network that the graph cannot express, and without
     images.
     """
-    layers, plan = _prepare(model, images, mean, std, bits)
-    return convert(layers, plan, name, _input_shape(images), classes)
+    layers, scheme = _prepare(model, images, mean, std, bits)
+    return convert(layers, scheme, name, _input_shape(images), classes)
 
 
 def quantize_for(
@@ -59,28 +59,28 @@ def quantize_for(
     """
     fit, validation = data.fit_split()
     calibration = fit.images[:CALIBRATION]
-    layers, plan = _prepare(model, calibration, mean, std, bits)
-    graph = convert(layers, plan, name, _input_shape(calibration), data.classes)
+    layers, scheme = _prepare(model, calibration, mean, std, bits)
+    graph = convert(layers, scheme, name, _input_shape(calibration), data.classes)
     logits = _logits(model, validation.images, mean, std)
     floats = (logits.argmax(dim=1) == validation.labels).float().mean().item()
     reached = _accuracy(graph, validation)
     if floats - reached <= ALLOWED_DROP:
         return graph
     wanted = _logits(model, fit.images, mean, std)
-    finetune(layers, plan, fit.images, wanted, torch.Generator().manual_seed(0))
-    tuned = convert(layers, plan, name, _input_shape(calibration), data.classes)
+    finetune(layers, scheme, fit.images, wanted, torch.Generator().manual_seed(0))
+    tuned = convert(layers, scheme, name, _input_shape(calibration), data.classes)
     return tuned if _accuracy(tuned, validation) > reached else graph
 
 
 def _prepare(
     model: nn.Module, images: Tensor, mean: float, std: float, bits: int
-) -> tuple[list[L.Layer], Plan]:
+) -> tuple[list[FG.Node], Scheme]:
     if len(images) == 0:
         raise ExportError("no calibration images; give at least one, better a thousand")
     channels, height, width = images.shape[1:]
-    layers = trace(model, (channels, height, width))
+    layers = lower(model, (channels, height, width))
     normalised = (images.float() / 255 - mean) / std
-    return layers, make_plan(layers, normalised, Grid(1 / (255 * std), 255 * mean), bits)
+    return layers, calibrate(layers, normalised, Grid(1 / (255 * std), 255 * mean), bits)
 
 
 def _input_shape(images: Tensor) -> tuple[int, int, int]:

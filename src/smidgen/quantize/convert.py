@@ -1,20 +1,22 @@
-"""Float layers and their plan to the integer graph."""
+"""Float layers and their scheme to the integer graph."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from smidgen.errors import ExportError
+from smidgen.quantize import float_graph as FG
 from smidgen.quantize import graph as G
-from smidgen.quantize import layers as L
-from smidgen.quantize.plan import MULTIPLIER_LIMIT, Grid, Plan
+from smidgen.quantize.calibration import MULTIPLIER_LIMIT, Grid, Scheme
 
 Floats = NDArray[np.float64]
+Converted = FG.MaxPool | FG.AveragePool | FG.Add | FG.Concat | FG.Function  # by `_node`
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,11 @@ class Site:
 
 
 def convert(
-    layers: Sequence[L.Layer], plan: Plan, name: str, input_shape: G.Shape, classes: Sequence[str]
+    layers: Sequence[FG.Node],
+    scheme: Scheme,
+    name: str,
+    input_shape: G.Shape,
+    classes: Sequence[str],
 ) -> G.Graph:
     """The integer graph of the layers; `input_shape` is the image's (H, W, C).
 
@@ -41,48 +47,48 @@ def convert(
             f"{layers[-1].name}: the network ends in {shapes[layers[-1]]} (height, width, "
             f"channels); the integer graph needs (1, 1, {len(classes)}), one logit for each class"
         )
-    owners: dict[int, L.Conv] = {}  # the first layer with each weight
+    owners: dict[int, FG.Conv] = {}  # the first layer with each weight
     for layer in layers:
-        if isinstance(layer, L.Conv):
+        if isinstance(layer, FG.Conv):
             owners.setdefault(id(layer.weight), layer)
     places = {weight: place for place, weight in enumerate(owners)}
     nodes: list[G.Node] = []
     for layer in layers[1:]:
         site = Site(
             tuple(layers.index(source) for source in layer.inputs),
-            tuple(plan.grids[source] for source in layer.inputs),
+            tuple(scheme.grids[source] for source in layer.inputs),
             shapes[layer],
-            plan.grids[layer],
+            scheme.grids[layer],
             layer is layers[-1],
         )
-        if isinstance(layer, L.Conv):
-            nodes.append(_conv(layer, site, plan, places[id(layer.weight)]))
-        else:
+        if isinstance(layer, FG.Conv):
+            nodes.append(_conv(layer, site, scheme, places[id(layer.weight)]))
+        elif not isinstance(layer, FG.Image):
             nodes.append(_node(layer, site, [shapes[source][2] for source in layer.inputs]))
-    weights = tuple(_weights(conv, plan) for conv in owners.values())
-    grids = [plan.grids[layer] for layer in layers]
+    weights = tuple(_weights(conv, scheme) for conv in owners.values())
+    grids = [scheme.grids[layer] for layer in layers]
     scales, zeros = tuple(grid.scale for grid in grids), tuple(grid.zero for grid in grids)
     return G.Graph(name, input_shape, tuple(classes), scales, zeros, weights, tuple(nodes))
 
 
-def _shapes(layers: Sequence[L.Layer], input_shape: G.Shape) -> dict[L.Layer, G.Shape]:
+def _shapes(layers: Sequence[FG.Node], input_shape: G.Shape) -> dict[FG.Node, G.Shape]:
     """Every layer's output shape (H, W, C)."""
     height, width, channels = input_shape
     with torch.no_grad():
-        outputs = L.forward(layers, torch.zeros(1, channels, height, width))
+        outputs = FG.forward(layers, torch.zeros(1, channels, height, width))
     return {layer: (y.shape[2], y.shape[3], y.shape[1]) for layer, y in outputs.items()}
 
 
-def _weights(conv: L.Conv, plan: Plan) -> G.Weights:
-    steps = plan.steps[conv]
+def _weights(conv: FG.Conv, scheme: Scheme) -> G.Weights:
+    steps = scheme.steps[conv]
     values = steps.integers(conv.weight.detach()).to(torch.int8)
     return G.Weights(values.permute(0, 2, 3, 1).contiguous().numpy(), steps.bits)
 
 
-def _conv(conv: L.Conv, site: Site, plan: Plan, weights: int) -> G.Conv:
+def _conv(conv: FG.Conv, site: Site, scheme: Scheme, weights: int) -> G.Conv:
     zero = site.grids[0].zero
-    shift, multiplier = plan.shifts[conv], plan.multipliers[conv].numpy().astype(np.int32)
-    taps = plan.steps[conv].integers(conv.weight.detach()).sum(dim=(1, 2, 3)).double().numpy()
+    shift, multiplier = scheme.shifts[conv], scheme.multipliers[conv].numpy().astype(np.int32)
+    taps = scheme.steps[conv].integers(conv.weight.detach()).sum(dim=(1, 2, 3)).double().numpy()
     offset = conv.offset.detach().double().numpy() / site.out.scale
     bias = offset - zero * taps * multiplier / 2**shift
     return G.Conv(
@@ -98,26 +104,26 @@ def _conv(conv: L.Conv, site: Site, plan: Plan, weights: int) -> G.Conv:
     )
 
 
-def _node(layer: L.Layer, site: Site, depths: Sequence[int]) -> G.Node:
+def _node(layer: Converted, site: Site, depths: Sequence[int]) -> G.Node:
     """The node of any layer but a convolution; `depths` are its inputs' channels."""
     scales = np.array([grid.scale for grid in site.grids]) / site.out.scale
     zeros = np.array([grid.zero for grid in site.grids])
     first = site.inputs[:1]
     one = np.ones(1, dtype=np.int32)
     match layer:
-        case L.MaxPool():
+        case FG.MaxPool():
             return G.MaxPool(layer.name, first, site.shape, layer.kernel, layer.stride)
-        case L.AveragePool():
+        case FG.AveragePool():
             area = layer.kernel[0] * layer.kernel[1]
             multiplier, shift = _fixed_point(scales / area, area, site)
             rescale = _rescale(multiplier, -zeros * scales, shift, site)
             return G.AveragePool(layer.name, first, site.shape, layer.kernel, layer.stride, rescale)
-        case L.Add():
+        case FG.Add():
             ratios = scales * layer.factors
             factors, shift = _fixed_point(ratios, len(ratios), site)
             rescale = _rescale(one, -(ratios * zeros).sum(keepdims=True), shift, site)
             return G.Add(layer.name, site.inputs, site.shape, tuple(map(int, factors)), rescale)
-        case L.Concat():
+        case FG.Concat():
             ratios = np.repeat(scales, depths) * layer.gain.detach().double().numpy()
             multiplier, shift = _fixed_point(ratios, 1, site)
             bias = layer.offset.detach().double().numpy() / site.out.scale
@@ -125,12 +131,13 @@ def _node(layer: L.Layer, site: Site, depths: Sequence[int]) -> G.Node:
             return G.Concat(
                 layer.name, site.inputs, site.shape, _rescale(multiplier, bias, shift, site)
             )
-        case L.Function():
+        case FG.Function():
             grey = torch.arange(256, dtype=torch.float32)
             y = layer.function((grey - site.grids[0].zero) * site.grids[0].scale)
             q = (y / site.out.scale + site.out.zero).round().clamp(0, 255)
             return G.Table(layer.name, first, site.shape, tuple(map(int, q.tolist())))
-    raise TypeError(f"{layer.name}: {type(layer).__name__} is not converted")
+        case _:
+            assert_never(layer)
 
 
 def _fixed_point(ratios: Floats, terms: int, site: Site) -> tuple[NDArray[np.int32], int]:

@@ -9,16 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from smidgen.quantize import layers as L
-from smidgen.quantize.plan import Plan
+from smidgen.quantize import float_graph as FG
+from smidgen.quantize.calibration import Scheme
 
 BATCH, LEARNING_RATE, EPOCHS = 64, 2e-3, 2
 TEMPERATURE = 2.0  # at which the answers are softened
 
 
 def finetune(
-    layers: Sequence[L.Layer],
-    plan: Plan,
+    layers: Sequence[FG.Node],
+    scheme: Scheme,
     images: Tensor,
     logits: Tensor,
     generator: torch.Generator,
@@ -29,21 +29,21 @@ def finetune(
     network's for them; both networks' answers are softened (Hinton, Vinyals & Dean 2015). Weights
     and offsets are trained through the rounding as if it were not there (Bengio et al. 2013) with
     Adam, the learning rate falling to zero along a cosine. Grids, steps and multipliers stay, so
-    that `plan` stays valid. One thread does it all, so that the result is the same however many
+    that `scheme` stays valid. One thread does it all, so that the result is the same however many
     there are.
     """
     targets = (logits / TEMPERATURE).softmax(dim=1)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        _descend(layers, plan, images, targets, generator)
+        _descend(layers, scheme, images, targets, generator)
     finally:
         torch.set_num_threads(threads)
 
 
 def _descend(
-    layers: Sequence[L.Layer],
-    plan: Plan,
+    layers: Sequence[FG.Node],
+    scheme: Scheme,
     images: Tensor,
     targets: Tensor,
     generator: torch.Generator,
@@ -55,38 +55,38 @@ def _descend(
     for step, rows in enumerate(chosen):
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * (1 + math.cos(math.pi * step / len(chosen))) / 2
-        logits = forward_quantized(layers, plan, _normalise(images[rows], layers, plan))
+        logits = forward_quantized(layers, scheme, _normalise(images[rows], layers, scheme))
         loss = F.cross_entropy(logits.flatten(1) / TEMPERATURE, targets[rows])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
 
 
-def _normalise(images: Tensor, layers: Sequence[L.Layer], plan: Plan) -> Tensor:
-    grid = plan.grids[layers[0]]
+def _normalise(images: Tensor, layers: Sequence[FG.Node], scheme: Scheme) -> Tensor:
+    grid = scheme.grids[layers[0]]
     return (images.float() - grid.zero) * grid.scale
 
 
-def forward_quantized(layers: Sequence[L.Layer], plan: Plan, images: Tensor) -> Tensor:
+def forward_quantized(layers: Sequence[FG.Node], scheme: Scheme, images: Tensor) -> Tensor:
     """The logits (N, C, 1, 1) with every weight and every tensor on its grid."""
-    made: dict[L.Layer, Tensor] = {}
+    made: dict[FG.Node, Tensor] = {}
     for layer in layers:
         inputs = [made[source] for source in layer.inputs]
-        if isinstance(layer, L.Conv):
-            weight = plan.steps[layer].round(layer.weight)
-            made[layer] = L.evaluate(layer, inputs, weight)
+        if isinstance(layer, FG.Conv):
+            weight = scheme.steps[layer].round(layer.weight)
+            made[layer] = FG.evaluate(layer, inputs, weight)
         else:
-            made[layer] = L.evaluate(layer, inputs) if inputs else images
+            made[layer] = FG.evaluate(layer, inputs) if inputs else images
         if layer is not layers[-1]:
-            made[layer] = plan.grids[layer].round(made[layer])
+            made[layer] = scheme.grids[layer].round(made[layer])
     return made[layers[-1]]
 
 
-def _make_trainable(layers: Sequence[L.Layer]) -> Iterator[Tensor]:
+def _make_trainable(layers: Sequence[FG.Node]) -> Iterator[Tensor]:
     """The weights and offsets of all convolutions, which now ask for gradients."""
     fresh: dict[int, Tensor] = {}
     for layer in layers:
-        if isinstance(layer, L.Conv):
+        if isinstance(layer, FG.Conv):
             known = id(layer.weight)
             if known not in fresh:
                 fresh[known] = layer.weight.clone().requires_grad_()

@@ -49,7 +49,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +60,6 @@ Pair = tuple[int, int]
 
 FORMAT = "smidgen-graph-1"
 INT32_MAX = 2**31 - 1
-INT32_MIN = -(2**31)
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,7 +232,10 @@ class Graph:
                 return np.array([255 * node.kernel[0] * node.kernel[1]])
             case Add():
                 return np.array([255 * sum(map(abs, node.factors))])
-        return np.array([255])
+            case Concat():
+                return np.array([255])
+            case _:
+                assert_never(node)
 
 
 def narrowest(values: Array) -> np.dtype[Any]:
@@ -260,7 +262,10 @@ def _evaluate(
             return node.rescale.apply(np.sum(terms, axis=0))
         case Concat():
             return node.rescale.apply(np.concatenate(inputs, axis=-1))
-    return np.array(node.values, dtype=np.int32)[x]
+        case Table():
+            return np.array(node.values, dtype=np.int32)[x]
+        case _:
+            assert_never(node)
 
 
 def _windows(x: Array, kernel: Pair, stride: Pair) -> Array:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn, assert_never
+from typing import Any, assert_never
 
 from torch import Tensor, nn
 
 from smidgen.errors import ModelError
-from smidgen.network import Operation, Record, Value, read_network
+from smidgen.network import Operation, Record, Value, keeps_order, read_network
 from smidgen.network import operations as ops
 from smidgen.train.native.library import library
 
@@ -100,8 +100,12 @@ def compile_network(module: nn.Module, height: int, width: int) -> Program:
     if not all(parameter.requires_grad for parameter in module.parameters()):
         raise UnsupportedError("some of its parameters are frozen")
     compiler = _Compiler(module, record)
-    for op in _needed(record):
-        compiler.add(op)
+    needed = record.needed
+    for op in record.flowing:
+        if op in needed:
+            compiler.add(op)
+        elif isinstance(op, ops.BatchNorm):
+            raise _unsupported(op, "whose output nothing reads, though its statistics move")
     maps, instructions = compiler.maps, _with_relu(compiler.instructions)
     output = record.output
     if output not in compiler.maps_of or output.shape[1:] != (
@@ -111,18 +115,6 @@ def compile_network(module: nn.Module, height: int, width: int) -> Program:
     _pad(maps, instructions)
     instructions = _accumulate(instructions)
     return Program(maps, instructions, _share_gradients(maps, instructions))
-
-
-def _needed(record: Record) -> list[Operation]:
-    """The operations that the output depends on."""
-    wanted, needed = {record.output}, []
-    for op in reversed(record.flowing):
-        if not wanted.isdisjoint(op.outputs):
-            wanted.update(op.inputs)
-            needed.append(op)
-        elif isinstance(op, ops.BatchNorm):
-            raise UnsupportedError(f"{op.place}: its statistics move, but nothing reads its output")
-    return needed[::-1]
 
 
 @dataclass
@@ -146,7 +138,7 @@ class _Compiler:
                 self._convolution(op)
             case ops.Linear():
                 if len(op.input.shape) != 2:
-                    _refuse(op, "with an input that is not (N, features)")
+                    raise _unsupported(op, "with an input that is not (N, features)")
                 self._append(op, LINEAR, op.input, **self._weights(op.weight, op.bias))
             case ops.BatchNorm():
                 self._batch_norm(op)
@@ -155,19 +147,19 @@ class _Compiler:
             case ops.Pool():
                 is_plain = op.kernel == op.stride and not any(op.padding) and not op.ceil_mode
                 if not is_plain or set(op.dilation) != {1} or op.divisor or len(op.kernel) != 2:
-                    _refuse(op, "of windows that overlap, are padded or dilated")
+                    raise _unsupported(op, "of windows that overlap, are padded or dilated")
                 self._pool(op, op.kind, op.input, op.kernel)
             case ops.Reduction(name="mean", input=source) if sorted(op.dims) == [2, 3]:
                 self._pool(op, "average", source, source.shape[2:])
             case ops.Add():
                 if op.factor != 1 or op.left.shape != op.right.shape:
-                    _refuse(op, "of different shapes, or with a factor")
+                    raise _unsupported(op, "of different shapes, or with a factor")
                 self._append(op, ADD, op.left, op.right)
             case ops.Concatenation():
                 self._concatenation(op)
             case ops.Dropout():
                 if op.p >= 1 or (op.mask is not None and op.mask.shape != op.input.shape):
-                    _refuse(op, "of whole maps, or of everything")
+                    raise _unsupported(op, "of whole maps, or of everything")
                 self._append(op, DROPOUT, op.input, p=op.p)
             case ops.Reshape() | ops.Identity():
                 self._same(op)
@@ -178,7 +170,7 @@ class _Compiler:
                 | ops.Slice() | ops.Select() | ops.Pad() | ops.Upsample() | ops.Unfold()
                 | ops.PixelShuffle() | ops.Overwrite() | ops.PartlyOverwritten() | ops.Unknown()
             ):  # fmt: skip
-                _refuse(op)
+                raise _unsupported(op)
             case _:
                 assert_never(op)
 
@@ -193,14 +185,14 @@ class _Compiler:
     def _append(self, op: Operation, operation: int, *sources: Value, **settings: Any) -> None:
         """Appends an instruction whose operands all depend on the image."""
         if any(source not in self.maps_of for source in sources):
-            _refuse(op, "with an operand that does not depend on the image")
+            raise _unsupported(op, "with an operand that does not depend on the image")
         maps = [self.maps_of[source] for source in sources]
         shapes = {self.maps[map].shape for map in maps}
         shape = None
         if operation in KEEPS_SHAPE and len(shapes) == 1:
             (shape,) = shapes
         elif operation != LINEAR and any(self._is_flattened(source) for source in sources):
-            _refuse(op, "of a flattened map")
+            raise _unsupported(op, "of a flattened map")
         output = self._new_map(op.outputs[0], shape)
         operands: dict[str, Any] = dict(zip(("source", "other"), maps, strict=False))
         self.instructions.append(Instruction(operation, output=output, **operands, **settings))
@@ -211,7 +203,7 @@ class _Compiler:
 
     def _convolution(self, op: ops.Convolution) -> None:
         if op.transposed or set(op.dilation) != {1} or len(op.stride) != 2:
-            _refuse(op, "that is transposed, dilated or not of two dimensions")
+            raise _unsupported(op, "that is transposed, dilated or not of two dimensions")
         height, width = op.weight.shape[2:]
         self._append(
             op, CONVOLUTION, op.input, **self._weights(op.weight, op.bias),
@@ -222,7 +214,7 @@ class _Compiler:
 
     def _batch_norm(self, op: ops.BatchNorm) -> None:
         if not op.training or op.mean is None:
-            _refuse(op, "without statistics of the batch and running ones")
+            raise _unsupported(op, "without statistics of the batch and running ones")
         places = self._weights(op.weight, op.bias) | {"statistics": self._place(op.mean)}
         self._append(op, BATCH_NORM, op.input, **places, eps=op.eps, momentum=op.momentum)
 
@@ -232,7 +224,7 @@ class _Compiler:
         numbers = [value for _, value in op.settings if isinstance(value, int | float)]
         code = built.smidgen_activation(op.name.encode(), len(op.settings))
         if code < 0 or len(numbers) < len(op.settings) or any(v.state for v in op.others):
-            _refuse(op)
+            raise _unsupported(op)
         self._append(op, ACTIVATION, op.input, function=code)
         settings = tuple(map(float, numbers))
         slope = {"relu": 0.0, "leaky_relu": settings[0] if settings else 0.0}.get(op.name, -1.0)
@@ -244,7 +236,7 @@ class _Compiler:
     def _concatenation(self, op: ops.Concatenation) -> None:
         """One instruction for each operand after the first."""
         if op.dim != 1 or op.is_new or len(op.operands[0].shape) != 4:
-            _refuse(op, "along another dimension than the channels")
+            raise _unsupported(op, "along another dimension than the channels")
         done, *others = op.operands
         for other in others:
             channels = done.shape[1] + other.shape[1]
@@ -256,10 +248,10 @@ class _Compiler:
     def _same(self, op: ops.Reshape | ops.Identity) -> None:
         """The output is the input's map, where it keeps its order or is flattened."""
         if op.input not in self.maps_of:
-            _refuse(op)
+            raise _unsupported(op)
         before, after = op.input.shape, op.outputs[0].shape
         if not keeps_order(before, after):
-            _refuse(op, f"from {before[1:]} to {after[1:]}")
+            raise _unsupported(op, f"from {before[1:]} to {after[1:]}")
         self.maps_of[op.outputs[0]] = self.maps_of[op.input]
 
     def _weights(self, weight: Value | None, bias: Value | None) -> dict[str, int]:
@@ -274,15 +266,8 @@ class _Compiler:
         return self.places[value.name]
 
 
-def _refuse(op: Operation, how: str = "") -> NoReturn:
-    raise UnsupportedError(" ".join(filter(None, [f"{op.place}: {op.name}", how])))
-
-
-def keeps_order(before: Sequence[int], after: Sequence[int]) -> bool:
-    """Whether a reshaping of (N, …) only drops or adds sides of one pixel, or flattens."""
-    return before[0] == after[0] and (
-        tuple(before) == tuple(after) or len(after) == 2 or tuple(after[1:]) == (before[1], 1, 1)
-    )
+def _unsupported(op: Operation, how: str = "") -> UnsupportedError:
+    return UnsupportedError(" ".join(filter(None, [f"{op.place}: {op.name}", how])))
 
 
 def _places(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, int]:

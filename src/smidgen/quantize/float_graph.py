@@ -1,7 +1,7 @@
-"""The float network as a short list of layers, the form that is quantised and fine-tuned.
+"""The float network as a short list of nodes, the form that is quantised and fine-tuned.
 
-`trace` makes the list from a module, and `simplify` folds batch norms, scalars and ReLUs into the
-layers before them. A tensor is (N, C, H, W); a flattened one keeps its height and width, because
+`lower` makes the list from a module, and `simplify` folds batch norms, scalars and ReLUs into the
+nodes before them. A tensor is (N, C, H, W); a flattened one keeps its height and width, because
 a linear layer is a convolution whose kernel is its whole input.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import assert_never
 
 import torch
 import torch.nn.functional as F
@@ -20,20 +21,20 @@ INF = math.inf
 
 
 @dataclass(eq=False)
-class Layer:
+class Reader:
     """Reads the outputs of `inputs`; `name` is the path of the module that it comes from."""
 
     name: str
-    inputs: list[Layer]
+    inputs: list[Node]
 
 
 @dataclass(eq=False)
-class Image(Layer):
+class Image(Reader):
     """The normalised image."""
 
 
 @dataclass(eq=False)
-class Conv(Layer):
+class Conv(Reader):
     """clamp(conv(x, weight) * gain + offset, low, high); gain and offset are (O,).
 
     Layers that share a module share the weight's tensor.
@@ -50,13 +51,13 @@ class Conv(Layer):
 
 
 @dataclass(eq=False)
-class MaxPool(Layer):
+class MaxPool(Reader):
     kernel: Pair
     stride: Pair
 
 
 @dataclass(eq=False)
-class AveragePool(Layer):
+class AveragePool(Reader):
     kernel: Pair
     stride: Pair
     low: float = -INF
@@ -64,7 +65,7 @@ class AveragePool(Layer):
 
 
 @dataclass(eq=False)
-class Add(Layer):
+class Add(Reader):
     """clamp(the sum of the inputs, each times its factor, low, high)."""
 
     factors: list[float]
@@ -73,7 +74,7 @@ class Add(Layer):
 
 
 @dataclass(eq=False)
-class Concat(Layer):
+class Concat(Reader):
     """clamp(cat(inputs) * gain + offset, low, high); of one input, a batch norm or a ReLU.
 
     gain and offset are (C,) or (1,).
@@ -86,13 +87,16 @@ class Concat(Layer):
 
 
 @dataclass(eq=False)
-class Function(Layer):
+class Function(Reader):
     """Any function of one number, applied to each."""
 
     function: Callable[[Tensor], Tensor]
 
 
-def evaluate(layer: Layer, inputs: Sequence[Tensor], weight: Tensor | None = None) -> Tensor:
+Node = Image | Conv | MaxPool | AveragePool | Add | Concat | Function
+
+
+def evaluate(layer: Node, inputs: Sequence[Tensor], weight: Tensor | None = None) -> Tensor:
     """A layer's output (N, C, H, W); `weight` stands in for a convolution's own."""
     x = inputs[0]
     match layer:
@@ -111,21 +115,23 @@ def evaluate(layer: Layer, inputs: Sequence[Tensor], weight: Tensor | None = Non
             y = y + layer.offset[:, None, None]
         case Function():
             return layer.function(x)
+        case Image():
+            return x
         case _:
-            raise TypeError(f"{layer.name}: {type(layer).__name__} is not computed")
+            assert_never(layer)
     return y.clamp(layer.low, layer.high)
 
 
-def forward(layers: Sequence[Layer], images: Tensor) -> dict[Layer, Tensor]:
+def forward(layers: Sequence[Node], images: Tensor) -> dict[Node, Tensor]:
     """Every layer's output for normalised images (N, 1, H, W)."""
-    made: dict[Layer, Tensor] = {}
+    made: dict[Node, Tensor] = {}
     for layer in layers:
         inputs = [made[source] for source in layer.inputs]
         made[layer] = evaluate(layer, inputs) if inputs else images
     return made
 
 
-def simplify(layers: Sequence[Layer]) -> list[Layer]:
+def simplify(layers: Sequence[Node]) -> list[Node]:
     """The same network with fewer layers, in the order they are computed.
 
     Batch norms, scalars and ReLUs become part of the layer before; where a max pool stands
@@ -142,19 +148,19 @@ def simplify(layers: Sequence[Layer]) -> list[Layer]:
     return kept
 
 
-def _consumers(layer: Layer, layers: Sequence[Layer]) -> int:
+def _consumers(layer: Node, layers: Sequence[Node]) -> int:
     """How many inputs of layers a layer's output is; the network's output counts as one."""
     return sum(other.inputs.count(layer) for other in layers) + (layer is layers[-1])
 
 
-def _remove(layer: Layer, layers: list[Layer]) -> None:
+def _remove(layer: Node, layers: list[Node]) -> None:
     """Takes a layer of one input out of the list; its consumers read that input instead."""
     layers.remove(layer)
     for other in layers:
         other.inputs = [layer.inputs[0] if source is layer else source for source in other.inputs]
 
 
-def _absorb(layer: Concat, layers: Sequence[Layer]) -> bool:
+def _absorb(layer: Concat, layers: Sequence[Node]) -> bool:
     """Whether the layer before could take over what this one does; if so, it has."""
     source = layer.inputs[0]
     while isinstance(source, MaxPool) and _consumers(source, layers) == 1:
@@ -183,7 +189,7 @@ def _is_linear(layer: Conv | Concat | Add) -> bool:
     return layer.low == -INF and layer.high == INF
 
 
-def _average_first(pool: AveragePool, layers: list[Layer]) -> None:
+def _average_first(pool: AveragePool, layers: list[Node]) -> None:
     """Moves an average pool before the 1 × 1 convolution whose output it alone reads."""
     conv = pool.inputs[0]
     if (

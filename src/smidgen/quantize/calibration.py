@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from smidgen.quantize import layers as L
+from smidgen.quantize import float_graph as FG
 
 SAMPLE = 2**17  # values of a tensor that its grid is fitted to
 MULTIPLIER_LIMIT = 127  # one byte; what it rounds away is taken into the weights' steps
@@ -50,58 +50,58 @@ class Steps:
 
 
 @dataclass(eq=False)
-class Plan:
+class Scheme:
     """The grid of every layer's output, and for every convolution its steps and multipliers.
 
     The accumulator times `multipliers[conv]`, shifted right by `shifts[conv]`, is on the grid of
     its output but for the bias. Convolutions that share a weight have the same Steps.
     """
 
-    grids: dict[L.Layer, Grid] = field(default_factory=dict)
-    steps: dict[L.Conv, Steps] = field(default_factory=dict)
-    multipliers: dict[L.Conv, Tensor] = field(default_factory=dict)
-    shifts: dict[L.Conv, int] = field(default_factory=dict)
+    grids: dict[FG.Node, Grid] = field(default_factory=dict)
+    steps: dict[FG.Conv, Steps] = field(default_factory=dict)
+    multipliers: dict[FG.Conv, Tensor] = field(default_factory=dict)
+    shifts: dict[FG.Conv, int] = field(default_factory=dict)
 
 
-def make_plan(layers: Sequence[L.Layer], images: Tensor, image_grid: Grid, bits: int) -> Plan:
-    """The plan that rounds the network least on normalised images (N, 1, H, W).
+def calibrate(layers: Sequence[FG.Node], images: Tensor, image_grid: Grid, bits: int) -> Scheme:
+    """The scheme that rounds the network least on normalised images (N, 1, H, W).
 
     The first and the last convolution keep 8 bits; they are small, and every answer goes through
     them. Where convolutions share a weight their gains become those that the multipliers give.
     """
-    plan = Plan()
+    scheme = Scheme()
     with torch.no_grad():
-        outputs = L.forward(layers, images)
-    convs = [layer for layer in layers if isinstance(layer, L.Conv)]
-    users: dict[int, list[L.Conv]] = {}  # of each weight
+        outputs = FG.forward(layers, images)
+    convs = [layer for layer in layers if isinstance(layer, FG.Conv)]
+    users: dict[int, list[FG.Conv]] = {}  # of each weight
     for conv in convs:
         users.setdefault(id(conv.weight), []).append(conv)
         width = 8 if conv in (convs[0], convs[-1]) else bits
         first = users[id(conv.weight)][0]
-        plan.steps[conv] = plan.steps.get(first) or fit_steps(conv.weight, width)
+        scheme.steps[conv] = scheme.steps.get(first) or fit_steps(conv.weight, width)
     for layer in layers:
-        if isinstance(layer, L.Image):
-            plan.grids[layer] = image_grid
+        if isinstance(layer, FG.Image):
+            scheme.grids[layer] = image_grid
         elif layer is layers[-1]:
-            plan.grids[layer] = _logit_grid(layer, plan)
-        elif isinstance(layer, L.MaxPool):
-            plan.grids[layer] = plan.grids[layer.inputs[0]]
+            scheme.grids[layer] = _logit_grid(layer, scheme)
+        elif isinstance(layer, FG.MaxPool):
+            scheme.grids[layer] = scheme.grids[layer.inputs[0]]
         else:
-            plan.grids[layer] = fit_grid(outputs[layer], _read_through(layer, layers))
-        if isinstance(layer, L.AveragePool) and layer is not layers[-1]:
-            plan.grids[layer] = _average_grid(layer, plan)
+            scheme.grids[layer] = fit_grid(outputs[layer], _read_through(layer, layers))
+        if isinstance(layer, FG.AveragePool) and layer is not layers[-1]:
+            scheme.grids[layer] = _average_grid(layer, scheme)
     for sharing in users.values():
-        _plan_multipliers(sharing, plan, last=layers[-1])
-    return plan
+        _fit_multipliers(sharing, scheme, last=layers[-1])
+    return scheme
 
 
-def _read_through(layer: L.Layer, layers: Sequence[L.Layer]) -> Callable[[Tensor], Tensor]:
+def _read_through(layer: FG.Node, layers: Sequence[FG.Node]) -> Callable[[Tensor], Tensor]:
     """The function through which alone a layer's output is seen, at once or after a max pool."""
     readers = [other for other in layers if layer in other.inputs]
     match readers:
-        case [L.MaxPool() as pool]:
+        case [FG.MaxPool() as pool]:
             return _read_through(pool, layers)
-        case [L.Function() as seen]:
+        case [FG.Function() as seen]:
             return seen.function
     return lambda x: x
 
@@ -150,57 +150,57 @@ def fit_steps(weight: Tensor, bits: int) -> Steps:
     return Steps(best, bits)
 
 
-def _logit_grid(layer: L.Layer, plan: Plan) -> Grid:
+def _logit_grid(layer: FG.Node, scheme: Scheme) -> Grid:
     """Logits are not clamped: their scale is the finest that the multipliers allow."""
-    scale = plan.grids[layer.inputs[0]].scale
-    if isinstance(layer, L.Conv):
-        step = plan.steps[layer].step.flatten()
-        return Grid(scale * (step * layer.gain.abs()).max().item() / _limit(layer, plan))
-    assert isinstance(layer, L.AveragePool)  # `trace` sees to it
+    scale = scheme.grids[layer.inputs[0]].scale
+    if isinstance(layer, FG.Conv):
+        step = scheme.steps[layer].step.flatten()
+        return Grid(scale * (step * layer.gain.abs()).max().item() / _limit(layer, scheme))
+    assert isinstance(layer, FG.AveragePool)  # `lower` sees to it
     return Grid(scale / (layer.kernel[0] * layer.kernel[1]))
 
 
-def _average_grid(pool: L.AveragePool, plan: Plan) -> Grid:
+def _average_grid(pool: FG.AveragePool, scheme: Scheme) -> Grid:
     """The pool's grid, a little wider, so that its multiplier is an exact one-byte integer."""
-    grid, area = plan.grids[pool], pool.kernel[0] * pool.kernel[1]
-    ratio = plan.grids[pool.inputs[0]].scale / area / grid.scale
+    grid, area = scheme.grids[pool], pool.kernel[0] * pool.kernel[1]
+    ratio = scheme.grids[pool.inputs[0]].scale / area / grid.scale
     doublings = math.floor(math.log2(MULTIPLIER_LIMIT / ratio))
     return Grid(grid.scale * ratio * 2**doublings / math.floor(ratio * 2**doublings), grid.zero)
 
 
-def _limit(conv: L.Conv, plan: Plan) -> int:
+def _limit(conv: FG.Conv, scheme: Scheme) -> int:
     """The largest multiplier: no accumulator times it can pass half of int32."""
-    largest_acc = 255 * plan.steps[conv].integers(conv.weight).abs().sum(dim=(1, 2, 3)).max()
+    largest_acc = 255 * scheme.steps[conv].integers(conv.weight).abs().sum(dim=(1, 2, 3)).max()
     return min(MULTIPLIER_LIMIT, int(2**30 / largest_acc))
 
 
-def _plan_multipliers(convs: Sequence[L.Conv], plan: Plan, last: L.Layer) -> None:
+def _fit_multipliers(convs: Sequence[FG.Conv], scheme: Scheme, last: FG.Node) -> None:
     """Chooses, for the convolutions of one weight, integers m and a shift each.
 
     m / 2**shift ≈ step * gain * scale in / scale out. Of one convolution the steps then change so
     that it is exact; of several they change so that its error and that of the weights are least,
     and the gains become exact.
     """
-    steps = plan.steps[convs[0]]
-    exact = torch.stack([_exact_multiplier(conv, plan, conv is last) for conv in convs])
+    steps = scheme.steps[convs[0]]
+    exact = torch.stack([_exact_multiplier(conv, scheme, conv is last) for conv in convs])
     if len(convs) == 1:
-        multipliers = exact.sign() * exact.abs().ceil().clamp(max=_limit(convs[0], plan))
+        multipliers = exact.sign() * exact.abs().ceil().clamp(max=_limit(convs[0], scheme))
         change = torch.where(multipliers == 0, 1.0, multipliers / exact)[0]
     else:
-        change = _least_change(steps, convs[0].weight, exact, _limit(convs[0], plan))
+        change = _least_change(steps, convs[0].weight, exact, _limit(convs[0], scheme))
         multipliers = (exact * change).round()
     steps = Steps(steps.step * change.reshape(-1, 1, 1, 1), steps.bits)
     for conv, wanted, multiplier in zip(convs, exact * change, multipliers, strict=True):
-        plan.steps[conv], plan.multipliers[conv] = steps, multiplier
+        scheme.steps[conv], scheme.multipliers[conv] = steps, multiplier
         if len(convs) > 1:
             conv.gain = torch.where(wanted == 0, conv.gain, conv.gain * multiplier / wanted)
 
 
-def _exact_multiplier(conv: L.Conv, plan: Plan, is_last: bool) -> Tensor:
+def _exact_multiplier(conv: FG.Conv, scheme: Scheme, is_last: bool) -> Tensor:
     """The real number (O,) for each of a convolution's multipliers, at the largest shift."""
-    scale_in, scale_out = plan.grids[conv.inputs[0]].scale, plan.grids[conv].scale
-    ratio = plan.steps[conv].step.flatten() * conv.gain * scale_in / scale_out
-    limit = _limit(conv, plan)
+    scale_in, scale_out = scheme.grids[conv.inputs[0]].scale, scheme.grids[conv].scale
+    ratio = scheme.steps[conv].step.flatten() * conv.gain * scale_in / scale_out
+    limit = _limit(conv, scheme)
     reach = (conv.offset / scale_out).abs().max().item() + 512  # the bias must fit as well
     shift = 0
     while (
@@ -210,7 +210,7 @@ def _exact_multiplier(conv: L.Conv, plan: Plan, is_last: bool) -> Tensor:
         and reach * 2 ** (shift + 1) < 2**29
     ):
         shift += 1
-    plan.shifts[conv] = shift
+    scheme.shifts[conv] = shift
     return ratio * float(2**shift)
 
 
