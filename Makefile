@@ -1,17 +1,21 @@
-# make run    a virtual environment, smidgen in it, and a tiny network learning handwriting
-# make test   the same environment with the development tools, then every check and test
-# make setup  the environment alone
+# make run       a virtual environment, smidgen in it, and a tiny network learning handwriting
+# make test      the same environment with the development tools, then every check and test
+# make coverage  every test, and the lines of the package that none of them runs
+# make setup     the environment alone
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test setup check clean
+.PHONY: run test coverage setup check clean
 
 run: .venv/installed
 	$(BIN)/smidgen quickstart
 
 test: .venv/installed-dev check
 	$(BIN)/pytest -n auto
+
+coverage: .venv/installed-dev
+	$(BIN)/pytest -n auto --cov --cov-report=term-missing:skip-covered
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -19,7 +19,7 @@ from smidgen.data import Data, published
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     path
-    for pattern in ("*.md", "docs/*.md", "examples/**/*.md", ".github/**/*.md", ".github/**/*.yml")
+    for pattern in ("*.md", "*.yml", "*.yaml", "docs/*.md", "examples/**/*.md", ".github/**/*.*")
     for path in ROOT.glob(pattern)
 )
 GROUP = get_command(app)
@@ -32,8 +32,9 @@ def blocks(text: str, language: str = "") -> list[str]:
 
 
 def shell_lines(text: str) -> list[list[str]]:
-    """The words of each line of the blocks without a language, and of each inline code span."""
+    """The words of each line of the blocks without a language, of inline code, of CI's steps."""
     lines = [line for block in blocks(text) for line in block.splitlines()]
+    lines += re.findall(r"^ *(?:- )?(?:run: |entry: )?((?:make|smidgen) .*)", text, re.MULTILINE)
     prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     spans = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose)]
     return [words(line) for line in [*lines, *spans]]
@@ -44,6 +45,14 @@ def words(line: str) -> list[str]:
         return shlex.split(line, comments=True)
     except ValueError:  # a piece of output, with a quotation mark that is not closed
         return []
+
+
+def arguments_of_smidgen(line: list[str]) -> list[str]:
+    """What follows the command `smidgen` or `-m smidgen`; nothing where neither is run."""
+    for i, word in enumerate(line):
+        if word == "smidgen" and (i == 0 or line[i - 1] == "-m"):
+            return line[i + 1 :]
+    return []
 
 
 def targets(makefile: Path) -> set[str]:
@@ -87,8 +96,8 @@ def assert_two_epochs_and_shipped_weights(names: dict[str, Any]) -> None:
 @pytest.mark.parametrize("path", pages(r"(?<!\w)smidgen [a-z]"))
 def test_every_smidgen_command_of_a_page_is_there(path: Path) -> None:
     for line in shell_lines(path.read_text("utf-8")):
-        if "smidgen" in line[:-1]:
-            arguments = line[line.index("smidgen") + 1 :]
+        arguments = arguments_of_smidgen(line)
+        if arguments:
             command = GROUP if arguments[0].startswith("-") else GROUP.commands[arguments[0]]
             known = {option for each in command.params for option in each.opts} | {"--help"}
             assert {word for word in arguments if word.startswith("--")} <= known, line
@@ -98,7 +107,7 @@ def test_every_smidgen_command_of_a_page_is_there(path: Path) -> None:
 def test_every_command_line_of_a_page_parses(name: str) -> None:
     text = (ROOT / name).read_text("utf-8")
     lines = [words(line) for block in blocks(text) for line in block.splitlines()]
-    lines = [line[line.index("smidgen") + 1 :] for line in lines if "smidgen" in line[:-1]]
+    lines = [arguments for arguments in map(arguments_of_smidgen, lines) if arguments]
     assert lines
     for command, *arguments in lines:
         GROUP.commands[command].make_context(command, arguments)
