@@ -15,6 +15,8 @@ ACTIVATIONS: tuple[Callable[[], nn.Module], ...] = (
     nn.ReLU,
     lambda: nn.LeakyReLU(0.1),
     lambda: nn.LeakyReLU(0.5),
+    nn.ReLU6,
+    nn.Hardswish,
 )
 
 

@@ -1,12 +1,17 @@
 /* Functions of one number, and their gradients. A new one is a name in ACTIVATIONS, with the number
    of its settings in the order of torch's arguments, and a case in each of the two rows. */
 
-enum { RELU, LEAKY_RELU, CLAMP };
+enum { RELU, LEAKY_RELU, CLAMP, HARD_SWISH };
 
 static const struct {
     const char *name; /* in the vocabulary of operations */
     int32_t settings;
-} ACTIVATIONS[] = {[RELU] = {"relu", 0}, [LEAKY_RELU] = {"leaky_relu", 1}, [CLAMP] = {"hardtanh", 2}};
+} ACTIVATIONS[] = {
+    [RELU] = {"relu", 0},
+    [LEAKY_RELU] = {"leaky_relu", 1},
+    [CLAMP] = {"hardtanh", 2},
+    [HARD_SWISH] = {"hardswish", 0},
+};
 
 /* Its place in the list; -1 where the kernels have no such function with so many settings. */
 int32_t smidgen_activation(const char *name, int32_t settings)
@@ -25,6 +30,12 @@ int32_t smidgen_activation(const char *name, int32_t settings)
         }                                                                                          \
         break;
 
+static lanes clamped(lanes v, float low, float high)
+{
+    return where(~((v < low) | (v > high)), v) + where(v < low, all(low)) +
+           where(v > high, all(high));
+}
+
 static void activate_row(const instruction *l, const lanes *in, lanes *out, int32_t width)
 {
     const float a = l->setting[0], b = l->setting[1];
@@ -32,7 +43,8 @@ static void activate_row(const instruction *l, const lanes *in, lanes *out, int3
     switch (l->function) {
         CASE(RELU, where(~(v < 0), v))
         CASE(LEAKY_RELU, where(~(v < 0), v) + where(v < 0, v * a))
-        CASE(CLAMP, where(~((v < a) | (v > b)), v) + where(v < a, all(a)) + where(v > b, all(b)))
+        CASE(CLAMP, clamped(v, a, b))
+        CASE(HARD_SWISH, v * clamped(v + 3, 0, 6) / 6)
     }
 }
 
@@ -47,6 +59,7 @@ static void activate_row_backward(const instruction *l, const lanes *in, const l
         SLOPE(RELU, where(v > 0, g))
         SLOPE(LEAKY_RELU, where(v > 0, g) + where(~(v > 0), g * a))
         SLOPE(CLAMP, where((v > a) & (v < b), g))
+        SLOPE(HARD_SWISH, where(v > 3, g) + where(~((v < -3) | (v > 3)), g * (v / 3 + .5f)))
     }
 }
 
