@@ -29,6 +29,10 @@ class Measured:
     training: Training | None
     firmware: Firmware | None
 
+    def judge(self, budget: Budget) -> Verdict:
+        """The verdict of a budget over what was measured."""
+        return judge(budget, self.anatomy, self.behaviour, self.training, self.firmware)
+
 
 def check(target: str, budget: str | Path | Budget) -> Verdict:
     """The verdict of a budget (its name, its file or itself) over a target.
@@ -38,8 +42,7 @@ def check(target: str, budget: str | Path | Budget) -> Verdict:
     BudgetError for what cannot be loaded.
     """
     rules = budget if isinstance(budget, Budget) else load_budget(budget)
-    measured = measure(target, rules.last_epochs, rules.weighs_firmware)
-    return judge(rules, measured.anatomy, measured.behaviour, measured.training, measured.firmware)
+    return measure(target, rules.last_epochs, rules.weighs_firmware).judge(rules)
 
 
 def measure(target: str, last_epochs: int = 5, firmware: bool = False) -> Measured:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from smidgen.cli.options import DataDir, Json
 from smidgen.cli.output import console, emit
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def data(
@@ -18,21 +22,17 @@ def data(
     json_: Json = False,
 ) -> None:
     """Show what is in a data set and where it lies; download it if it is nowhere."""
-    from rich.markup import escape
-    from rich.table import Table
-
     from smidgen.data import find_data, load_data
 
     loaded = load_data(name, data_dir)
     fit, val = loaded.fit_split()
     path = find_data(name, data_dir)
-    splits = {"fit": fit, "val": val, "test": loaded.test}
     counts = {
         split: images.labels.bincount(minlength=len(loaded.classes)).tolist()
-        for split, images in splits.items()
+        for split, images in {"fit": fit, "val": val, "test": loaded.test}.items()
     }
     if json_:
-        emit(
+        return emit(
             {
                 "data": loaded.name,
                 "path": str(path) if path else None,
@@ -42,14 +42,23 @@ def data(
                 "std": loaded.std,
             }
         )
-        return
-    table = Table("class", *splits, title=escape(f"{loaded.name}, {path or 'built in'}"))
+    screen = console()
+    screen.print(_table(f"{loaded.name}, {path or 'built in'}", loaded.classes, counts))
+    return screen.print(
+        f"mean {loaded.mean:.4f}, standard deviation {loaded.std:.4f} (of pixels / 255)"
+    )
+
+
+def _table(title: str, classes: Sequence[str], counts: dict[str, list[int]]) -> Table:
+    """How many images of each class every split holds, with the totals below."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("class", *counts, title=escape(title))
     for column in table.columns[1:]:
         column.justify = "right"
-    for label, class_name in enumerate(loaded.classes):
-        table.add_row(escape(class_name), *(f"{counts[split][label]:,}" for split in splits))
+    for label, class_name in enumerate(classes):
+        table.add_row(escape(class_name), *(f"{split[label]:,}" for split in counts.values()))
     table.add_section()
-    table.add_row("all", *(f"{sum(counts[split]):,}" for split in splits))
-    screen = console()
-    screen.print(table)
-    screen.print(f"mean {loaded.mean:.4f}, standard deviation {loaded.std:.4f} (of pixels / 255)")
+    table.add_row("all", *(f"{sum(split):,}" for split in counts.values()))
+    return table

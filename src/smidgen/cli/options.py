@@ -17,6 +17,13 @@ DataDir = Annotated[
     typer.Option(help="Where data sets lie [default: $SMIDGEN_DATA, ./data, the user's cache]."),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+RecipeName = Annotated[
+    str | None, typer.Option(help="A recipe's name or file [default: the model's own].")
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a recipe's key.")
+]
+Full = Annotated[bool, typer.Option("--full", help="Train on the validation images too.")]
 TargetName = Annotated[
     str, typer.Argument(metavar="TARGET", help="A model's name, a run folder or a bundle folder.")
 ]

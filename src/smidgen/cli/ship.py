@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -40,20 +41,20 @@ def export(
         written = export(loaded, data, format_, out, bits, allow_mismatch, force)
     if json_:
         return emit(written)
-    screen.print(*written["files"], sep="\n")
-    screen.print(f"{written['weight_bytes']:,} bytes of weights")
+    return screen.print("\n".join(_summary(written)))
+
+
+def _summary(written: dict[str, Any]) -> Iterator[str]:
+    """What was written, line by line, from the document of an export."""
+    yield from written["files"]
+    yield f"{written['weight_bytes']:,} bytes of weights"
     accuracy = written["accuracy"]
-    screen.print(
-        f"{percent(accuracy['float'])} in float, {percent(accuracy['integer'])} in integers"
-    )
+    yield f"{percent(accuracy['float'])} in float, {percent(accuracy['integer'])} in integers"
     for proof in written["proofs"]:
-        screen.print(
+        yield (
             f"{proof['runner']}: {proof['label_mismatches']:,} of {proof['images']:,} labels "
             f"differ, logits by at most {proof['max_abs_diff']:.2g}"
         )
     if "footprint" in written:
         size = written["footprint"]
-        screen.print(
-            f"{size['flash_bytes']:,} bytes of flash, {size['ram_bytes']:,} of RAM on Cortex-M0+"
-        )
-    return None
+        yield f"{size['flash_bytes']:,} bytes of flash, {size['ram_bytes']:,} of RAM on Cortex-M0+"

@@ -1,4 +1,4 @@
-"""Commands that train: quickstart, train."""
+"""Commands that train: quickstart, train, sweep."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from smidgen.cli.options import DataDir, DataName, Device, Json
+from smidgen.cli.options import DataDir, DataName, Device, Full, Json, RecipeName, Settings
 from smidgen.cli.output import console, emit, percent
 from smidgen.errors import DataError, RecipeError
 
@@ -22,12 +23,8 @@ if TYPE_CHECKING:
 
 def train(
     model: Annotated[str | None, typer.Argument(help="A model of the zoo.")] = None,
-    recipe: Annotated[
-        str | None, typer.Option(help="A recipe's name or file [default: the model's own].")
-    ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a recipe's key.")
-    ] = None,
+    recipe: RecipeName = None,
+    settings: Settings = None,
     epochs: int | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
@@ -37,9 +34,7 @@ def train(
     device: Device = "auto",
     seed: int | None = None,
     seeds: Annotated[int | None, typer.Option(help="Train N seeds side by side.")] = None,
-    full: Annotated[
-        bool, typer.Option("--full", help="Train on the validation images too.")
-    ] = False,
+    full: Full = False,
     out: Annotated[Path | None, typer.Option(help="The new run folder.")] = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Finish a killed run.")] = None,
     data: DataName = None,
@@ -47,14 +42,6 @@ def train(
     json_: Json = False,
 ) -> None:
     """Train a model by a recipe; the run folder holds weights, curves, pictures and the card."""
-    from smidgen.data import load_data
-    from smidgen.recipe import parse_setting, recipe_for
-    from smidgen.run import Run, free_folder
-    from smidgen.train import fit
-    from smidgen.train import resume as resume_run
-    from smidgen.zoo import create_model
-
-    device = "cpu" if no_cuda else device
     flags = {
         "epochs": epochs,
         "batch_size": batch_size,
@@ -66,32 +53,66 @@ def train(
         "full": full or None,
         "data": data,
     }
-    if resume is not None:
-        if model or recipe or settings or any(value is not None for value in flags.values()):
-            raise RecipeError("--resume goes on with the run's own recipe; leave the rest out")
-        loaded = load_data(Run.open(resume).recipe.data, data_dir)
-        with _progress(json_) as watch:
-            run = resume_run(resume, loaded, device=device, watch=watch)
-        _report(run, loaded, json_)
-        return
+    changes = {key: value for key, value in flags.items() if value is not None}
+    trainer = _Trainer("cpu" if no_cuda else device, data_dir, json_)
+    if resume is None:
+        trainer.fit(_choose_recipe(model, recipe, settings, changes), seeds, out)
+    elif model or recipe or settings or changes:
+        raise RecipeError("--resume goes on with the run's own recipe; leave the rest out")
+    else:
+        trainer.resume(resume)
+
+
+def _choose_recipe(
+    model: str | None, recipe: str | None, settings: list[str] | None, changes: dict[str, Any]
+) -> Recipe:
+    """The recipe with its changes; of two for the same key, the one of `settings` counts."""
+    from smidgen.recipe import parse_setting, recipe_for
+    from smidgen.zoo import create_model
+
     if model is not None:
         create_model(model)  # an unknown name is refused before anything else is looked at
-    changes = {key: value for key, value in flags.items() if value is not None}
-    chosen = recipe_for(model, recipe, changes | dict(map(parse_setting, settings or [])))
-    out = out or free_folder(chosen.model)
-    if seeds is not None:
-        _train_seeds(chosen, seeds, out, data_dir, json_)
-        return
-    cores = os.cpu_count() or 1
-    if chosen.workers > cores:
-        console(json_).print(
-            f"workers = {chosen.workers}, but this machine has {cores} cores: "
-            "the result will be the same, only later"
-        )
-    loaded = load_data(chosen.data, data_dir)
-    with _progress(json_) as watch:
-        run = fit(chosen, loaded, out, device=device, watch=watch)
-    _report(run, loaded, json_)
+    return recipe_for(model, recipe, changes | dict(map(parse_setting, settings or [])))
+
+
+@dataclass(frozen=True)
+class _Trainer:
+    """Trains on a device, with data from a folder, and reports in JSON or for people."""
+
+    device: str
+    data_dir: Path | None
+    json_: bool
+
+    def fit(self, recipe: Recipe, seeds: int | None, out: Path | None) -> None:
+        """Trains by the recipe once, or once for each of so many seeds."""
+        from smidgen.data import load_data
+        from smidgen.run import free_folder
+        from smidgen.train import fit
+
+        folder = out or free_folder(recipe.model)
+        if seeds is not None:
+            return _train_seeds(recipe, seeds, folder, self.data_dir, self.json_)
+        cores = os.cpu_count() or 1
+        if recipe.workers > cores:
+            console(self.json_).print(
+                f"workers = {recipe.workers}, but this machine has {cores} cores: "
+                "the result will be the same, only later"
+            )
+        data = load_data(recipe.data, self.data_dir)
+        with _progress(self.json_) as watch:
+            run = fit(recipe, data, folder, device=self.device, watch=watch)
+        return _report(run, data, self.json_)
+
+    def resume(self, path: Path) -> None:
+        """Finishes the run in that folder."""
+        from smidgen.data import load_data
+        from smidgen.run import Run
+        from smidgen.train import resume
+
+        data = load_data(Run.open(path).recipe.data, self.data_dir)
+        with _progress(self.json_) as watch:
+            run = resume(path, data, device=self.device, watch=watch)
+        _report(run, data, self.json_)
 
 
 def sweep(
@@ -99,12 +120,8 @@ def sweep(
     grid: Annotated[
         list[str], typer.Option(metavar="KEY=A,B,...", help="A recipe's key and its values.")
     ],
-    recipe: Annotated[
-        str | None, typer.Option(help="A recipe's name or file [default: the model's own].")
-    ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a recipe's key.")
-    ] = None,
+    recipe: RecipeName = None,
+    settings: Settings = None,
     seeds: Annotated[int, typer.Option(help="Trainings of each combination.", min=1)] = 1,
     out: Annotated[Path | None, typer.Option(help="Where the runs go.")] = None,
     data_dir: DataDir = None,
@@ -120,10 +137,7 @@ def sweep(
     from smidgen.sweep import sweep as sweep_grid
 
     people = console(json_)
-    values = {}
-    for text in grid:
-        key, _, listed = text.partition("=")
-        values[key] = [parse_setting(f"{key}={value}")[1] for value in listed.split(",")]
+    values = _grid_values(grid)
     changes = {"full": False} | dict(map(parse_setting, settings or []))
     chosen = recipe_for(model, recipe, changes)
     folder = out or free_folder(f"sweep-{model}")
@@ -131,14 +145,24 @@ def sweep(
     count = math.prod(map(len, values.values())) * seeds
     rows = ranking(list(track(coming, "training", total=count, console=people)))
     if json_:
-        emit({"model": model, "rows": rows})
-        return
+        return emit({"model": model, "rows": rows})
     table = Table("recipe", "mean validation accuracy", "seeds", "seconds")
     for row in rows:
         table.add_row(row["recipe"], percent(row["val_accuracy"]), str(row["n"]),
                       f"{row['seconds']:.0f}")  # fmt: skip
     people.print(table)
-    people.print(str(folder))
+    return people.print(str(folder))
+
+
+def _grid_values(grid: list[str]) -> dict[str, list[Any]]:
+    """The values that each `KEY=A,B,...` lists."""
+    from smidgen.recipe import parse_setting
+
+    values = {}
+    for text in grid:
+        key, _, listed = text.partition("=")
+        values[key] = [parse_setting(f"{key}={value}")[1] for value in listed.split(",")]
+    return values
 
 
 def quickstart(

@@ -18,7 +18,7 @@ from smidgen.errors import BudgetError, DataError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from smidgen.budget import Rule, Verdict
+    from smidgen.budget import Budget, Rule, Verdict
     from smidgen.claims import Claim
 
 AnyTarget = Annotated[
@@ -89,26 +89,16 @@ def check(
             "check needs a target and --budget NAME, or --claims README.md; "
             "smidgen check --list shows the budgets"
         )
-    from smidgen.budget import Verdict, judge, load_budget
-    from smidgen.check import measure
-    from smidgen.claims import check_claims
+    from smidgen.budget import load_budget
 
     rules = load_budget(budget) if budget else None
-    text = _read(claims) if claims else ""
-    with _own_prints_apart():
-        epochs, firmware = (rules.last_epochs, rules.weighs_firmware) if rules else (1, False)
-        known = measure(target, epochs, firmware)
-    verdict = Verdict(())
-    if rules:
-        measured = (known.anatomy, known.behaviour, known.training, known.firmware)
-        verdict = judge(rules, *measured)
-    stated = check_claims(text, known.anatomy, known.training)
+    name, verdict, stated = _weigh(target, rules, _read(claims) if claims else "")
     passed = verdict.passed and not any(claim.passed is False for claim in stated)
     if json_:
         listed = {"claims": [vars(claim) for claim in stated]} if claims else {}
         emit(verdict.to_dict() | {"passed": passed} | listed)
     else:
-        title = " · ".join(str(part) for part in (known.name, budget, claims) if part)
+        title = " · ".join(str(part) for part in (name, budget, claims) if part)
         _print_verdict(verdict, stated, title, format_)
     if not passed:
         raise typer.Exit(1)
@@ -147,6 +137,19 @@ def grade(
     screen.print(f"{passed} of {count} passed", *(f"\n{file}" for file in files))
     if passed < count:
         raise typer.Exit(1)
+
+
+def _weigh(target: str, rules: Budget | None, readme: str) -> tuple[str, Verdict, list[Claim]]:
+    """The target's name, the verdict of the rules over it, and the figures that a README states."""
+    from smidgen.budget import Verdict
+    from smidgen.check import measure
+    from smidgen.claims import check_claims
+
+    epochs, firmware = (rules.last_epochs, rules.weighs_firmware) if rules else (1, False)
+    with _own_prints_apart():
+        known = measure(target, epochs, firmware)
+    verdict = known.judge(rules) if rules else Verdict(())
+    return known.name, verdict, check_claims(readme, known.anatomy, known.training)
 
 
 @contextlib.contextmanager

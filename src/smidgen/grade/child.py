@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from smidgen.budget import judge, load_budget
+from smidgen.budget import load_budget
 from smidgen.check import measure
 from smidgen.errors import ModelError, SmidgenError
 
@@ -94,7 +94,7 @@ def _check(target: str, budget: str) -> dict[str, Any]:
             "macs": anatomy.macs,
             "receptive_field": anatomy.receptive_field,
         }
-        verdict = judge(rules, anatomy, measured.behaviour, measured.training).to_dict()
+        verdict = measured.judge(rules).to_dict()
     except BaseException as problem:  # whatever a submission raises, SystemExit too, is its grade
         kind = "" if isinstance(problem, SmidgenError) else f"{type(problem).__name__}: "
         note = " ".join(f"{kind}{problem}".split())
