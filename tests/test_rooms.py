@@ -57,6 +57,19 @@ def test_light_rooms_load_without_torch(room: str) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("room", "heavy"),
+    [
+        ("target", {"pydantic", "matplotlib", "scipy", "sklearn", "torch._dynamo", "rich"}),
+        ("check", {"matplotlib", "scipy", "sklearn", "torch._dynamo", "rich"}),
+    ],
+)
+def test_weighing_loads_no_heavy_library(room: str, heavy: set[str]) -> None:
+    code = f"import sys, smidgen.{room}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert set(done.stdout.split()) & heavy == set()
+
+
 def test_help_needs_no_torch() -> None:
     code = (
         "import sys\nsys.argv = ['smidgen', '--help']\n"

@@ -24,7 +24,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -33,7 +33,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from smidgen.errors import RunError
-from smidgen.recipe import Recipe, load_recipe, to_toml
+
+if TYPE_CHECKING:
+    from smidgen.recipe import Recipe  # with pydantic, a tenth of a second to import
 
 METRICS = (
     "epoch", "images_seen", "lr", "seconds", "train_loss", "train_accuracy",
@@ -50,6 +52,8 @@ class Run:
     @classmethod
     def create(cls, path: Path | str, recipe: Recipe) -> Run:
         """A new run folder that holds the recipe. Raises RunError if the folder is not empty."""
+        from smidgen.recipe import to_toml
+
         run = cls(Path(path))
         with _explained(run.path, "write"):
             run.path.mkdir(parents=True, exist_ok=True)
@@ -72,6 +76,8 @@ class Run:
     @property
     def recipe(self) -> Recipe:
         """The resolved recipe."""
+        from smidgen.recipe import load_recipe
+
         return load_recipe(self.path / "recipe.toml")
 
     def metrics(self) -> list[dict[str, float | None]]:

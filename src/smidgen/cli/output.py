@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+if TYPE_CHECKING:
+    from rich.console import Console
 
 WIDTH_OF_FILES = 120  # of what is piped or captured, where no terminal says how wide it is
 
 
 def console(json_: bool = False) -> Console:
     """The console for people: stdout, or stderr when stdout is kept for JSON."""
+    from rich.console import Console
+
     out = Console(stderr=json_, highlight=False)
     if not out.is_terminal:
         out.width = WIDTH_OF_FILES

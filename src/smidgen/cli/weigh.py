@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 from collections.abc import Iterator
 from enum import StrEnum
@@ -47,8 +48,9 @@ def describe(
     json_: Json = False,
 ) -> None:
     """Show what a network weighs: parameters, MACs, receptive field and memory, by layer."""
-    from smidgen.anatomy import describe
-    from smidgen.target import load
+    with _no_garbage_collection():
+        from smidgen.anatomy import describe
+        from smidgen.target import load
 
     with _own_prints_apart():
         loaded = load(target, weights=False)
@@ -141,15 +143,26 @@ def grade(
 
 def _weigh(target: str, rules: Budget | None, readme: str) -> tuple[str, Verdict, list[Claim]]:
     """The target's name, the verdict of the rules over it, and the figures that a README states."""
-    from smidgen.budget import Verdict
-    from smidgen.check import measure
-    from smidgen.claims import check_claims
+    with _no_garbage_collection():
+        from smidgen.budget import Verdict
+        from smidgen.check import measure
+        from smidgen.claims import check_claims
 
     epochs, firmware = (rules.last_epochs, rules.weighs_firmware) if rules else (1, False)
     with _own_prints_apart():
         known = measure(target, epochs, firmware)
     verdict = known.judge(rules) if rules else Verdict(())
     return known.name, verdict, check_claims(readme, known.anatomy, known.training)
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """While it lasts, Python does not look for garbage: imports of torch make objects that stay."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @contextlib.contextmanager
