@@ -13,7 +13,7 @@ import smidgen
 
 SOURCE = Path(smidgen.__file__).parent
 RANKS = {
-    "errors": 0,
+    "errors": 0, "mnist": 0,
     "frame": 1, "network": 1,
     "recipe": 2, "data": 2, "anatomy": 2, "metrics": 2,
     "augment": 3, "budget": 3, "zoo": 3, "run": 3, "quantize": 3,

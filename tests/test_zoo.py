@@ -7,7 +7,15 @@ import torch
 from torch import nn
 
 from smidgen.errors import ModelError
-from smidgen.zoo import create_model, has_weights, list_models, register_model, registry, weights
+from smidgen.zoo import (
+    class_options,
+    create_model,
+    has_weights,
+    list_models,
+    register_model,
+    registry,
+    weights,
+)
 
 COUNTS = {
     "mnist_net": 108_864,
@@ -129,3 +137,8 @@ def test_entry_points_add_models(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_builders", dict(registry._builders))
     registry._load_entry_points.cache_clear()
     assert "foreign" in list_models()
+
+
+def test_a_model_of_ten_classes_need_not_know_the_option() -> None:
+    assert class_options(10) == {}
+    assert create_model("tiny_net", **class_options(26))(torch.zeros(2, 1, 28, 28)).shape == (2, 26)

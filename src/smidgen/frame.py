@@ -22,13 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smidgen.errors import DataError
+from smidgen.mnist import INPUT_SHAPE
 
 if TYPE_CHECKING:
     from PIL import Image
 
 Grey = NDArray[np.float64]
 
-SIDE = 28  # of the frame
+SIDE = INPUT_SHAPE[1]  # of the frame
 BOX = 20  # the longer side of the ink within it
 MAX_PIXELS = 50_000_000  # of a picture that is decoded, some 200 MB while it is
 MAX_SIDE = 1024  # of a picture that is looked at; larger ones are averaged down first

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from smidgen.errors import ModelError, RunError
+from smidgen.mnist import CLASSES, MEAN, STD
 from smidgen.run import Run, read_weights
 from smidgen.source import build, is_source
-from smidgen.zoo import create_model, has_weights, weights_header
+from smidgen.zoo import class_options, create_model, has_weights, weights_header
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,7 @@ def _with_weights(
     header: dict[str, str], state: dict[str, Tensor], path: Path, run: Run | None
 ) -> Target:
     classes = json.loads(header["classes"])
-    options: dict[str, Any] = {} if len(classes) == 10 else {"classes": len(classes)}
-    model = create_model(header["model"], **options)
+    model = create_model(header["model"], **class_options(len(classes)))
     try:
         model.load_state_dict(state)
     except RuntimeError as problem:
@@ -93,8 +92,7 @@ def _with_weights(
 
 
 def _untrained(name: str, model: nn.Module) -> Target:
-    digits = tuple("0123456789")
-    return Target(name, model.eval(), 0.1307, 0.3081, digits, "mnist", run=None, trained=False)
+    return Target(name, model.eval(), MEAN, STD, CLASSES, "mnist", run=None, trained=False)
 
 
 def _described(name: str, model: nn.Module, header: dict[str, str], run: Run | None) -> Target:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from smidgen.errors import BudgetError, did_you_mean
+from smidgen.mnist import NUM_CLASSES
 from smidgen.recipe import Frozen, read_toml, validate
 
 Limit = Annotated[int, Field(ge=0)] | None
@@ -31,7 +32,7 @@ class Budget(Frozen):
 
     title: Annotated[str, Field(min_length=1)]
     source: str = ""
-    classes: Annotated[int, Field(ge=2)] = 10
+    classes: Annotated[int, Field(ge=2)] = NUM_CLASSES
 
     max_params: Limit = None
     max_stored_numbers: Limit = None

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from smidgen.errors import DataError
 
-SIDE = 28
 VALIDATION_ONE_IN = 12  # 5,000 of MNIST's 60,000
 TEST_ONE_IN = 6  # 10,000 of MNIST's 70,000, where a data set has no test images of its own
 SPLIT_SEED = 28

@@ -10,6 +10,7 @@ import torch
 
 from smidgen.data.dataset import TEST_ONE_IN, Data, Split, mean_and_std, stratified_mask
 from smidgen.frame import frame
+from smidgen.mnist import CLASSES
 
 
 def load_digits() -> Data:
@@ -25,4 +26,4 @@ def load_digits() -> Data:
     whole = Split(torch.from_numpy(images)[:, None], torch.from_numpy(labels))
     held_out = stratified_mask(labels, TEST_ONE_IN)
     train, test = whole.take(~held_out), whole.take(held_out)
-    return Data("digits", train, test, tuple("0123456789"), *mean_and_std(train.images))
+    return Data("digits", train, test, CLASSES, *mean_and_std(train.images))

@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from smidgen.data.dataset import SIDE, Split
+from smidgen.data.dataset import Split
 from smidgen.errors import DataError
+from smidgen.mnist import INPUT_SHAPE
 
 DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MAX_DIMENSIONS = 4
@@ -88,7 +89,7 @@ def read_split(files: Sequence[Path], digests: Sequence[str | None] = (None, Non
     """
     images_path, labels_path = files
     images, labels = read_idx(images_path, digests[0]), read_idx(labels_path, digests[1])
-    if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (SIDE, SIDE):
+    if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != INPUT_SHAPE[1:]:
         raise DataError(
             f"{str(images_path)!r} holds {_describe(images)}; images are uint8 N × 28 × 28; "
             "are the files swapped?"

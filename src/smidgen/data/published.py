@@ -10,6 +10,7 @@ from smidgen.data.dataset import Data
 from smidgen.data.download import download_files
 from smidgen.data.idx import read_split
 from smidgen.errors import DataError
+from smidgen.mnist import CLASSES, MEAN, STD
 
 FILES = (
     "train-images-idx3-ubyte",
@@ -34,9 +35,9 @@ class Published:
 PUBLISHED = {
     "mnist": Published(
         folder="MNIST",
-        classes=tuple("0123456789"),
-        mean=0.1307,  # as the field prints it; 0.13066 and 0.30811 to five digits
-        std=0.3081,
+        classes=CLASSES,
+        mean=MEAN,
+        std=STD,
         mirrors=(
             "https://ossci-datasets.s3.amazonaws.com/mnist/",
             "https://storage.googleapis.com/cvdf-datasets/mnist/",

@@ -13,6 +13,7 @@ from torch import nn
 from smidgen.export.c import write_c
 from smidgen.export.parity import run_cortex_m
 from smidgen.export.toolchain import ROOM, compile_firmware, run
+from smidgen.mnist import INPUT_SHAPE, MEAN, STD
 from smidgen.quantize import Graph, quantize
 
 
@@ -58,7 +59,7 @@ def sketch(model: nn.Module, name: str) -> Graph:
     integer graph cannot express.
     """
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randint(0, 256, (64, 1, 28, 28), dtype=torch.uint8, generator=generator)
+    noise = torch.randint(0, 256, (64, *INPUT_SHAPE), dtype=torch.uint8, generator=generator)
     with torch.no_grad():
-        classes = model.eval()(torch.zeros(1, 1, 28, 28)).shape[-1]
-    return quantize(model, noise, 0.1307, 0.3081, name, [str(c) for c in range(classes)])
+        classes = model.eval()(torch.zeros(1, *INPUT_SHAPE)).shape[-1]
+    return quantize(model, noise, MEAN, STD, name, [str(c) for c in range(classes)])

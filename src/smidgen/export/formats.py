@@ -77,7 +77,7 @@ def make_onnx(targets: Sequence[Target], data: Data, bits: int) -> Export:
     integers = graph.run(data.test.images.numpy())
     images = normalise(data.test.images, target.mean, target.std).numpy()
     files = {
-        "model.onnx": write_onnx(target.model, graph.input),
+        "model.onnx": write_onnx(target.model, images.shape[1:]),
         "model-int8.onnx": write_qdq(graph),
     }
     found = {name: run_onnx(content, images) for name, content in files.items()}

@@ -17,6 +17,7 @@ from smidgen.export.c import write_c
 from smidgen.export.footprint import sketch
 from smidgen.export.onnx import open_onnx, write_onnx
 from smidgen.export.toolchain import compile_host, run
+from smidgen.mnist import INPUT_SHAPE
 
 BATCHES = (1, 1000)
 NATIVE = ("-O3", "-march=native")
@@ -74,7 +75,7 @@ def _c(model: nn.Module) -> dict[str, float]:
 def _times(answer: Callable[[torch.Tensor], object], rounds: int) -> dict[str, float]:
     found = {}
     for count in BATCHES:
-        images = torch.zeros(count, 1, 28, 28)
+        images = torch.zeros(count, *INPUT_SHAPE)
         times = []
         for _ in range(rounds if count == 1 else rounds // 20):
             started = time.perf_counter()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,19 +14,17 @@ from numpy.typing import NDArray
 from torch import nn
 
 from smidgen.errors import MissingExtraError
-from smidgen.quantize.graph import Shape
+from smidgen.mnist import INPUT_SHAPE
 
 
-def write_onnx(model: nn.Module, input_shape: Shape = (28, 28, 1)) -> bytes:
+def write_onnx(model: nn.Module, input_shape: Sequence[int] = INPUT_SHAPE) -> bytes:
     """The network as one ONNX file: normalised images (batch, C, H, W) in, logits out.
 
-    It holds no metadata, which would name this machine's paths. `input_shape` is (H, W, C).
-
+    It holds no metadata, which would name this machine's paths. `input_shape` is (C, H, W).
     Raises MissingExtraError without the extra `export`.
     """
     require_onnx()
-    height, width, channels = input_shape
-    example = torch.zeros(2, channels, height, width)
+    example = torch.zeros(2, *input_shape)
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)  # it warns of torchvision, which no network here needs

@@ -9,6 +9,7 @@ add models of their own through the entry-point group `smidgen.models`.
 
 from smidgen.zoo import mnist_classifier, mnist_net, net, skip_13k, smidgen, tiny_mnist
 from smidgen.zoo.registry import (
+    class_options,
     create_model,
     has_weights,
     list_models,
@@ -17,16 +18,10 @@ from smidgen.zoo.registry import (
     weights_header,
 )
 
-FAMILIES = (
-    mnist_classifier,
-    mnist_net,
-    net,
-    skip_13k,
-    smidgen,
-    tiny_mnist,
-)  # each registers its own
+FAMILIES = (mnist_classifier, mnist_net, net, skip_13k, smidgen, tiny_mnist)  # register themselves
 
 __all__ = [
+    "class_options",
     "create_model",
     "has_weights",
     "list_models",

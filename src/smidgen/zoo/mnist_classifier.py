@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from smidgen.mnist import NUM_CLASSES
 from smidgen.zoo.registry import register_model
 
 
@@ -37,7 +38,7 @@ def pool_relu() -> nn.Sequential:
 
 
 @register_model
-def mnist_classifier(classes: int = 10) -> nn.Module:
+def mnist_classifier(classes: int = NUM_CLASSES) -> nn.Module:
     """Six convolutions, two of them residual, a 1 × 1 convolution and a global average pool."""
     return nn.Sequential(
         conv_bn_relu(1, 10),

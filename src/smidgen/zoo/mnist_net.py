@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from torch import nn
 
+from smidgen.mnist import NUM_CLASSES
 from smidgen.zoo.registry import register_model
 
 
 @register_model
-def mnist_net(classes: int = 10) -> nn.Module:
+def mnist_net(classes: int = NUM_CLASSES) -> nn.Module:
     """The plan as its document prints it, 108,864 parameters."""
     return _mnist_net((32, 16, 32, 64), classes)
 
 
 @register_model
-def mnist_net_25k(classes: int = 10) -> nn.Module:
+def mnist_net_25k(classes: int = NUM_CLASSES) -> nn.Module:
     """The plan narrowed until the document's "< 25,000" is true."""
     return _mnist_net((10, 8, 16, 32), classes)
 
 
 @register_model
-def mnist_net_13k(classes: int = 10) -> nn.Module:
+def mnist_net_13k(classes: int = NUM_CLASSES) -> nn.Module:
     """The plan narrowed until the document's "~13,000, under 15K" is true."""
     return _mnist_net((8, 8, 12, 22), classes)
 

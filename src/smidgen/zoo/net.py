@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from torch import nn
 
+from smidgen.mnist import NUM_CLASSES
 from smidgen.zoo.registry import register_model
 
 
 @register_model
-def tiny_net(classes: int = 10) -> nn.Module:
+def tiny_net(classes: int = NUM_CLASSES) -> nn.Module:
     """Three convolutions with biases, a global average pool and a linear layer."""
     return nn.Sequential(
         nn.Conv2d(1, 20, 3, padding=1),
@@ -29,7 +30,7 @@ def tiny_net(classes: int = 10) -> nn.Module:
 
 
 @register_model
-def net(classes: int = 10) -> nn.Module:
+def net(classes: int = NUM_CLASSES) -> nn.Module:
     """Four convolutions and a fully connected head, more than 1,000,000 parameters."""
     return nn.Sequential(
         nn.Conv2d(1, 32, 3, padding=1),

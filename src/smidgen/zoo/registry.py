@@ -14,6 +14,7 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
 from smidgen.errors import ModelError, did_you_mean
+from smidgen.mnist import NUM_CLASSES
 
 Builder = Callable[..., nn.Module]
 
@@ -52,6 +53,14 @@ def create_model(name: str, pretrained: bool = False, **options: Any) -> nn.Modu
         model.load_state_dict(weights(name))
         model.eval()
     return model
+
+
+def class_options(count: int) -> dict[str, Any]:
+    """The options of `create_model` for so many classes.
+
+    None for MNIST's ten, so that a model of ten classes need not know the option.
+    """
+    return {} if count == NUM_CLASSES else {"classes": count}
 
 
 def has_weights(name: str) -> bool:

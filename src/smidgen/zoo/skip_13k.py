@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from torch import nn
 
+from smidgen.mnist import NUM_CLASSES
 from smidgen.zoo.mnist_classifier import Residual, conv_bn, conv_bn_relu, pool_relu
 from smidgen.zoo.registry import register_model
 
 
 @register_model
-def skip_13k(classes: int = 10) -> nn.Module:
+def skip_13k(classes: int = NUM_CLASSES) -> nn.Module:
     """Widths 1→8→16→16→16→16→32→classes, a skip around each of the equal-width convolutions."""
     return nn.Sequential(
         conv_bn_relu(1, 8),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from smidgen.mnist import NUM_CLASSES
 from smidgen.zoo.mnist_classifier import conv_bn, conv_bn_relu, pool_relu
 from smidgen.zoo.registry import register_model
 
@@ -14,7 +15,7 @@ LEAK = 0.1  # the slope below zero of the smallest networks' ReLUs
 
 
 @register_model
-def smidgen_fast(classes: int = 10) -> nn.Module:
+def smidgen_fast(classes: int = NUM_CLASSES) -> nn.Module:
     """12,638 parameters made for time to accuracy: little work at 28 × 28, a linear end.
 
     A linear layer over what is left of the map learns faster than a global average, which matters
@@ -33,7 +34,7 @@ def smidgen_fast(classes: int = 10) -> nn.Module:
 
 
 @register_model
-def smidgen_1epoch(classes: int = 10) -> nn.Module:
+def smidgen_1epoch(classes: int = NUM_CLASSES) -> nn.Module:
     """23,404 parameters for one look at each image: `smidgen_fast`, twice as deep."""
     return nn.Sequential(
         conv_bn(1, 10),
@@ -50,43 +51,43 @@ def smidgen_1epoch(classes: int = 10) -> nn.Module:
 
 
 @register_model
-def smidgen_575(classes: int = 10) -> nn.Module:
+def smidgen_575(classes: int = NUM_CLASSES) -> nn.Module:
     """572 parameters."""
     return _loop(8, 10, classes)
 
 
 @register_model
-def smidgen_697(classes: int = 10) -> nn.Module:
+def smidgen_697(classes: int = NUM_CLASSES) -> nn.Module:
     """690 parameters."""
     return _loop(8, 12, classes, times=4)
 
 
 @register_model
-def smidgen_1k(classes: int = 10) -> nn.Module:
+def smidgen_1k(classes: int = NUM_CLASSES) -> nn.Module:
     """998 parameters."""
     return _lean_chain((8, 9, 11, 13, 8), classes)
 
 
 @register_model
-def smidgen_1936(classes: int = 10) -> nn.Module:
+def smidgen_1936(classes: int = NUM_CLASSES) -> nn.Module:
     """1,882 parameters."""
     return _chain((8, 12, 16, 20, 18), classes)
 
 
 @register_model
-def smidgen_4142(classes: int = 10) -> nn.Module:
+def smidgen_4142(classes: int = NUM_CLASSES) -> nn.Module:
     """4,044 parameters."""
     return _chain((12, 18, 28, 32, 30), classes)
 
 
 @register_model
-def smidgen_8k(classes: int = 10) -> nn.Module:
+def smidgen_8k(classes: int = NUM_CLASSES) -> nn.Module:
     """7,842 parameters by the course brief's rules: batch norm, dropout, global average pool."""
     return _chain((16, 28, 44, 48, 40), classes, dropout=0.02)
 
 
 @register_model
-def smidgen_mcu(classes: int = 10) -> nn.Module:
+def smidgen_mcu(classes: int = NUM_CLASSES) -> nn.Module:
     """7,042 parameters for 8 kB of weights and 4 kB of RAM: a second pool keeps rows short."""
     return nn.Sequential(
         conv_bn(1, 16),
@@ -101,13 +102,13 @@ def smidgen_mcu(classes: int = 10) -> nn.Module:
 
 
 @register_model
-def smidgen_20k(classes: int = 10) -> nn.Module:
+def smidgen_20k(classes: int = NUM_CLASSES) -> nn.Module:
     """19,322 parameters."""
     return _chain((24, 48, 80, 80, 56), classes)
 
 
 @register_model
-def smidgen_25k(classes: int = 10) -> nn.Module:
+def smidgen_25k(classes: int = NUM_CLASSES) -> nn.Module:
     """24,570 parameters: a chain whose first separable convolution stands before the pool."""
     stem = nn.Sequential(
         conv_bn_relu(1, 12),
@@ -119,7 +120,7 @@ def smidgen_25k(classes: int = 10) -> nn.Module:
 
 
 @register_model
-def smidgen_teacher(classes: int = 10) -> nn.Module:
+def smidgen_teacher(classes: int = NUM_CLASSES) -> nn.Module:
     """71,274 parameters, for no budget: the recipes of smaller networks learn from it."""
     return _chain((32, 96, 160, 160, 128), classes)
 

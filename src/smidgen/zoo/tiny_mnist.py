@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from torch import nn
 
+from smidgen.mnist import NUM_CLASSES
 from smidgen.zoo.registry import register_model
 
 
 @register_model
-def tiny_mnist(classes: int = 10) -> nn.Module:
+def tiny_mnist(classes: int = NUM_CLASSES) -> nn.Module:
     """Two blocks of convolution, batch norm, ReLU and pool, then dropout and a linear layer.
 
     The pool stands before the ReLU: the two commute, and the ReLU then touches a quarter of
