@@ -80,7 +80,7 @@ def prove(
     both, answers = np.concatenate([images, noise]), np.concatenate([integers, graph.run(noise)])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for file, text in write_c(graph, []).items():
+        for file, text in write_c(graph).items():
             (folder / file).write_text(text, encoding="utf-8")
         for build, flags in BUILDS.items():
             yield compare(build, answers, run_host_c(folder, both, flags))

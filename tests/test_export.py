@@ -15,8 +15,8 @@ from torch import nn
 
 from smidgen.check import check
 from smidgen.errors import ExportError, MissingExtraError
-from smidgen.export.c import write_c
-from smidgen.export.footprint import footprint, sketch
+from smidgen.export.c import with_about, write_c
+from smidgen.export.footprint import footprint, quantize_on_noise
 from smidgen.export.latency import latency
 from smidgen.export.onnx import run_onnx, write_onnx
 from smidgen.export.parity import Parity, compare, run_cortex_m, run_host_c, run_javascript
@@ -86,7 +86,7 @@ BUILT = [(name, build) for name in NAMES for build in FEWER.get(name, BUILDS)
 
 
 def write(graph: Graph, folder: Path) -> Path:
-    for name, text in write_c(graph, ["A network", "for the tests."]).items():
+    for name, text in with_about(write_c(graph), ["A network", "for the tests."]).items():
         (folder / name).write_text(text, encoding="utf-8")
     return folder
 
@@ -166,7 +166,7 @@ def test_a_footprint_holds_the_weights_and_the_rings(graphs: dict[str, Graph]) -
 
 @needs("arm-none-eabi-gcc", "qemu-system-arm")
 def test_shared_weights_leave_room_in_four_kilobytes() -> None:
-    measured = footprint(sketch(settle(shared(channels=24)), "shared"))
+    measured = footprint(quantize_on_noise(settle(shared(channels=24)), "shared"))
     assert measured.flash_bytes <= 4096 - 256
     assert measured.ram_bytes <= 4096
 
@@ -174,7 +174,7 @@ def test_shared_weights_leave_room_in_four_kilobytes() -> None:
 @needs("arm-none-eabi-gcc", "qemu-system-arm")
 @pytest.mark.parametrize(("name", "kilobytes"), [("smidgen_1936", 4), ("smidgen_mcu", 12)])
 def test_two_networks_keep_to_small_boards(name: str, kilobytes: int) -> None:
-    graph = sketch(create_model(name, pretrained=True), name)
+    graph = quantize_on_noise(create_model(name, pretrained=True), name)
     measured = footprint(graph)
     assert graph.weight_bytes <= 8 * 1024
     assert measured.flash_bytes <= kilobytes * 1024
@@ -183,7 +183,7 @@ def test_two_networks_keep_to_small_boards(name: str, kilobytes: int) -> None:
 
 def test_shared_weights_stand_once_in_c(graphs: dict[str, Graph]) -> None:
     graph = graphs["shared"]
-    code = write_c(graph, [])["model.c"]
+    code = write_c(graph)["model.c"]
     # Two convolutions, the block's two and the linear layer, of 72, 72, 128, 144, 256 and 160.
     assert "const int8_t weights[832]" in code
     assert code.count("16 x 3 x 3 x 1, 8 bits */") == 1
@@ -198,7 +198,7 @@ def test_a_budget_weighs_the_firmware(name: str, broken: list[str]) -> None:
     verdict = check(name, "mcu-16k")
     rules = {rule.rule: rule for rule in verdict.rules}
     assert [kind for kind in ("flash", "ram") if not rules[f"max_{kind}_bytes"].passed] == broken
-    weighed = footprint(sketch(create_model(name, pretrained=not broken), name))
+    weighed = footprint(quantize_on_noise(create_model(name, pretrained=not broken), name))
     assert rules["max_ram_bytes"].actual == weighed.ram_bytes
 
 

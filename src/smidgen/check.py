@@ -64,10 +64,11 @@ def measure(target: str, last_epochs: int = 5, firmware: bool = False) -> Measur
 
 def build_firmware(model: nn.Module) -> Firmware:
     """What a network's firmware takes, or why it could not be built here."""
-    from smidgen.export.footprint import footprint, sketch  # what it needs is slow to import
+    # What these need is slow to import.
+    from smidgen.export.footprint import footprint, quantize_on_noise
 
     try:
-        weighed = footprint(sketch(model, "weighed"))
+        weighed = footprint(quantize_on_noise(model, "weighed"))
     except (ExportError, MissingExtraError) as problem:
         return Firmware(problem=str(problem))
     return Firmware(weighed.flash_bytes, weighed.ram_bytes)

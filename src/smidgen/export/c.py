@@ -3,6 +3,9 @@
 The code in `templates/` reads one table with a row per layer. A column that is the same in every
 row is left out of the table, and its value stands in the code instead, so that the compiler can
 work with it: a network without strides pays nothing for strides.
+
+All that the C knows of an operation stands in its template: its function, and below that, headed by
+comments, the lines that end.c takes from it.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import itertools
 import re
 import textwrap
+from collections import ChainMap
 from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
 from string import Template
@@ -21,37 +25,8 @@ from smidgen.quantize import graph as G
 
 Row = dict[str, int | str]  # a line of a table: numbers, and names of C, by column
 
-CALLS = {  # how `advance` calls each operation
-    "conv": "product = conv(layer, &view, channel);",
-    "add": "product = add(layer, &view, channel);",
-    "concat": "product = concat(layer, &view, channel);",
-    "table": "product = table(tables + layer->table, &view, channel);",
-    "max_pool": "product = max_pool(&view, channel);",
-    "average_pool": "product = average_pool(layer, &view, channel);",
-    "global_average": """product = global_average(layer, &view, channel);
-                    if (FAST && !view.is_first && part + 1 < layer->parts) {
-                        continue; /* it has not grown to its end */
-                    }""",
-}
-ROW_AT_ONCE = """\
-    if (FAST && layer->operation == {name}) {{
-        channels *= columns;
-        columns = 1;
-    }}
-"""
-SPECIAL = {  # and what it has to do for some before it goes through the row
-    "conv": """\
-#if FAST
-    if (layer->operation == CONV) {
-        view.is_first = step == 0;
-        conv_row(layer, &view, out);
-        columns = 0;
-    }
-#endif
-""",
-    "add": "    view.other = input_row(layer->other, row);\n" + ROW_AT_ONCE.format(name="ADD"),
-    "table": ROW_AT_ONCE.format(name="TABLE"),
-}
+ABOUT = "$about"  # where in their comments the files say what they are
+SECTION = re.compile(r"\n?^/\* @(\w+): .*\*/\n", re.MULTILINE)
 UNCHANGED = G.Rescale(np.ones(1, np.int32), np.zeros(1, np.int32), shift=0)
 LANES, TAPS = 16, 4  # what conv_fast.c rounds up to, at most
 INTEGERS = {
@@ -63,53 +38,65 @@ INTEGERS = {
 }
 
 
-def write_c(graph: G.Graph, about: Sequence[str]) -> dict[str, str]:
-    """The text of `model.h` and `model.c`, by file name; `about` are lines for their comments."""
+def write_c(graph: G.Graph) -> dict[str, str]:
+    """The text of `model.h` and `model.c`, by file name; `with_about` fills in their comments."""
     schedule = plan_memory(graph)
     arrays = _arrays(graph, schedule)
     starts = {name: _starts(parts) for name, parts in arrays.items()}
     rows = [_row(stage, graph, schedule, starts) for stage in schedule.stages]
     operations = list(dict.fromkeys(str(row["operation"]).lower() for row in rows))
-    numbers = {
+    values = {
         **_sizes(graph, schedule),
         **_pieces(operations, len(rows)),
         "title": f"{graph.name}, written by smidgen",
-        "about": "\n".join(f" * {line}" for line in about),
+        "about": ABOUT,
         "kernel_height": max(int(row["kernel_height"]) for row in rows),
     }
     names = ["core", *operations, "end"]
     if "conv" in operations:
         names.insert(names.index("conv") + 1, "conv_fast")
-    code = "\n".join(_template(f"{name}.c", numbers) for name in names)
+    code = "\n".join(_fill(f"{name}.c", values) for name in names)
     folded, kept = _fold(rows, set(re.findall(r"layer->(\w+)", code)))
     code = re.sub(r"layer->(\w+)", lambda found: folded.get(found[1], found[0]), code)
     constants = [_array(name, parts, graph, schedule) for name, parts in arrays.items() if parts]
-    parts = [_template("begin.c", numbers), *constants, _tables(schedule, rows, kept), code]
-    return {"model.h": _template("model.h", numbers), "model.c": "\n".join(parts)}
+    parts = [_fill("begin.c", values), *constants, _tables(schedule, rows, kept), code]
+    return {"model.h": _fill("model.h", values), "model.c": "\n".join(parts)}
 
 
-def _template(name: str, numbers: Mapping[str, object]) -> str:
+def with_about(files: Mapping[str, str], about: Sequence[str]) -> dict[str, str]:
+    """The files of `write_c` with these lines in their comments."""
+    lines = "\n".join(f" * {line}" for line in about)
+    return {name: text.replace(ABOUT, lines) for name, text in files.items()}
+
+
+def _fill(name: str, values: Mapping[str, object]) -> str:
+    """A template's own code, its placeholders replaced."""
+    return Template(_sections(name)["code"]).substitute(values)
+
+
+def _sections(name: str) -> dict[str, str]:
+    """A template by its sections, each headed by a comment; `code` is what precedes them."""
     path = resources.files("smidgen") / "export" / "templates" / name
-    return Template(path.read_text("utf-8")).substitute(numbers)
+    code, *rest = SECTION.split(path.read_text("utf-8"))
+    return {"code": code} | dict(zip(rest[::2], rest[1::2], strict=True))
 
 
 def _pieces(operations: Sequence[str], layers: int) -> dict[str, str]:
-    """The code that depends on which operations there are, and on how many layers."""
-    branches = [  # with `if` they take less room than with `switch`
-        f"if (layer->operation == {name.upper()}) {{\n{' ' * 20}{CALLS[name]}\n{' ' * 16}}}"
-        for name in operations
+    """What end.c takes from the sections of the operations, and from its own."""
+    end = _sections("end.c")
+    own = [_sections(f"{name}.c") for name in operations]
+    branches = [
+        Template(end["branch"]).substitute(operation=name.upper(), channel=sections["channel"])
+        for name, sections in zip(operations, own, strict=True)
     ]
-    own = "concat" in operations  # a layer may make only some of a tensor's channels
+    first = ChainMap(*own, end)  # an operation's section goes before that of end.c
     return {
-        "special": "".join(SPECIAL[name] for name in operations if name in SPECIAL),
-        "place": f"{' ' * 12}place_kernel(layer, &view);\n" if "conv" in operations else "",
-        "calls": " " * 16 + " else ".join(branches),
-        "channels": "layer->channels" if own else "tensors[layer->output].channels",
-        "stride": "tensors[layer->output].channels" if own else "channels",
-        "cases": "\n".join(
-            f"            case {i}:\n                advance({i});\n                break;"
-            for i in range(layers)
-        ),
+        "row": "".join(sections.get("row", "") for sections in own),
+        "pixel": "".join(sections.get("pixel", "") for sections in own),
+        "branches": " else ".join(branch.strip() for branch in branches),
+        "channels": first["channels"].strip(),
+        "stride": first["stride"].strip(),
+        "cases": "".join(Template(end["case"]).substitute(number=i) for i in range(layers)),
     }
 
 

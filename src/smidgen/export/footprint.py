@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,15 +36,17 @@ class Footprint:
         return self.static_bytes + self.stack_bytes
 
 
-def footprint(graph: Graph, core: str = "cortex-m0plus") -> Footprint:
+def footprint(
+    graph: Graph, core: str = "cortex-m0plus", files: Mapping[str, str] | None = None
+) -> Footprint:
     """The footprint of a graph's C code, at -Os, the stack measured in the emulator.
 
-    Raises MissingExtraError, which says how to install them, where gcc for Arm or the emulator
-    is missing.
+    `files` are what `write_c` gives for the graph, where it has been called already. Raises
+    MissingExtraError, which says how to install them, where gcc for Arm or the emulator is missing.
     """
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder)
-        for name, text in write_c(graph, []).items():
+        for name, text in (files or write_c(graph)).items():
             (model / name).write_text(text, encoding="utf-8")
         firmware = compile_firmware(model, "weigh.c", model / "weigh.elf", core, ROOM)
         size = run(["arm-none-eabi-size", firmware]).split(b"\n")[1].split()
@@ -52,10 +55,10 @@ def footprint(graph: Graph, core: str = "cortex-m0plus") -> Footprint:
     return Footprint(core, text_bytes + data_bytes, data_bytes + bss_bytes, stack)
 
 
-def sketch(model: nn.Module, name: str) -> Graph:
-    """A network's integer graph, fitted to noise: right in its sizes, not in its answers.
+def quantize_on_noise(model: nn.Module, name: str) -> Graph:
+    """A network's integer graph, fitted to noise: its sizes are right, its answers are not.
 
-    So a network can be weighed and timed without a data set. Raises ExportError for one that the
+    It weighs and times a network without a data set. Raises ExportError for one that the
     integer graph cannot express.
     """
     generator = torch.Generator().manual_seed(0)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smidgen.data import Data, normalise
-from smidgen.export.c import write_c
+from smidgen.export.c import with_about, write_c
 from smidgen.export.document import build_document
 from smidgen.export.footprint import Footprint, footprint
 from smidgen.export.html import render
@@ -51,9 +51,10 @@ def make_c(targets: Sequence[Target], data: Data, bits: int) -> Export:
     graph = quantize_for(data, target.model, target.mean, target.std, target.name, bits)
     images = data.test.images.numpy()
     expected = graph.run(images)
-    weighed = footprint(graph, CORE) if is_installed(*ARM_TOOLS) else None
+    written = write_c(graph)
+    weighed = footprint(graph, CORE, written) if is_installed(*ARM_TOOLS) else None
     accuracy = _accuracies(target, data, expected)
-    texts = write_c(graph, _about(target, data, graph, accuracy, weighed))
+    texts = with_about(written, _about(target, data, graph, accuracy, weighed))
     proofs = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from smidgen.export.c import write_c
-from smidgen.export.footprint import sketch
+from smidgen.export.footprint import quantize_on_noise
 from smidgen.export.onnx import open_onnx, write_onnx
 from smidgen.export.toolchain import compile_host, run
 from smidgen.mnist import INPUT_SHAPE
@@ -65,7 +65,7 @@ def _run_session(session: Any, images: torch.Tensor) -> object:
 def _c(model: nn.Module) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for file, text in write_c(sketch(model, "timed"), []).items():
+        for file, text in write_c(quantize_on_noise(model, "timed")).items():
             (folder / file).write_text(text, encoding="utf-8")
         program = compile_host(folder, "latency.c", folder / "latency", NATIVE)
         nanoseconds = run([program]).split()

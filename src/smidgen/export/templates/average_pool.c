@@ -9,3 +9,6 @@ FUNCTION int32_t average_pool(const struct layer *layer, const struct view *view
     }
     return sum * multipliers[layer->multiplier];
 }
+
+/* @channel: what `advance` does for a channel of a pixel */
+                    product = average_pool(layer, &view, channel);

@@ -84,3 +84,18 @@ INNER_LOOP int32_t conv(const struct layer *layer, const struct view *view, int 
     }
     return acc * multipliers[layer->multiplier + channel];
 }
+
+/* @row: what `advance` does before the pixels of a row */
+#if FAST
+    if (layer->operation == CONV) {
+        view.is_first = step == 0;
+        conv_row(layer, &view, out);
+        columns = 0;
+    }
+#endif
+
+/* @pixel: what `advance` does before the channels of a pixel */
+            place_kernel(layer, &view);
+
+/* @channel: what `advance` does for a channel of a pixel */
+                    product = conv(layer, &view, channel);

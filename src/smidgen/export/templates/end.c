@@ -16,14 +16,14 @@ FUNCTION void advance(int number)
     uint8_t *out = row_of(layer->output, row) + layer->channel;
     int columns = tensors[layer->output].width;
     int channels = $channels;
-$special    for (int x = 0; x < columns; x++, out += $stride) {
+$row    for (int x = 0; x < columns; x++, out += $stride) {
         for (int part = 0; part < layer->parts; part++) {
             const int column = x * layer->column_stride + part * layer->part_stride;
             view.left = (column - layer->padding_x) * input->channels;
             view.is_first = step + part == 0;
-$place            for (int channel = 0; channel < channels; channel++) {
+$pixel            for (int channel = 0; channel < channels; channel++) {
                 int32_t product = 0;
-$calls
+                $branches
                 const int32_t value = rescale(layer, product, channel);
                 if (layer->output == LOGITS) {
                     logits_out[channel] = value;
@@ -53,8 +53,7 @@ int smidgen_predict(const uint8_t image[$pixels], int32_t logits[$classes])
         for (int number = schedule[i].first; number <= schedule[i].last; number++) {
 #if FAST
             switch (number) {
-$cases
-            }
+$cases            }
 #else
             advance(number);
 #endif
@@ -68,3 +67,18 @@ $cases
     }
     return best;
 }
+
+/* @branch: of an operation; with `if` they take less room than with `switch` */
+if (layer->operation == $operation) {
+$channel                }
+
+/* @case: of a layer */
+            case $number:
+                advance($number);
+                break;
+
+/* @channels: of a pixel */
+tensors[layer->output].channels
+
+/* @stride: from one pixel of the output to the next */
+channels

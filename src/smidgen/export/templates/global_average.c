@@ -7,3 +7,9 @@ FUNCTION int32_t global_average(const struct layer *layer, const struct view *vi
     sums[channel] = ($sum_type)(before + view->rows[0][view->left + channel]);
     return (int32_t)sums[channel] * multipliers[layer->multiplier];
 }
+
+/* @channel: what `advance` does for a channel of a pixel */
+                    product = global_average(layer, &view, channel);
+                    if (FAST && !view.is_first && part + 1 < layer->parts) {
+                        continue; /* it has not grown to its end */
+                    }
