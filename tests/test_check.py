@@ -93,9 +93,19 @@ def test_run_that_did_not_watch_the_test_set_leaves_epochs_unmeasured(run_folder
 
 
 def test_epoch_that_holds_several_passes_is_named(run_folder: Path, tmp_path: Path) -> None:
-    run = watched_run(run_folder, tmp_path / "r", [0.9], data="mnist", images_seen=165_000)
+    run = watched_run(run_folder, tmp_path / "r", [0.9], epochs=1, images_seen=660)
     judged = rules(check(str(run), Budget(title="test")))
-    assert judged["one_pass_per_epoch"] == (55_000, 165_000, False)
+    assert judged["one_pass_per_epoch"] == (220, 660, False)  # 220 of 240 digits are fitted
+
+
+def test_an_older_run_has_the_images_per_epoch_that_it_saw(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    run = Run.open(run_folder)
+    assert run.result()["images_per_epoch"] == 220
+    run.write_result({k: v for k, v in run.result().items() if k != "images_per_epoch"})
+    judged = rules(check(str(run_folder), Budget(title="test")))
+    assert judged["one_pass_per_epoch"] == (440, 440, True)
 
 
 def test_series_of_seeds_is_judged_by_its_mean(run_folder: Path, tmp_path: Path) -> None:

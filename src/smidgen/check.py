@@ -15,9 +15,6 @@ from smidgen.metrics import over_seeds, wilson_interval
 from smidgen.run import Run
 from smidgen.target import load
 
-# The published sets have one size; of others the run folder does not tell.
-_TRAINING_IMAGES = {"mnist": 60_000, "fashion_mnist": 60_000, "kmnist": 60_000}
-
 
 @dataclass(frozen=True)
 class Measured:
@@ -91,11 +88,12 @@ def summarise(runs: list[Run], last_epochs: int) -> Training:
     watched = all(len(curve) == recipe.epochs for curve in whole)
     last = [min(curve[-last_epochs:]) for curve in whole] if watched else []
     trained = [result["train_accuracy"] for result in results]
-    size = _TRAINING_IMAGES.get(first["data"])
+    # Runs of smidgen 0.1 do not say how many images an epoch had.
+    mean_per_epoch = -(-first["images_seen"] // first["epochs"])
     return Training(
         epochs=recipe.epochs,
         images_seen=max(result["images_seen"] for result in results),
-        images_per_epoch=size and (size if recipe.full else size * 11 // 12),
+        images_per_epoch=first.get("images_per_epoch", mean_per_epoch),
         first_epoch_accuracy=_mean([c[0] for c in whole], images) if watched else None,
         train_accuracy=None if None in trained else fmean(trained),
         accuracy=_mean([result["test_accuracy"] for result in results], images),

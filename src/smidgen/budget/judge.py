@@ -58,7 +58,7 @@ class Training:
 
     epochs: int
     images_seen: int
-    images_per_epoch: int | None  # the size of the training split
+    images_per_epoch: int  # the size of the training split
     first_epoch_accuracy: Score | None
     train_accuracy: float | None
     accuracy: Score
@@ -306,10 +306,9 @@ def _training(budget: Budget, training: Training) -> Iterator[Rule]:
     yield from _at_most(
         "max_images_seen", budget.max_images_seen, training.images_seen, "train on fewer images"
     )
-    if training.images_per_epoch is not None:
-        passes = training.images_per_epoch * training.epochs
-        note = "an epoch is one pass over the training images; count the passes as epochs"
-        yield from _at_most("one_pass_per_epoch", passes, training.images_seen, note)
+    passes = training.images_per_epoch * training.epochs
+    note = "an epoch is one pass over the training images; count the passes as epochs"
+    yield from _at_most("one_pass_per_epoch", passes, training.images_seen, note)
     yield from _scores(budget, training)
     note = "look at the validation split while you choose, and at the test images once"
     yield from _at_most("max_test_reads", budget.max_test_reads, training.test_reads, note)

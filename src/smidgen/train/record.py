@@ -52,6 +52,7 @@ def finish(run: Run, network: Network, data: Data, test_reads: int) -> None:
             "params": network.parameters.numel(),
             "epochs": recipe.epochs,
             "images_seen": round(last["images_seen"] or 0),
+            "images_per_epoch": len(data.train if recipe.full else data.fit_split()[0]),
             "seed": recipe.seed,
             "train_accuracy": last["train_accuracy"],
             "val_accuracy": last["val_accuracy"],
