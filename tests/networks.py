@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 
 class EveryOperation(nn.Module):
-    """Stride, a shared depthwise block with batch norms of its own, a learned scalar, a sum, a
-    concatenation, both kinds of pools, groups, dilation, and a function that is no ReLU."""
+    """Stride, a shared depthwise block with batch norms of its own, a learned scalar, a sum, a gate
+    for each channel, a product, a concatenation, both kinds of pools, groups, dilation, and a
+    function that is no ReLU."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -19,6 +20,7 @@ class EveryOperation(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm2d(6) for _ in range(2))
         self.share = nn.Parameter(torch.tensor(0.7))
         self.act = nn.Hardswish()
+        self.gate = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(6, 6, 1), nn.Sigmoid())
         self.max_pool = nn.MaxPool2d(2)
         self.average_pool = nn.AvgPool2d(2)
         self.grouped = nn.Conv2d(12, 8, 3, padding=2, dilation=2, groups=2)
@@ -29,6 +31,8 @@ class EveryOperation(nn.Module):
         x = self.act(self.norm(self.stem(x)))  # (N, 6, 14, 14)
         for norm in self.norms:
             x = x + self.share * torch.relu(norm(self.pointwise(self.depthwise(x))))
+        x = x * self.gate(x)
+        x = x + 0.1 * x * x
         x = torch.cat([self.max_pool(x), self.average_pool(x)], dim=1)  # (N, 12, 7, 7)
         x = self.late_norm(torch.relu(self.grouped(x)))
         return self.head(x.mean(dim=(2, 3)))

@@ -147,11 +147,20 @@ def test_what_follows_a_convolution_becomes_part_of_it() -> None:
 def test_shared_weights_are_stored_once() -> None:
     graph = quantize(settle(EveryOperation()), images(20), MEAN, STD, "every")
     convs = [node for node in graph.nodes if isinstance(node, G.Conv)]
-    assert len(convs) == 7
-    assert len(graph.weights) == 5
+    assert len(convs) == 8
+    assert len(graph.weights) == 6
     assert {node.op for node in graph.nodes} == {
-        "conv", "max_pool", "average_pool", "add", "concat", "table",
+        "conv", "max_pool", "average_pool", "add", "multiply", "concat", "table",
     }  # fmt: skip
+
+
+def test_a_product_is_that_of_the_numbers_that_the_integers_stand_for() -> None:
+    """By hand: scales 1/2 and 1/4, zeros 10 and 4; (30 - 10) / 2 times (8 - 4) / 4 is 10."""
+    rescale = G.Rescale(np.array([1], np.int32), np.array([4], np.int32), shift=3)
+    node = G.Multiply("gate", (0, 0), (1, 2, 1), (10, 4), rescale)
+    graph = G.Graph("by hand", (1, 2, 1), ("0",), (0.5, 1.0), (10.0, 0.0), (), (node,))
+    # acc = (x - 10) (x - 4): 20 · 26 = 520 and -10 · -4 = 40; (acc + 4) >> 3
+    assert graph.tensors(np.array([[[30, 0]]], np.uint8))[-1].ravel().tolist() == [65, 5]
 
 
 def test_the_border_is_what_the_network_pads_with() -> None:

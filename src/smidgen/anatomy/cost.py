@@ -5,31 +5,19 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from math import prod
+from typing import assert_never
 
 from smidgen.network import Operation, Record, Value
-from smidgen.network.operations import (
-    Activation,
-    Add,
-    Attention,
-    BatchNorm,
-    Convolution,
-    Divide,
-    Dropout,
-    Linear,
-    MatrixProduct,
-    Multiply,
-    Pointwise,
-    Recurrent,
-)
+from smidgen.network import operations as ops
 
 # What works element by element, and may write over what it reads.
-ELEMENTWISE = (Activation, Add, Multiply, Divide, Pointwise, Dropout)
+ELEMENTWISE = (ops.Activation, ops.Add, ops.Multiply, ops.Divide, ops.Pointwise, ops.Dropout)
 
 
 def is_linear(op: Operation) -> bool:
     """Whether it multiplies by a matrix that does not depend on the image."""
-    is_product = isinstance(op, MatrixProduct) and not (op.left.flows and op.right.flows)
-    return is_product or isinstance(op, Linear)
+    is_product = isinstance(op, ops.MatrixProduct) and not (op.left.flows and op.right.flows)
+    return is_product or isinstance(op, ops.Linear)
 
 
 def macs(op: Operation) -> int:
@@ -38,20 +26,29 @@ def macs(op: Operation) -> int:
     As torch.utils.flop_counter counts them, which is two FLOPs for each.
     """
     match op:
-        case Convolution():
+        case ops.Convolution():
             places = op.input if op.transposed else op.outputs[0]
             return places.size * prod(op.weight.shape[1:])
-        case Linear():
+        case ops.Linear():
             return op.input.size * op.weight.shape[0]
-        case MatrixProduct():
+        case ops.MatrixProduct():
             return op.left.size * (op.right.shape[-1] if len(op.right.shape) > 1 else 1)
-        case Attention(query=query, key=key, value=value):
+        case ops.Attention(query=query, key=key, value=value):
             scores = query.size * key.shape[-2]
             return scores + query.size // query.shape[-1] * value.size // prod(value.shape[:-2])
-        case Recurrent():
-            steps = prod(op.input.shape[:-1])
-            return steps * sum(weight.size for weight in op.weights)
-    return 0
+        case ops.Recurrent():
+            return prod(op.input.shape[:-1]) * sum(weight.size for weight in op.weights)
+        case (
+            ops.BatchNorm() | ops.Normalisation() | ops.Activation() | ops.Add() | ops.Multiply()
+            | ops.Divide() | ops.Pointwise() | ops.Dropout() | ops.Random() | ops.Pool()
+            | ops.AdaptivePool() | ops.Reduction() | ops.AlongDimensions() | ops.Concatenation()
+            | ops.Reshape() | ops.Identity() | ops.Permutation() | ops.Slice() | ops.Select()
+            | ops.Pad() | ops.Upsample() | ops.Unfold() | ops.PixelShuffle() | ops.Overwrite()
+            | ops.PartlyOverwritten() | ops.Unknown()
+        ):  # fmt: skip
+            return 0
+        case _:
+            assert_never(op)
 
 
 @dataclass(frozen=True)
@@ -82,11 +79,11 @@ def stored(record: Record) -> Stored:
     which needs a bias then. Any other keeps a scale and a shift per channel; so do several that
     follow different calls of one shared layer.
     """
-    norms: dict[frozenset[str], list[BatchNorm]] = defaultdict(list)
+    norms: dict[frozenset[str], list[ops.BatchNorm]] = defaultdict(list)
     weights: set[str] = set()
     kept: set[str] = set()
     for op in record.flowing:
-        if isinstance(op, BatchNorm) and not op.training:
+        if isinstance(op, ops.BatchNorm) and not op.training:
             norms[_state(op)].append(op)
         else:
             kept |= _state(op)
@@ -101,7 +98,7 @@ def stored(record: Record) -> Stored:
 
 
 def _left_by_norm(
-    calls: list[BatchNorm], flowing: list[Operation], uses: dict[Value, list[Operation]]
+    calls: list[ops.BatchNorm], flowing: list[Operation], uses: dict[Value, list[Operation]]
 ) -> int:
     """The numbers that one batch norm, called so often, leaves after folding."""
     channels = calls[0].input.shape[1]
@@ -115,7 +112,7 @@ def _left_by_norm(
 
 
 def _folds_into(
-    norm: BatchNorm, flowing: list[Operation], uses: dict[Value, list[Operation]]
+    norm: ops.BatchNorm, flowing: list[Operation], uses: dict[Value, list[Operation]]
 ) -> Operation | None:
     """The layer whose output this batch norm alone reads, if there is one."""
     value, makers = norm.input, {v: op for op in flowing for v in op.outputs}
@@ -143,25 +140,12 @@ def _state(op: Operation) -> frozenset[str]:
 
 def _matrices(op: Operation) -> list[Value]:
     """The weights that a convolution or a matrix product multiplies by."""
-    match op:
-        case Convolution() | Linear():
-            operands = [op.weight]
-        case MatrixProduct():
-            operands = [op.left, op.right]
-        case Recurrent():
-            operands = list(op.weights)
-        case _:
-            operands = []
-    return [value for value in operands if not value.flows]
+    return [value for value in op.matrices if not value.flows]
 
 
 def _has_bias(layer: Operation) -> bool:
-    match layer:
-        case Convolution() | Linear():
-            return layer.bias is not None
-        case MatrixProduct():
-            return layer.added is not None
-    return False
+    bias = layer.added if isinstance(layer, ops.MatrixProduct) else getattr(layer, "bias", None)
+    return bias is not None
 
 
 def peak_activations(record: Record) -> int:
@@ -204,7 +188,7 @@ def _overwritten(
     op: Operation, output: Value, place: dict[int, int], end: dict[int, int], now: int
 ) -> int | None:
     """The place of an input that this operation may write over, if there is one."""
-    is_folded = isinstance(op, BatchNorm) and not op.training
+    is_folded = isinstance(op, ops.BatchNorm) and not op.training
     if not isinstance(op, ELEMENTWISE) and not is_folded:
         return None
     for value in op.inputs:

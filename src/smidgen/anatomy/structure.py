@@ -78,12 +78,7 @@ def _place(op: Operation) -> str:
 
 def _draws_mask(op: Operation) -> bool:
     """Whether it draws the mask of a dropout."""
-    match op:
-        case Random():
-            return op.is_mask
-        case Dropout():
-            return op.mask is None
-    return False
+    return (isinstance(op, Random) and op.is_mask) or (isinstance(op, Dropout) and op.mask is None)
 
 
 def _reaches_batch_norm(convolution: Operation, flowing: list[Operation]) -> bool:
@@ -115,14 +110,16 @@ def _last_average(
     """The last average over a whole map; failing that, the last that leaves one position."""
     found = []
     for op in flowing:
-        match op:
-            case Pool(kind="average") | AdaptivePool(kind="average") | Reduction(name="mean"):
-                before = seen[op.input].map_shape
-            case _:
-                continue
+        if not isinstance(op, Pool | AdaptivePool | Reduction) or not _is_average(op):
+            continue
+        before = seen[op.input].map_shape
         if prod(before) > 1 and seen[op.outputs[0]].map_shape == (1, 1):
             kernel = before
             if isinstance(op, Pool):
                 kernel = (min(op.kernel[0], before[0]), min(op.kernel[1], before[1]))
             found.append(GlobalPool(name_of[op], before, kernel))
     return max(found, key=lambda pool: pool.is_global, default=None) if found else None
+
+
+def _is_average(op: Pool | AdaptivePool | Reduction) -> bool:
+    return op.name == "mean" if isinstance(op, Reduction) else op.kind == "average"

@@ -17,6 +17,7 @@ from collections import ChainMap
 from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
 from string import Template
+from typing import assert_never
 
 import numpy as np
 
@@ -171,8 +172,13 @@ def _row(
     match node:
         case G.Add():
             row["other"] = stage.inputs[1]
-        case G.AveragePool() if _is_global(stage, schedule):
-            row["operation"] = "GLOBAL_AVERAGE"
+        case G.Multiply():
+            is_map = schedule.rings[stage.inputs[1]].shape == node.shape
+            row |= {"other": stage.inputs[1], "other_moves": int(is_map)}
+            row |= {"zero": node.zeros[0], "other_zero": node.zeros[1]}
+        case G.AveragePool():
+            if _is_global(stage, schedule):
+                row["operation"] = "GLOBAL_AVERAGE"
         case G.Concat():
             row["channels"] = schedule.rings[stage.inputs[0]].shape[2]
             row["multiplier"] = starts["multipliers"][number] + stage.channel
@@ -186,6 +192,10 @@ def _row(
                 row["outside"] = node.outside
         case G.Table():
             row["table"] = starts["tables"][number]
+        case G.MaxPool():
+            pass
+        case _:
+            assert_never(node)
     return row
 
 

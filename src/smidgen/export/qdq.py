@@ -7,7 +7,7 @@ bit: a number may land on the neighbouring step of its grid.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,11 +73,15 @@ class _Writer:
                 self._append("AveragePool", inputs, made, **window)
             case G.Add():
                 self._append("Add", self._scaled(node, number), made)
+            case G.Multiply():
+                self._append("Mul", inputs, made)
             case G.Concat():
                 self._concat(node, number, made)
             case G.Table():
                 self._look_up(node, number)
                 return
+            case _:
+                assert_never(node)
         if is_last:
             self._append("Flatten", [made], "logits")
         else:

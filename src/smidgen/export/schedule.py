@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from dataclasses import dataclass
+from typing import assert_never
 
 from smidgen.quantize import graph as G
 
@@ -37,12 +38,11 @@ class Stage:
 
     def window(self, row: int, step: int) -> tuple[int, int]:
         """The first and the last input row that a step reads, where the input has them."""
-        match self.node:
-            case G.Conv():
-                first = (row * self.steps + step) * self.stride[0] - self.padding[0]
-                return first, first + self.kernel[0] - 1
-            case G.AveragePool() if self.steps == 1:
-                return row * self.stride[0], row * self.stride[0] + self.kernel[0] - 1
+        if isinstance(self.node, G.Conv):
+            first = (row * self.steps + step) * self.stride[0] - self.padding[0]
+            return first, first + self.kernel[0] - 1
+        if isinstance(self.node, G.AveragePool) and self.steps == 1:
+            return row * self.stride[0], row * self.stride[0] + self.kernel[0] - 1
         return row * self.stride[0] + step, row * self.stride[0] + step
 
 
@@ -112,9 +112,10 @@ def make_stages(graph: G.Graph) -> tuple[list[Stage], list[G.Shape]]:
             shapes[-1] = node.shape
         else:
             inputs = tuple(tensor_of[index] for index in node.inputs)
-            replaced = [i for i in node.inputs if i > 0 and readers.count(i) == 1]
+            same = [i for i in node.inputs if shapes[tensor_of[i]] == node.shape]
+            replaced = [i for i in same if i > 0 and readers.count(i) == 1]
             output = len(shapes)
-            if isinstance(node, G.Add | G.Table) and replaced:
+            if isinstance(node, G.Add | G.Multiply | G.Table) and replaced:
                 output = tensor_of[replaced[-1]]
             else:
                 shapes.append(node.shape)
@@ -142,7 +143,10 @@ def _stages_of(
                 Stage(node, (tensor,), output, channel=channel)
                 for tensor, channel in zip(inputs, channels, strict=False)
             ]
-    return [Stage(node, inputs, output)]
+        case G.Add() | G.Multiply() | G.Table():
+            return [Stage(node, inputs, output)]
+        case _:
+            assert_never(node)
 
 
 def _schedule(stages: list[Stage], shapes: list[G.Shape], waits: tuple[int, ...]) -> Schedule:
@@ -215,6 +219,8 @@ class _Play:
                 row, step = divmod(self.done[s], stage.steps)
                 # Windows may overlap: the next row's first step can reach further back.
                 rows += [stage.window(row, step)[0], stage.window(row + 1, 0)[0]]
+                if isinstance(stage.node, G.Multiply) and self.shapes[tensor][0] == 1:
+                    rows.append(0)  # every row is multiplied by it
         for s in self.writers[tensor]:
             if len(self.writers[tensor]) > 1 and self.done[s] < self.total[s]:
                 rows.append(self.done[s] // self.stages[s].steps)

@@ -1,9 +1,8 @@
 """The vocabulary: every operation that a recorded network can hold, with its operands by name.
 
 A `Value` stands for one state of one tensor; an operation reads values and makes others. What has
-no class of its own is a `Pointwise`, where it works element by element, or an `Unknown`. Whoever
-reads a record matches over `Operation` and ends in `assert_never`, so that a type checker finds
-the reader that forgets a new one.
+no class of its own is a `Pointwise`, if it works element by element, or an `Unknown`. A match over
+`Operation` ends in `assert_never`, so that a type checker finds the reader that forgets one.
 """
 
 from __future__ import annotations
@@ -79,6 +78,11 @@ class Executed:
         return not self.in_place and bool(self.outputs) and self.outputs[0].memory in shared
 
     @property
+    def matrices(self) -> tuple[Value, ...]:
+        """The operands that it multiplies by as a whole: kernels and matrices of weights."""
+        return ()
+
+    @property
     def place(self) -> str:
         """Where it stands, as messages say it: the path of its module, or its own name."""
         return self.call.path or self.name
@@ -105,6 +109,10 @@ class Convolution(Executed):
     groups: int
     transposed: bool
 
+    @property
+    def matrices(self) -> tuple[Value, ...]:
+        return (self.weight,)
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Linear(Executed):
@@ -114,6 +122,10 @@ class Linear(Executed):
     weight: Value
     bias: Value | None
 
+    @property
+    def matrices(self) -> tuple[Value, ...]:
+        return (self.weight,)
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MatrixProduct(Executed):
@@ -122,6 +134,10 @@ class MatrixProduct(Executed):
     left: Value
     right: Value
     added: Value | None
+
+    @property
+    def matrices(self) -> tuple[Value, ...]:
+        return (self.left, self.right)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -140,6 +156,10 @@ class Recurrent(Executed):
     input: Value
     weights: tuple[Value, ...]  # the two matrices
     others: tuple[Value, ...]  # biases and states
+
+    @property
+    def matrices(self) -> tuple[Value, ...]:
+        return self.weights
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -323,7 +343,7 @@ class Pad(Executed):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Upsample(Executed):
-    """Interpolation of rows and columns over `taps` neighbours in each: 1, 2 or 4."""
+    """Interpolation over `taps` neighbours in rows and columns: 1, 2 or 4."""
 
     input: Value
     taps: int

@@ -16,7 +16,8 @@ from smidgen.quantize import graph as G
 from smidgen.quantize.calibration import MULTIPLIER_LIMIT, Grid, Scheme
 
 Floats = NDArray[np.float64]
-Converted = FG.MaxPool | FG.AveragePool | FG.Add | FG.Concat | FG.Function  # by `_node`
+# What `_node` converts.
+Converted = FG.MaxPool | FG.AveragePool | FG.Add | FG.Multiply | FG.Concat | FG.Function
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,11 @@ def _node(layer: Converted, site: Site, depths: Sequence[int]) -> G.Node:
             factors, shift = _fixed_point(ratios, len(ratios), site)
             rescale = _rescale(one, -(ratios * zeros).sum(keepdims=True), shift, site)
             return G.Add(layer.name, site.inputs, site.shape, tuple(map(int, factors)), rescale)
+        case FG.Multiply():
+            factor, shift = _fixed_point(scales[:1] * site.grids[1].scale, 255, site)
+            rescale = _rescale(factor, np.zeros(1), shift, site)
+            zero, other = map(round, zeros)
+            return G.Multiply(layer.name, site.inputs, site.shape, (zero, other), rescale)
         case FG.Concat():
             ratios = np.repeat(scales, depths) * layer.gain.detach().double().numpy()
             multiplier, shift = _fixed_point(ratios, 1, site)

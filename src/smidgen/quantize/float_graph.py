@@ -74,6 +74,14 @@ class Add(Reader):
 
 
 @dataclass(eq=False)
+class Multiply(Reader):
+    """clamp(the product of two inputs, low, high); the second may have sides of one."""
+
+    low: float = -INF
+    high: float = INF
+
+
+@dataclass(eq=False)
 class Concat(Reader):
     """clamp(cat(inputs) * gain + offset, low, high); of one input, a batch norm or a ReLU.
 
@@ -93,7 +101,7 @@ class Function(Reader):
     function: Callable[[Tensor], Tensor]
 
 
-Node = Image | Conv | MaxPool | AveragePool | Add | Concat | Function
+Node = Image | Conv | MaxPool | AveragePool | Add | Multiply | Concat | Function
 
 
 def evaluate(layer: Node, inputs: Sequence[Tensor], weight: Tensor | None = None) -> Tensor:
@@ -110,6 +118,8 @@ def evaluate(layer: Node, inputs: Sequence[Tensor], weight: Tensor | None = None
             y = F.avg_pool2d(x, layer.kernel, layer.stride)
         case Add():
             y = torch.stack([t * f for t, f in zip(inputs, layer.factors, strict=True)]).sum(0)
+        case Multiply():
+            y = x * inputs[1]
         case Concat():
             y = torch.cat(list(inputs), 1) * layer.gain[:, None, None]
             y = y + layer.offset[:, None, None]
@@ -176,7 +186,7 @@ def _absorb(layer: Concat, layers: Sequence[Node]) -> bool:
             source.offset = source.offset * layer.gain + layer.offset
         case Add() if layer.gain.numel() == 1 and not layer.offset.any() and _is_linear(source):
             source.factors = [factor * layer.gain.item() for factor in source.factors]
-        case Add() | AveragePool() if not scales:
+        case Add() | Multiply() | AveragePool() if not scales:
             pass
         case _:
             return False

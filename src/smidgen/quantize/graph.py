@@ -11,6 +11,8 @@ logit = integer * `logit_scale`, up to a constant that all logits share.
     max_pool     the largest x of each window, unchanged
     average_pool acc = the sum of x over the window
     add          acc = sum over the inputs of x * factor
+    multiply     acc = (x - zeros[0]) * (y - zeros[1]) of its two inputs; a side of 1 of the second
+                 stands for all places of the first
     concat       acc = x, the inputs' channels one after the other; with one input, a rescaling
     table        y = values[x]
 
@@ -34,6 +36,7 @@ As JSON (`to_document`), format "smidgen-graph-1":
         "kernel": [2, 2], "stride": [2, 2]},
        {"op": "average_pool", ..., "kernel": [7, 7], "stride": [7, 7], "rescale": {...}},
        {"op": "add", ..., "factors": [64, 127], "rescale": {...}},
+       {"op": "multiply", ..., "zeros": [12, 0], "rescale": {...}},
        {"op": "concat", ..., "rescale": {...}},
        {"op": "table", ..., "values": [...]}]}
 
@@ -151,6 +154,16 @@ class Add:
 
 
 @dataclass(frozen=True, eq=False)
+class Multiply:
+    name: str
+    inputs: tuple[int, ...]
+    shape: Shape
+    zeros: tuple[int, int]
+    rescale: Rescale
+    op = "multiply"
+
+
+@dataclass(frozen=True, eq=False)
 class Concat:
     name: str
     inputs: tuple[int, ...]
@@ -168,7 +181,7 @@ class Table:
     op = "table"
 
 
-Node = Conv | MaxPool | AveragePool | Add | Concat | Table
+Node = Conv | MaxPool | AveragePool | Add | Multiply | Concat | Table
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,7 +234,7 @@ class Graph:
                 node.name
             )
 
-    def _largest_acc(self, node: Conv | AveragePool | Add | Concat) -> Array:
+    def _largest_acc(self, node: Conv | AveragePool | Add | Multiply | Concat) -> Array:
         """The largest |acc| that any image can lead to, (C,) or (1,)."""
         match node:
             case Conv():
@@ -232,6 +245,8 @@ class Graph:
                 return np.array([255 * node.kernel[0] * node.kernel[1]])
             case Add():
                 return np.array([255 * sum(map(abs, node.factors))])
+            case Multiply(zeros=(one, other)):
+                return np.array([max(one, 255 - one) * max(other, 255 - other)])
             case Concat():
                 return np.array([255])
             case _:
@@ -260,6 +275,8 @@ def _evaluate(
         case Add():
             terms = [tensor * factor for tensor, factor in zip(inputs, node.factors, strict=True)]
             return node.rescale.apply(np.sum(terms, axis=0))
+        case Multiply(zeros=(one, other)):
+            return node.rescale.apply((x - one) * (inputs[1] - other))
         case Concat():
             return node.rescale.apply(np.concatenate(inputs, axis=-1))
         case Table():

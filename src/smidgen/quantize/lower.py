@@ -15,8 +15,9 @@ from smidgen.network import operations as ops
 from smidgen.quantize import float_graph as FG
 
 SUPPORTED = (
-    "convolutions, linear layers, batch norm, max and average pools, sums, concatenations, "
-    "products with learned scalars, dropout, flattening, and functions of one number such as ReLU"
+    "convolutions, linear layers, batch norm, max and average pools, sums and products of two "
+    "maps, concatenations, products with learned scalars, dropout, flattening, and functions of "
+    "one number such as ReLU"
 )
 ENDINGS = ("softmax", "log_softmax")  # they leave the answer as it is; what is exported is logits
 
@@ -180,6 +181,8 @@ class _Lowering:
                 if kind not in ("amax", "mean") or sorted(op.dims) != [2, 3] or len(sides) != 2:
                     raise _unsupported(op, f"over the dimensions {op.dims}")
                 kernel = stride = sides
+            case _:
+                assert_never(op)
         if len(kernel) != 2:
             raise _unsupported(op, "of other than two dimensions")
         node = self._node(op, op.input)
@@ -203,15 +206,34 @@ class _Lowering:
         return FG.Concat(op.place, [self._node(op, flowing)], gain, offset)
 
     def _product(self, op: ops.Multiply | ops.Divide) -> FG.Node:
-        """A map times or divided by a constant per channel or for all."""
-        if op.left.flows and op.right.flows:
-            raise _unsupported(op, "of two maps")
+        """A map times another, or times or divided by a constant per channel or for all."""
         if isinstance(op, ops.Divide) and op.right.flows:
             raise _unsupported(op, "by a map")
+        if op.left.flows and op.right.flows:
+            return self._product_of_maps(op, *sorted((op.left, op.right), key=lambda v: -v.size))
         flowing, other = (op.left, op.right) if op.left.flows else (op.right, op.left)
         constant = _by_channel(op, other)
         gain = 1 / constant if isinstance(op, ops.Divide) else constant
         return FG.Concat(op.place, [self._node(op, flowing)], gain, torch.zeros(1))
+
+    def _product_of_maps(self, op: Operation, large: Value, small: Value) -> FG.Node:
+        """A map times another of its shape, or times one factor for each of its channels."""
+        is_gate = small.shape[1:] == (large.shape[1], 1, 1)
+        if op.outputs[0].shape != large.shape or not (is_gate or small.shape == large.shape):
+            raise _unsupported(op, f"of shapes {large.shape[1:]} and {small.shape[1:]}")
+        nodes = [self._node(op, large), self._node(op, small)]
+        if not is_gate and self.sides[nodes[0]] != self.sides[nodes[1]]:
+            raise _unsupported(op, "of a flattened map and another")
+        return FG.Multiply(op.place, [self._on_a_grid(node) for node in nodes])
+
+    def _on_a_grid(self, node: FG.Node) -> FG.Node:
+        """The node; the image, whose zero is no whole number, on a grid of its own."""
+        if not isinstance(node, FG.Image):
+            return node
+        copy = FG.Concat("image", [node])
+        self.nodes.append(copy)
+        self.sides[copy] = self.sides[node]
+        return copy
 
 
 def _unsupported(op: Operation, how: str = "") -> ExportError:

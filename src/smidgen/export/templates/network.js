@@ -89,6 +89,15 @@ const operations = {
     }
   },
 
+  multiply(node, [input, other], output) {
+    const depth = node.shape[2];
+    const isGate = other.data.length < output.length; // one factor for each channel
+    for (let i = 0; i < output.length; i++) {
+      const factor = other.data[isGate ? i % depth : i] - node.zeros[1];
+      output[i] = rescale(node.rescale, (input.data[i] - node.zeros[0]) * factor, i % depth);
+    }
+  },
+
   concat(node, inputs, output) {
     const depth = node.shape[2];
     let first = 0;

@@ -1,7 +1,7 @@
 /* Functions of one number, and their gradients. A new one is a name in ACTIVATIONS, with the number
    of its settings in the order of torch's arguments, and a case in each of the two rows. */
 
-enum { RELU, LEAKY_RELU, CLAMP, HARD_SWISH };
+enum { RELU, LEAKY_RELU, CLAMP, HARD_SWISH, HARD_SIGMOID, SIGMOID };
 
 static const struct {
     const char *name; /* in the vocabulary of operations */
@@ -11,6 +11,8 @@ static const struct {
     [LEAKY_RELU] = {"leaky_relu", 1},
     [CLAMP] = {"hardtanh", 2},
     [HARD_SWISH] = {"hardswish", 0},
+    [HARD_SIGMOID] = {"hardsigmoid", 0},
+    [SIGMOID] = {"sigmoid", 0},
 };
 
 /* Its place in the list; -1 where the kernels have no such function with so many settings. */
@@ -36,6 +38,26 @@ static lanes clamped(lanes v, float low, float high)
            where(v > high, all(high));
 }
 
+/* e to the power of v, to two units in the last place: 2^n times a Taylor series within half an
+   octave. Vectors of plain arithmetic, so that it is the same whatever the C library is. */
+static lanes exponential(lanes v)
+{
+    v = clamped(v, -87, 87);
+    const choice n = __builtin_convertvector(v * 1.44269504f + where(v > 0, all(1)) - .5f, choice);
+    const lanes whole = __builtin_convertvector(n, lanes);
+    const lanes r = v - whole * .693359375f + whole * 2.12194440e-4f; /* ln 2 in two parts */
+    lanes sum = all(1 / 5040.f);
+    sum = sum * r + 1 / 720.f;
+    sum = sum * r + 1 / 120.f;
+    sum = sum * r + 1 / 24.f;
+    sum = sum * r + 1 / 6.f;
+    sum = sum * r + .5f;
+    sum = (sum * r + 1) * r + 1;
+    return sum * (lanes)((n + 127) << 23);
+}
+
+static lanes logistic(lanes v) { return 1 / (1 + exponential(-v)); }
+
 static void activate_row(const instruction *l, const lanes *in, lanes *out, int32_t width)
 {
     const float a = l->setting[0], b = l->setting[1];
@@ -45,6 +67,8 @@ static void activate_row(const instruction *l, const lanes *in, lanes *out, int3
         CASE(LEAKY_RELU, where(~(v < 0), v) + where(v < 0, v * a))
         CASE(CLAMP, clamped(v, a, b))
         CASE(HARD_SWISH, v * clamped(v + 3, 0, 6) / 6)
+        CASE(HARD_SIGMOID, clamped(v + 3, 0, 6) / 6)
+        CASE(SIGMOID, logistic(v))
     }
 }
 
@@ -60,6 +84,8 @@ static void activate_row_backward(const instruction *l, const lanes *in, const l
         SLOPE(LEAKY_RELU, where(v > 0, g) + where(~(v > 0), g * a))
         SLOPE(CLAMP, where((v > a) & (v < b), g))
         SLOPE(HARD_SWISH, where(v > 3, g) + where(~((v < -3) | (v > 3)), g * (v / 3 + .5f)))
+        SLOPE(HARD_SIGMOID, where((v > -3) & (v < 3), g / 6))
+        SLOPE(SIGMOID, g * logistic(v) * (1 - logistic(v)))
     }
 }
 

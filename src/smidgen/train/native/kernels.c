@@ -27,7 +27,7 @@ typedef uint32_t bits __attribute__((vector_size(4 * LANES)));
 
 enum operation {
     CONVOLUTION, LINEAR, BATCH_NORM, /* what has weights */
-    ACTIVATION, MAX_POOL, AVERAGE_POOL, ADD, CONCATENATION, DROPOUT
+    ACTIVATION, MAX_POOL, AVERAGE_POOL, ADD, MULTIPLY, CONCATENATION, DROPOUT
 };
 
 typedef struct {

@@ -201,6 +201,51 @@ static void add_backward(const network *n, const instruction *l)
         hand_down(n, l, o, 0, 0);
 }
 
+/* The place of a value in an operand of a product, whose sides of one stand for all places. */
+static lanes *broadcast_row(const network *n, const feature_map *t, int64_t buffer, int32_t block,
+                            int32_t channel, int32_t y)
+{
+    return row(n, t, buffer, block, t->channels > 1 ? channel : 0, t->height > 1 ? y : 0);
+}
+
+static void multiply_forward(const network *n, const instruction *l)
+{
+    const feature_map *t = &n->map[l->source], *u = &n->map[l->other], *o = &n->map[l->output];
+    const int32_t t_step = t->width > 1, u_step = u->width > 1;
+    for (int32_t b = 0; b < blocks(n); b++)
+        for (int32_t c = 0; c < o->channels; c++)
+            for (int32_t y = 0; y < o->height; y++) {
+                const lanes *one = broadcast_row(n, t, t->values, b, c, y);
+                const lanes *two = broadcast_row(n, u, u->values, b, c, y);
+                lanes *out = row(n, o, o->values, b, c, y);
+                for (int32_t x = 0; x < o->width; x++)
+                    out[x] = one[x * t_step] * two[x * u_step];
+            }
+}
+
+/* The gradient of one operand, which has the other for its slope. */
+static void multiply_backward(const network *n, const instruction *l, const feature_map *to,
+                              const feature_map *slope, int32_t add)
+{
+    const feature_map *o = &n->map[l->output];
+    const int32_t to_step = to->width > 1, slope_step = slope->width > 1;
+    if (to->gradient < 0)
+        return;
+    for (int32_t b = 0; b < blocks(n); b++) {
+        for (int32_t c = 0; c < to->channels && !add; c++)
+            for (int32_t y = 0; y < to->height; y++)
+                memset(row(n, to, to->gradient, b, c, y), 0, sizeof(lanes) * (size_t)to->width);
+        for (int32_t c = 0; c < o->channels; c++)
+            for (int32_t y = 0; y < o->height; y++) {
+                const lanes *gradient = row(n, o, o->gradient, b, c, y);
+                const lanes *times = broadcast_row(n, slope, slope->values, b, c, y);
+                lanes *place = broadcast_row(n, to, to->gradient, b, c, y);
+                for (int32_t x = 0; x < o->width; x++)
+                    place[x * to_step] += gradient[x] * times[x * slope_step];
+            }
+    }
+}
+
 static void copy_channels(const network *n, const feature_map *from, const instruction *l, int32_t first)
 {
     const feature_map *o = &n->map[l->output];
@@ -253,6 +298,7 @@ static void forward(const network *n, const instruction *l)
     case MAX_POOL:
     case AVERAGE_POOL: pool_forward(n, l); break;
     case ADD: add_forward(n, l); break;
+    case MULTIPLY: multiply_forward(n, l); break;
     case CONCATENATION:
         copy_channels(n, &n->map[l->source], l, 0);
         copy_channels(n, &n->map[l->other], l, n->map[l->source].channels);
@@ -276,6 +322,10 @@ static void backward(const network *n, const instruction *l)
     case AVERAGE_POOL: pool_backward(n, l); break;
     case ACTIVATION: activation_backward(n, l); break;
     case ADD: add_backward(n, l); break;
+    case MULTIPLY:
+        multiply_backward(n, l, source, other, l->add_source);
+        multiply_backward(n, l, other, source, l->add_other);
+        break;
     case CONCATENATION:
         hand_down(n, l, source, 0, l->add_source);
         hand_down(n, l, other, source->channels, l->add_other);

@@ -15,7 +15,7 @@ from smidgen.network import operations as ops
 from smidgen.train.native.library import library
 
 (CONVOLUTION, LINEAR, BATCH_NORM, ACTIVATION, MAX_POOL, AVERAGE_POOL,
- ADD, CONCATENATION, DROPOUT) = range(9)  # fmt: skip
+ ADD, MULTIPLY, CONCATENATION, DROPOUT) = range(10)  # fmt: skip
 POOLS = {"max": MAX_POOL, "average": AVERAGE_POOL}
 KEEPS_SHAPE = (ACTIVATION, ADD, DROPOUT)
 ENDS_IN_RELU = (BATCH_NORM, MAX_POOL, AVERAGE_POOL, ADD)
@@ -155,6 +155,8 @@ class _Compiler:
                 if op.factor != 1 or op.left.shape != op.right.shape:
                     raise _unsupported(op, "of different shapes, or with a factor")
                 self._append(op, ADD, op.left, op.right)
+            case ops.Multiply():
+                self._append(op, MULTIPLY, op.left, op.right)
             case ops.Concatenation():
                 self._concatenation(op)
             case ops.Dropout():
@@ -165,7 +167,7 @@ class _Compiler:
                 self._same(op)
             case (
                 ops.MatrixProduct() | ops.Attention() | ops.Recurrent() | ops.Normalisation()
-                | ops.Multiply() | ops.Divide() | ops.Pointwise() | ops.Random()
+                | ops.Divide() | ops.Pointwise() | ops.Random()
                 | ops.AdaptivePool() | ops.Reduction() | ops.AlongDimensions() | ops.Permutation()
                 | ops.Slice() | ops.Select() | ops.Pad() | ops.Upsample() | ops.Unfold()
                 | ops.PixelShuffle() | ops.Overwrite() | ops.PartlyOverwritten() | ops.Unknown()
