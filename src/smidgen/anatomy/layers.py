@@ -10,8 +10,8 @@ from typing import Any
 from torch import nn
 
 from smidgen.anatomy.cost import macs, peak_activations, stored
-from smidgen.anatomy.sight import Sight
-from smidgen.anatomy.spread import sights
+from smidgen.anatomy.layout import Layout
+from smidgen.anatomy.rules import layouts
 from smidgen.anatomy.structure import Structure, examine
 from smidgen.errors import ModelError
 from smidgen.network import (
@@ -140,7 +140,7 @@ def describe(
     evaluated = read_network(model, input_shape)
     trained = _trained(model, input_shape)
     assert evaluated.output is not None
-    seen = sights(evaluated)
+    seen = layouts(evaluated)
     layers, name_of = _table(evaluated, seen)
     params = _params_read(evaluated)
     cost, peak = stored(evaluated), peak_activations(evaluated)
@@ -171,12 +171,12 @@ def _trained(model: nn.Module, input_shape: tuple[int, int, int]) -> Record:
         return Record()
 
 
-def _size(sight: Sight | None) -> int:
-    return 0 if sight is None else max(field.size for field in sight.fields)
+def _size(layout: Layout | None) -> int:
+    return 0 if layout is None else max(field.size for field in layout.fields)
 
 
-def _jump(sight: Sight | None) -> int | float:
-    jump = 0 if sight is None else max(field.jump for field in sight.fields)
+def _jump(layout: Layout | None) -> int | float:
+    jump = 0 if layout is None else max(field.jump for field in layout.fields)
     return int(jump) if jump == int(jump) else float(jump)
 
 
@@ -189,7 +189,7 @@ class _Row:
     output: Value | None
 
 
-def _table(record: Record, seen: dict[Value, Sight]) -> tuple[list[Layer], dict[Operation, str]]:
+def _table(record: Record, seen: dict[Value, Layout]) -> tuple[list[Layer], dict[Operation, str]]:
     """The executed layers in the order they ran, and the layer of each operation."""
     rows = sorted(_module_rows(record) + _functional_rows(record), key=lambda row: row.start)
     all_params = sum(_params_read(record).values()) or 1
@@ -206,7 +206,7 @@ def _table(record: Record, seen: dict[Value, Sight]) -> tuple[list[Layer], dict[
         counted |= read
         params = sum(record.parameters.get(n, 0) for n in read)
         row_macs = sum(macs(op) for op in row.ops)
-        sight = None if row.output is None else seen.get(row.output)
+        layout = None if row.output is None else seen.get(row.output)
         layers.append(
             Layer(
                 name=name,
@@ -214,8 +214,8 @@ def _table(record: Record, seen: dict[Value, Sight]) -> tuple[list[Layer], dict[
                 output_shape=row.output.shape[1:] if row.output else (),
                 params=params,
                 macs=row_macs,
-                receptive_field=_size(sight),
-                jump=_jump(sight),
+                receptive_field=_size(layout),
+                jump=_jump(layout),
                 params_share=params / all_params,
                 macs_share=row_macs / all_macs,
             )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 
 from smidgen.anatomy.cost import ELEMENTWISE, is_linear
-from smidgen.anatomy.sight import Sight
+from smidgen.anatomy.layout import Layout
 from smidgen.network import Operation, Record, Value
 from smidgen.network.operations import (
     AdaptivePool,
@@ -53,7 +53,7 @@ class Structure:
 
 
 def examine(
-    evaluated: Record, trained: Record, seen: dict[Value, Sight], name_of: dict[Operation, str]
+    evaluated: Record, trained: Record, seen: dict[Value, Layout], name_of: dict[Operation, str]
 ) -> Structure:
     """The structure of a network from its records in eval and in train mode."""
     flowing = evaluated.flowing
@@ -105,7 +105,7 @@ def _is_residual(op: Operation) -> bool:
 
 
 def _last_average(
-    flowing: list[Operation], seen: dict[Value, Sight], name_of: dict[Operation, str]
+    flowing: list[Operation], seen: dict[Value, Layout], name_of: dict[Operation, str]
 ) -> GlobalPool | None:
     """The last average over a whole map; failing that, the last that leaves one position."""
     found = []

@@ -11,8 +11,8 @@ from functools import partial
 from typing import assert_never
 
 from smidgen.anatomy.field import Field, gather, resized, transposed_window, upsampled, window
-from smidgen.anatomy.sight import (
-    Sight,
+from smidgen.anatomy.layout import (
+    Layout,
     along,
     everything,
     free,
@@ -27,28 +27,28 @@ from smidgen.anatomy.sight import (
 from smidgen.network import Operation, Record, Value
 from smidgen.network import operations as ops
 
-Seen = dict[Value, Sight]
+Layouts = dict[Value, Layout]
 Shape = tuple[int, ...]
 
 
-def sights(record: Record) -> Seen:
+def layouts(record: Record) -> Layouts:
     """What each value that flows from the images (N, C, H, W) sees of them."""
     assert record.images is not None
     seen = {record.images: of_images(record.images.shape)}
     for op in record.flowing:
         for place, output in enumerate(op.outputs):
-            sight = _rule(op, place, seen)
+            layout = _rule(op, place, seen)
             # Side results, such as a normalisation's statistics, have shapes of their own.
-            fits = sight.shape == output.shape
-            seen[output] = sight if fits else everything(_flowing(op, seen), output.shape)
+            fits = layout.shape == output.shape
+            seen[output] = layout if fits else everything(_flowing(op, seen), output.shape)
     return seen
 
 
-def _flowing(op: Operation, seen: Seen) -> list[Sight]:
+def _flowing(op: Operation, seen: Layouts) -> list[Layout]:
     return [seen[value] for value in op.inputs if value.flows]
 
 
-def _rule(op: Operation, place: int, seen: Seen) -> Sight:
+def _rule(op: Operation, place: int, seen: Layouts) -> Layout:
     """What output number `place` of an operation sees."""
     first, output = _flowing(op, seen)[0], op.outputs[place].shape
     match op:
@@ -84,8 +84,8 @@ def _rule(op: Operation, place: int, seen: Seen) -> Sight:
         case ops.Slice():
             return _cut(first, op.dim, op.starts[place], op.step, output[op.dim])
         case ops.Select():
-            sight = _cut(first, op.dim, op.indices[place], 1, 1)
-            return replace(sight, dims=sight.dims[: op.dim] + sight.dims[op.dim + 1 :])
+            layout = _cut(first, op.dim, op.indices[place], 1, 1)
+            return replace(layout, dims=layout.dims[: op.dim] + layout.dims[op.dim + 1 :])
         case ops.Pad():
             return _pad(first, op.before, output)
         case ops.Unfold():
@@ -102,38 +102,38 @@ def _rule(op: Operation, place: int, seen: Seen) -> Sight:
             assert_never(op)
 
 
-def _convolution(op: ops.Convolution, seen: Seen) -> Sight:
+def _convolution(op: ops.Convolution, seen: Layouts) -> Layout:
     output = op.outputs[0].shape
     if not op.input.flows:
         return everything([seen[op.weight]], output)
     spread = transposed_window if op.transposed else window
-    sight = with_dim(mix(seen[op.input], [1]), 1, free(output[1]))
+    layout = with_dim(mix(seen[op.input], [1]), 1, free(output[1]))
     settings = zip(op.weight.shape[2:], op.stride, op.padding, op.dilation, strict=True)
-    sight = _windows(sight, list(settings), output, spread)
-    return widen(sight, [mix(seen[op.weight])]) if op.weight.flows else sight
+    layout = _windows(layout, list(settings), output, spread)
+    return widen(layout, [mix(seen[op.weight])]) if op.weight.flows else layout
 
 
 def _windows(
-    sight: Sight, settings: list[Shape], output: Shape, spread: Callable[..., Field] = window
-) -> Sight:
+    layout: Layout, settings: list[Shape], output: Shape, spread: Callable[..., Field] = window
+) -> Layout:
     """Windows of (kernel, stride, padding, dilation) along each of the last dimensions."""
     for dim, setting in enumerate(settings, start=len(output) - len(settings)):
-        sight = along(sight, dim, partial(_apply, spread, setting), output[dim])
-    return sight
+        layout = along(layout, dim, partial(_apply, spread, setting), output[dim])
+    return layout
 
 
 def _apply(change: Callable[..., Field], setting: Shape, field: Field) -> Field:
     return change(field, *setting)
 
 
-def _resized(sight: Sight, output: Shape, count: int, resize: Callable[..., Field]) -> Sight:
+def _resized(layout: Layout, output: Shape, count: int, resize: Callable[..., Field]) -> Layout:
     for dim in range(len(output) - count, len(output)):
-        before, after = length(sight.dims[dim]), output[dim]
-        sight = along(sight, dim, partial(resize, before=before, after=after), after)
-    return sight
+        before, after = length(layout.dims[dim]), output[dim]
+        layout = along(layout, dim, partial(resize, before=before, after=after), after)
+    return layout
 
 
-def _product(op: ops.MatrixProduct, seen: Seen) -> Sight:
+def _product(op: ops.MatrixProduct, seen: Layouts) -> Layout:
     """A matrix product of the last two dimensions, plus what is added to it."""
     output = op.outputs[0].shape
     if not op.right.flows and op.left.flows and len(op.left.shape) == len(output):
@@ -146,62 +146,62 @@ def _product(op: ops.MatrixProduct, seen: Seen) -> Sight:
     return join([product, seen[op.added]], output) if has_added and op.added else product
 
 
-def _reduction(op: ops.Reduction, sight: Sight) -> Sight:
-    mixed = mix(sight, op.dims)
+def _reduction(op: ops.Reduction, layout: Layout) -> Layout:
+    mixed = mix(layout, op.dims)
     kept = [
         free(1) if dim in op.dims else mixed.dims[dim]
-        for dim in range(len(sight.dims))
+        for dim in range(len(layout.dims))
         if op.keepdim or dim not in op.dims
     ]
     return replace(mixed, dims=tuple(kept))
 
 
-def _concatenation(op: ops.Concatenation, seen: Seen) -> Sight:
+def _concatenation(op: ops.Concatenation, seen: Layouts) -> Layout:
     parts, output, dim = _flowing(op, seen), op.outputs[0].shape, op.dim
     if op.is_new:
         parts = [replace(s, dims=(*s.dims[:dim], free(1), *s.dims[dim:])) for s in parts]
-    parts = [with_dim(mix(sight, [dim]), dim, free(output[dim])) for sight in parts]
+    parts = [with_dim(mix(layout, [dim]), dim, free(output[dim])) for layout in parts]
     return join(parts, output)
 
 
-def _pad(sight: Sight, before: Shape, output: Shape) -> Sight:
+def _pad(layout: Layout, before: Shape, output: Shape) -> Layout:
     for at, count in enumerate(before):
-        sight = _cut(sight, len(output) - 1 - at, -count, 1, output[-1 - at])
-    return sight
+        layout = _cut(layout, len(output) - 1 - at, -count, 1, output[-1 - at])
+    return layout
 
 
-def _cut(sight: Sight, dim: int, start: int, step: int, count: int) -> Sight:
+def _cut(layout: Layout, dim: int, start: int, step: int, count: int) -> Layout:
     """Unit o of a dimension now stands where unit start + o · step stood."""
 
     def shift(field: Field) -> Field:
         return gather(field, lambda unit: [start + unit * step], advance=step)
 
-    return along(sight, dim, shift, count)
+    return along(layout, dim, shift, count)
 
 
-def _unfold(op: ops.Unfold, sight: Sight, output: Shape) -> Sight:
+def _unfold(op: ops.Unfold, layout: Layout, output: Shape) -> Layout:
     options = zip(op.kernel, op.stride, op.padding, op.dilation, strict=True)
     for dim, (size, stride, padding, dilation) in enumerate(options, start=2):
-        count = (length(sight.dims[dim]) + 2 * padding - dilation * (size - 1) - 1) // stride + 1
+        count = (length(layout.dims[dim]) + 2 * padding - dilation * (size - 1) - 1) // stride + 1
         setting = (size, stride, padding, dilation)
-        sight = along(sight, dim, partial(_apply, window, setting), count)
-    return replace(sight, dims=(sight.dims[0], free(output[1]), sight.dims[2] + sight.dims[3]))
+        layout = along(layout, dim, partial(_apply, window, setting), count)
+    return replace(layout, dims=(layout.dims[0], free(output[1]), layout.dims[2] + layout.dims[3]))
 
 
-def _shuffle(op: ops.PixelShuffle, sight: Sight, output: Shape) -> Sight:
+def _shuffle(op: ops.PixelShuffle, layout: Layout, output: Shape) -> Layout:
     """Channels to pixels, and back."""
-    sight = with_dim(sight, -3, free(output[-3]))
+    layout = with_dim(layout, -3, free(output[-3]))
     if op.upwards:
-        return _resized(sight, output, 2, partial(upsampled, taps=1))
-    return _windows(sight, [(op.factor, op.factor)] * 2, output)
+        return _resized(layout, output, 2, partial(upsampled, taps=1))
+    return _windows(layout, [(op.factor, op.factor)] * 2, output)
 
 
-def _partly_overwritten(op: ops.PartlyOverwritten, seen: Seen, output: Shape) -> Sight:
+def _partly_overwritten(op: ops.PartlyOverwritten, seen: Layouts, output: Shape) -> Layout:
     """A tensor after a part of its memory was written through another one: the wider of both."""
     source = seen[op.source]
     if op.before.flows:
         before = seen[op.before]
-        wider = max(before, source, key=lambda sight: [field.size for field in sight.fields])
+        wider = max(before, source, key=lambda layout: [field.size for field in layout.fields])
         return replace(before, fields=wider.fields)
     if len(source.dims) != len(output):
         return everything([source], output)
