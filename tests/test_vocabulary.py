@@ -80,7 +80,6 @@ SAMPLES: dict[type, Callable[[Sample, Tensor], Tensor]] = {
     ops.Activation: lambda self, x: F.hardswish(x),
     ops.Add: lambda self, x: x + F.relu(x),
     ops.Multiply: lambda self, x: x * self.gate(x),
-    ops.Divide: lambda self, x: x / 3.0,
     ops.Pointwise: lambda self, x: torch.maximum(x, F.relu(x)),
     ops.Dropout: lambda self, x: F.dropout(x, 0.5, self.training),
     ops.Random: lambda self, x: F.rrelu(x, training=self.training),
@@ -98,7 +97,6 @@ SAMPLES: dict[type, Callable[[Sample, Tensor], Tensor]] = {
     ops.Upsample: lambda self, x: F.interpolate(x, scale_factor=2),
     ops.Unfold: lambda self, x: F.unfold(x, 3),
     ops.PixelShuffle: lambda self, x: F.pixel_shuffle(x, 2),
-    ops.Overwrite: lambda self, x: torch.zeros_like(x).copy_(x),
     ops.PartlyOverwritten: _rows_doubled,
     ops.Unknown: lambda self, x: torch.roll(x, 1, 2),
 }

@@ -11,7 +11,7 @@ from smidgen.network import Operation, Record, Value
 from smidgen.network import operations as ops
 
 # What works element by element, and may write over what it reads.
-ELEMENTWISE = (ops.Activation, ops.Add, ops.Multiply, ops.Divide, ops.Pointwise, ops.Dropout)
+ELEMENTWISE = (ops.Activation, ops.Add, ops.Multiply, ops.Pointwise, ops.Dropout)
 
 
 def is_linear(op: Operation) -> bool:
@@ -40,10 +40,10 @@ def macs(op: Operation) -> int:
             return prod(op.input.shape[:-1]) * sum(weight.size for weight in op.weights)
         case (
             ops.BatchNorm() | ops.Normalisation() | ops.Activation() | ops.Add() | ops.Multiply()
-            | ops.Divide() | ops.Pointwise() | ops.Dropout() | ops.Random() | ops.Pool()
+            | ops.Pointwise() | ops.Dropout() | ops.Random() | ops.Pool()
             | ops.AdaptivePool() | ops.Reduction() | ops.AlongDimensions() | ops.Concatenation()
             | ops.Reshape() | ops.Identity() | ops.Permutation() | ops.Slice() | ops.Select()
-            | ops.Pad() | ops.Upsample() | ops.Unfold() | ops.PixelShuffle() | ops.Overwrite()
+            | ops.Pad() | ops.Upsample() | ops.Unfold() | ops.PixelShuffle()
             | ops.PartlyOverwritten() | ops.Unknown()
         ):  # fmt: skip
             return 0

@@ -60,7 +60,7 @@ def _rule(op: Operation, place: int, seen: Layouts) -> Layout:
             return _product(op, seen)
         case ops.BatchNorm() | ops.Normalisation():
             return first  # its statistics rescale a unit, and are not counted as what it sees
-        case ops.Activation() | ops.Add() | ops.Multiply() | ops.Divide() | ops.Pointwise():
+        case ops.Activation() | ops.Add() | ops.Multiply() | ops.Pointwise():
             return join(_flowing(op, seen), output)
         case ops.Dropout() | ops.Random() | ops.Identity():
             return join(_flowing(op, seen), output)
@@ -92,8 +92,6 @@ def _rule(op: Operation, place: int, seen: Layouts) -> Layout:
             return _unfold(op, first, output)
         case ops.PixelShuffle():
             return _shuffle(op, first, output)
-        case ops.Overwrite():
-            return join([seen[op.source] if op.source.flows else first], output)
         case ops.PartlyOverwritten():
             return _partly_overwritten(op, seen, output)
         case ops.Attention() | ops.Recurrent() | ops.Unknown():

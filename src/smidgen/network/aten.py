@@ -237,8 +237,8 @@ def _arithmetic(name: str, a: Arguments, common: dict[str, Any]) -> Operation | 
             return ops.Dropout(**common, input=left, mask=right, p=1 - right.kept_share)
         case "mul":
             return ops.Multiply(**common, left=left, right=right)
-        case "div" if a.get("rounding_mode") is None:
-            return ops.Divide(**common, left=left, right=right)
+        case "div" if a.get("rounding_mode") is None and right.tensor is not None:
+            return ops.Multiply(**common, left=left, right=replace(right, tensor=1 / right.tensor))
     return None
 
 
@@ -257,7 +257,8 @@ def _change_of_shape(name: str, a: Arguments, common: dict[str, Any]) -> Operati
         dim = a["dim"] % len(outputs[0].shape)
         return ops.Concatenation(**common, operands=operands, dim=dim, is_new=is_new)
     if name == "copy":
-        return ops.Overwrite(**common, before=a["self"], source=a["src"])
+        source = a["src"] if a["src"].flows else a["self"]
+        return ops.Identity(**common, input=source)
     source = a.get("self")
     if not isinstance(source, Value):
         return None

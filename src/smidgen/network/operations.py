@@ -212,14 +212,6 @@ class Multiply(Executed):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Divide(Executed):
-    """left / right, with broadcasting."""
-
-    left: Value
-    right: Value
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
 class Pointwise(Executed):
     """Any other function of the elements in one place of its operands."""
 
@@ -301,7 +293,7 @@ class Reshape(Executed):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Identity(Executed):
-    """The same numbers: a copy, another type, an expansion along dimensions of one."""
+    """The same numbers: a copy, also over another tensor, an expansion of dimensions of one."""
 
     input: Value
 
@@ -370,14 +362,6 @@ class PixelShuffle(Executed):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Overwrite(Executed):
-    """`source` copied over all of a tensor that held `before`."""
-
-    before: Value
-    source: Value
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
 class PartlyOverwritten(Executed):
     """A tensor that held `before`, after `source` was written to memory that both share."""
 
@@ -394,8 +378,8 @@ class Unknown(Executed):
 
 Operation = (
     Convolution | Linear | MatrixProduct | Attention | Recurrent | BatchNorm | Normalisation
-    | Activation | Add | Multiply | Divide | Pointwise | Dropout | Random
+    | Activation | Add | Multiply | Pointwise | Dropout | Random
     | Pool | AdaptivePool | Reduction | AlongDimensions | Concatenation
     | Reshape | Identity | Permutation | Slice | Select | Pad | Upsample | Unfold | PixelShuffle
-    | Overwrite | PartlyOverwritten | Unknown
+    | PartlyOverwritten | Unknown
 )  # fmt: skip

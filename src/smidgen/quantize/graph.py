@@ -109,76 +109,64 @@ class Rescale:
 
 
 @dataclass(frozen=True, eq=False)
-class Conv:
+class _Node:
+    """What every node has; the module's docstring says what it means."""
+
     name: str
     inputs: tuple[int, ...]
     shape: Shape
+
+
+@dataclass(frozen=True, eq=False)
+class Conv(_Node):
+    op = "conv"
     weights: int  # position in Graph.weights
     stride: Pair
     padding: Pair
     groups: int
     outside: int
     rescale: Rescale
-    op = "conv"
 
 
 @dataclass(frozen=True, eq=False)
-class MaxPool:
-    name: str
-    inputs: tuple[int, ...]
-    shape: Shape
+class MaxPool(_Node):
+    op = "max_pool"
     kernel: Pair
     stride: Pair
-    op = "max_pool"
 
 
 @dataclass(frozen=True, eq=False)
-class AveragePool:
-    name: str
-    inputs: tuple[int, ...]
-    shape: Shape
+class AveragePool(_Node):
+    op = "average_pool"
     kernel: Pair
     stride: Pair
     rescale: Rescale
-    op = "average_pool"
 
 
 @dataclass(frozen=True, eq=False)
-class Add:
-    name: str
-    inputs: tuple[int, ...]
-    shape: Shape
+class Add(_Node):
+    op = "add"
     factors: tuple[int, ...]
     rescale: Rescale
-    op = "add"
 
 
 @dataclass(frozen=True, eq=False)
-class Multiply:
-    name: str
-    inputs: tuple[int, ...]
-    shape: Shape
+class Multiply(_Node):
+    op = "multiply"
     zeros: tuple[int, int]
     rescale: Rescale
-    op = "multiply"
 
 
 @dataclass(frozen=True, eq=False)
-class Concat:
-    name: str
-    inputs: tuple[int, ...]
-    shape: Shape
-    rescale: Rescale
+class Concat(_Node):
     op = "concat"
+    rescale: Rescale
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
-    name: str
-    inputs: tuple[int, ...]
-    shape: Shape
-    values: tuple[int, ...]
+class Table(_Node):
     op = "table"
+    values: tuple[int, ...]
 
 
 Node = Conv | MaxPool | AveragePool | Add | Multiply | Concat | Table

@@ -83,7 +83,7 @@ class _Lowering:
                 return self._pool(op)
             case ops.Add():
                 return self._sum(op)
-            case ops.Multiply() | ops.Divide():
+            case ops.Multiply():
                 return self._product(op)
             case ops.Concatenation():
                 if op.dim != 1 or op.is_new or len(op.operands[0].shape) != 4:
@@ -103,7 +103,7 @@ class _Lowering:
                 ops.MatrixProduct() | ops.Attention() | ops.Recurrent() | ops.Normalisation()
                 | ops.Pointwise() | ops.Dropout() | ops.Random() | ops.Permutation() | ops.Slice()
                 | ops.Select() | ops.Pad() | ops.Upsample() | ops.Unfold() | ops.PixelShuffle()
-                | ops.Overwrite() | ops.PartlyOverwritten() | ops.Unknown()
+                | ops.PartlyOverwritten() | ops.Unknown()
             ):  # fmt: skip
                 raise _unsupported(op)
             case _:
@@ -205,15 +205,12 @@ class _Lowering:
         gain, offset = torch.full((1,), float(own)), _by_channel(op, other) * factor
         return FG.Concat(op.place, [self._node(op, flowing)], gain, offset)
 
-    def _product(self, op: ops.Multiply | ops.Divide) -> FG.Node:
-        """A map times another, or times or divided by a constant per channel or for all."""
-        if isinstance(op, ops.Divide) and op.right.flows:
-            raise _unsupported(op, "by a map")
+    def _product(self, op: ops.Multiply) -> FG.Node:
+        """A map times another, or times a constant per channel or for all."""
         if op.left.flows and op.right.flows:
             return self._product_of_maps(op, *sorted((op.left, op.right), key=lambda v: -v.size))
         flowing, other = (op.left, op.right) if op.left.flows else (op.right, op.left)
-        constant = _by_channel(op, other)
-        gain = 1 / constant if isinstance(op, ops.Divide) else constant
+        gain = _by_channel(op, other)
         return FG.Concat(op.place, [self._node(op, flowing)], gain, torch.zeros(1))
 
     def _product_of_maps(self, op: Operation, large: Value, small: Value) -> FG.Node:

@@ -167,10 +167,10 @@ class _Compiler:
                 self._same(op)
             case (
                 ops.MatrixProduct() | ops.Attention() | ops.Recurrent() | ops.Normalisation()
-                | ops.Divide() | ops.Pointwise() | ops.Random()
+                | ops.Pointwise() | ops.Random()
                 | ops.AdaptivePool() | ops.Reduction() | ops.AlongDimensions() | ops.Permutation()
                 | ops.Slice() | ops.Select() | ops.Pad() | ops.Upsample() | ops.Unfold()
-                | ops.PixelShuffle() | ops.Overwrite() | ops.PartlyOverwritten() | ops.Unknown()
+                | ops.PixelShuffle() | ops.PartlyOverwritten() | ops.Unknown()
             ):  # fmt: skip
                 raise _unsupported(op)
             case _:
