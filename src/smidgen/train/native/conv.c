@@ -20,10 +20,14 @@ typedef struct {
 /* `deep` channels from c on of `wide` columns from x on; both constant where this is inlined. */
 INLINE void sums(const product *p, const int deep, const int wide, int32_t c, int32_t x)
 {
+    const int64_t out_step = p->out_step;
+    lanes *out[MOST_DEEP];
+    UNROLL for (int i = 0; i < deep; i++)
+        out[i] = p->out + p->output_offsets[c + i] + x * out_step;
     lanes sum[MOST_DEEP][MOST_WIDE];
     UNROLL for (int i = 0; i < deep; i++)
         UNROLL for (int j = 0; j < wide; j++)
-            sum[i][j] = p->add ? p->out[p->output_offsets[c + i] + (x + j) * p->out_step]
+            sum[i][j] = p->add ? out[i][j * out_step]
                                : (lanes){0} + (p->bias ? p->bias[c + i] : 0);
     const lanes *in = p->in + x * p->step;
     const float *weights = p->weights + c;
@@ -38,7 +42,7 @@ INLINE void sums(const product *p, const int deep, const int wide, int32_t c, in
     }
     UNROLL for (int i = 0; i < deep; i++)
         UNROLL for (int j = 0; j < wide; j++)
-            p->out[p->output_offsets[c + i] + (x + j) * p->out_step] = sum[i][j];
+            out[i][j * out_step] = sum[i][j];
 }
 
 #define WIDE(deep)                                                                                 \
@@ -216,13 +220,12 @@ static void input_backward(const network *n, const instruction *l, int32_t group
             taps++;
         }
     planes_of(in, inputs, n->output_offsets);
-    const product base = {
+    product p = {
         .output_offsets = n->output_offsets, .input_offsets = n->input_offsets, .step = 1,
         .out_step = l->stride_width, .weights = n->packed, .taps = taps, .channels = inputs,
         .add = l->add_source};
     for (int32_t b = 0; b < blocks(n); b++)
         for (int32_t y = first_y; y < in->height; y += l->stride_height) {
-            product p = base;
             p.out = row(n, in, in->gradient, b, group * inputs, y) + first_x;
             p.in = row(n, out, out->gradient, b, group * outputs, y / l->stride_height);
             multiply(&p, (in->width - first_x + l->stride_width - 1) / l->stride_width);
