@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from smidgen.anatomy import count_parameters
 from smidgen.data import Data, load_data
 from smidgen.metrics import wilson_interval
 from smidgen.recipe import load_recipe, override
@@ -116,7 +117,7 @@ def counts() -> str:
     """The parameter counts as Markdown."""
     lines = ["| model | document | counted |", "| --- | --- | ---: |"]
     for name, says in COUNTS.items():
-        counted = sum(parameter.numel() for parameter in create_model(name).parameters())
+        counted = count_parameters(create_model(name))
         lines.append(f"| `{name}` | {says} | {counted:,} |")
     return "\n".join(lines)
 

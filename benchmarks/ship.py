@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from smidgen.anatomy import count_parameters
 from smidgen.data import Data, load_data, normalise
 from smidgen.export.c import write_c
 from smidgen.export.footprint import footprint
@@ -51,7 +52,7 @@ def measure(target: Target, data: Data) -> dict[str, Any]:
     floats = predict(target.model, data.test.images, target.mean, target.std).numpy()
     integers = graph.run(data.test.images.numpy())
     found: dict[str, Any] = {
-        "params": sum(parameter.numel() for parameter in target.model.parameters()),
+        "params": count_parameters(target.model),
         "weights": weights_header(target.name)["fingerprint"],
         "weight_bytes": graph.weight_bytes,
         "float": float((floats.argmax(1) == labels).mean()),
@@ -173,7 +174,7 @@ def main() -> None:
     data = load_data("mnist")
     for name in names:
         target = load(name)
-        if sum(parameter.numel() for parameter in target.model.parameters()) >= LARGEST:
+        if count_parameters(target.model) >= LARGEST:
             continue
         print(name, flush=True)
         known["models"][name] = measure(target, data)

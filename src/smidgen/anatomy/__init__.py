@@ -5,8 +5,17 @@ print(anatomy.to_markdown())
 behaviour = probe(model)       # finite, alive, and the same whatever else is in the batch
 """
 
-from smidgen.anatomy.layers import Anatomy, Layer, describe
+from smidgen.anatomy.layers import Anatomy, Layer, count_parameters, describe
 from smidgen.anatomy.probe import Behaviour, probe
 from smidgen.anatomy.structure import GlobalPool, Structure
 
-__all__ = ["Anatomy", "Behaviour", "GlobalPool", "Layer", "Structure", "describe", "probe"]
+__all__ = [
+    "Anatomy",
+    "Behaviour",
+    "GlobalPool",
+    "Layer",
+    "Structure",
+    "count_parameters",
+    "describe",
+    "probe",
+]

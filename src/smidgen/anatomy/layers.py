@@ -163,6 +163,15 @@ def describe(
     )
 
 
+def count_parameters(model: nn.Module, input_shape: tuple[int, int, int] = (1, 28, 28)) -> int:
+    """How many numbers of its parameters a network's forward pass reads: `params` of `describe`.
+
+    Raises ModelError where the forward pass fails on (1, *input_shape).
+    """
+    evaluated = record(private_copy(model, input_shape).eval(), noise(1, input_shape))
+    return sum(_params_read(evaluated).values())
+
+
 def _trained(model: nn.Module, input_shape: tuple[int, int, int]) -> Record:
     """The record in train mode; an empty one where only a batch of one goes through."""
     try:

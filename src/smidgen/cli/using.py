@@ -18,12 +18,10 @@ def models(
     """List the models of the zoo, with their parameters and whether weights ship with them."""
     from rich.table import Table
 
+    from smidgen.anatomy import count_parameters
     from smidgen.zoo import create_model, has_weights, list_models
 
-    sizes = {
-        name: sum(p.numel() for p in create_model(name).parameters())
-        for name in list_models(pattern)
-    }
+    sizes = {name: count_parameters(create_model(name)) for name in list_models(pattern)}
     if json_:
         return emit(
             {

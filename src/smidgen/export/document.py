@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from smidgen.anatomy import count_parameters
 from smidgen.data import Data, load_data
 from smidgen.errors import ExportError
 from smidgen.export.gauge import fit_gauge
@@ -113,7 +114,7 @@ def _describe(target: Target, graph: Graph, data: Data, pool: Pool) -> dict[str,
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
     return {
         "name": graph.name,
-        "params": sum(parameter.numel() for parameter in target.model.parameters()),
+        "params": count_parameters(target.model),
         "weight_bytes": graph.weight_bytes,
         "accuracy": float((said == labels).mean()),
         "tested": len(labels),

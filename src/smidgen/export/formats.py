@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from smidgen.anatomy import count_parameters
 from smidgen.data import Data, normalise
 from smidgen.export.c import with_about, write_c
 from smidgen.export.document import build_document
@@ -92,7 +93,7 @@ def make_onnx(targets: Sequence[Target], data: Data, bits: int) -> Export:
             -(-len(images) // QDQ_LABELS),
         ),
     ]
-    weights = sum(parameter.numel() for parameter in target.model.parameters())
+    weights = count_parameters(target.model)
     return Export(files, proofs, 4 * weights, _accuracies(target, data, integers))
 
 
@@ -131,7 +132,7 @@ def _about(
     weighed: Footprint | None,
 ) -> list[str]:
     """What the C files say of themselves."""
-    parameters = sum(parameter.numel() for parameter in target.model.parameters())
+    parameters = count_parameters(target.model)
     lines = [
         f"{parameters:,} parameters; {graph.weight_bytes:,} bytes of weights, biases and tables.",
         f"{100 * accuracy['integer']:.2f} % of the {len(data.test):,} {data.name} test images; "
