@@ -88,6 +88,7 @@ def test_the_skip_networks_cycle_starts_where_its_document_says() -> None:
             {"optimizer": {"name": "soap", "momentum": 0.9}},
             r"optimizer\.name = 'soap' has no key 'momentum'; leave it out",
         ),
+        ({"step": 3}, "unknown key 'step'"),
         ({"epochs": 0}, "epochs = 0: .*greater than or equal to 1"),
         ({"epochs": "ten"}, "epochs = 'ten': .*integer"),
         ({"epochs": True}, "epochs = True: .*integer"),

@@ -189,7 +189,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     return parse_recipe(tomllib.loads(shipped.read_text(encoding="utf-8")), source=text)
 
 
-def parse_recipe(document: Mapping[str, Any], source: str) -> Recipe:
+def parse_recipe(document: dict[str, Any], source: str) -> Recipe:
     """The recipe that a parsed TOML document holds; `source` names it in error messages."""
     return validate(Recipe, document, source, RecipeError)
 
@@ -265,11 +265,11 @@ Document = TypeVar("Document", bound=Frozen)
 
 
 def validate(
-    model: type[Document], document: Mapping[str, Any], source: str, error: type[SmidgenError]
+    model: type[Document], document: dict[str, Any], source: str, error: type[SmidgenError]
 ) -> Document:
     """The document as that pydantic model; the first thing wrong with it is raised as `error`."""
     try:
-        return model.model_validate(_ints_as_floats(document))
+        return model.model_validate(document)
     except ValidationError as problem:
         first = problem.errors(include_url=False)[0]
         raise error(f"{source}: {_explain(model, first)}") from None
@@ -277,13 +277,13 @@ def validate(
 
 def _explain(model: type[Frozen], problem: Any) -> str:
     """One pydantic error as `key.path = value: what is allowed`."""
-    tags = ("sgd", "adam", "adamw", "soap", "constant", "onecycle", "cosine", "step")
-    location = [str(part) for part in problem["loc"] if part not in tags]
+    location, name = [str(part) for part in problem["loc"]], ""
+    if len(location) > 1 and model.model_fields[location[0]].discriminator:
+        name = location.pop(1)  # pydantic puts there which of the optimisers or schedules it is
     path = ".".join(location)
     match problem["type"]:
         case "extra_forbidden" if path in _keys(model):  # of another optimiser or schedule
             table, _, key = path.rpartition(".")
-            name = next(part for part in problem["loc"] if part in tags)
             return f"{table}.name = {name!r} has no key {key!r}; leave it out"
         case "extra_forbidden":
             return f"unknown key {path!r}{did_you_mean(path, _keys(model))}"
@@ -310,13 +310,6 @@ def _keys(model: type[BaseModel], prefix: str = "") -> Iterable[str]:
         for inner in (field.annotation, *get_args(field.annotation)):
             if isinstance(inner, type) and issubclass(inner, BaseModel):
                 yield from _keys(inner, f"{prefix}{name}.")
-
-
-def _ints_as_floats(value: Any) -> Any:
-    """Strict pydantic takes an int for a float already; this copies mappings to plain dicts."""
-    if isinstance(value, Mapping):
-        return {key: _ints_as_floats(item) for key, item in value.items()}
-    return value
 
 
 def _shipped(folder: str) -> Iterable[Any]:
