@@ -9,23 +9,19 @@ This room loads without torch.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
-from importlib import resources
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from smidgen.errors import RecipeError, SmidgenError, did_you_mean
+from smidgen.errors import RecipeError
+from smidgen.schema import Frozen, list_shipped, load_document, validate
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class SGD(Frozen):
@@ -128,7 +124,7 @@ class Teacher(Frozen):
     it is, at the temperature, count `weight` in the loss and the labels the rest.
     """
 
-    networks: list[str] = []
+    networks: list[str] = Field(default_factory=list)
     weight: Annotated[float, Field(gt=0, le=1)] = 0.5
     temperature: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0
 
@@ -171,7 +167,7 @@ class Recipe(Frozen):
 
 def list_recipes() -> list[str]:
     """The names of the shipped recipes, sorted."""
-    return sorted(path.name.removesuffix(".toml") for path in _shipped("recipes"))
+    return list_shipped("recipes")
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
@@ -180,13 +176,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     Raises RecipeError for an unknown name, a file that is not TOML, and every key or value that
     is not allowed, with the key's dotted path.
     """
-    text = str(name_or_path)
-    if text.endswith(".toml"):
-        return parse_recipe(read_toml(Path(text), RecipeError), source=text)
-    if text not in list_recipes():
-        raise RecipeError(f"unknown recipe {text!r}{did_you_mean(text, list_recipes())}")
-    shipped = resources.files("smidgen") / "recipes" / f"{text}.toml"
-    return parse_recipe(tomllib.loads(shipped.read_text(encoding="utf-8")), source=text)
+    return load_document(Recipe, "recipes", name_or_path, RecipeError)
 
 
 def parse_recipe(document: dict[str, Any], source: str) -> Recipe:
@@ -249,68 +239,3 @@ def parse_setting(text: str) -> tuple[str, Any]:
 def to_toml(recipe: Recipe) -> str:
     """The recipe as TOML that `load_recipe` reads back to an equal recipe."""
     return tomli_w.dumps(recipe.model_dump(exclude_none=True))
-
-
-def read_toml(path: Path, error: type[SmidgenError]) -> dict[str, Any]:
-    """The document in a TOML file; raises `error` if it cannot be read or parsed."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as problem:
-        raise error(f"cannot read {str(path)!r}: {problem.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise error(f"{str(path)!r} is not TOML: {problem}") from None
-
-
-Document = TypeVar("Document", bound=Frozen)
-
-
-def validate(
-    model: type[Document], document: dict[str, Any], source: str, error: type[SmidgenError]
-) -> Document:
-    """The document as that pydantic model; the first thing wrong with it is raised as `error`."""
-    try:
-        return model.model_validate(document)
-    except ValidationError as problem:
-        first = problem.errors(include_url=False)[0]
-        raise error(f"{source}: {_explain(model, first)}") from None
-
-
-def _explain(model: type[Frozen], problem: Any) -> str:
-    """One pydantic error as `key.path = value: what is allowed`."""
-    location, name = [str(part) for part in problem["loc"]], ""
-    if len(location) > 1 and model.model_fields[location[0]].discriminator:
-        name = location.pop(1)  # pydantic puts there which of the optimisers or schedules it is
-    path = ".".join(location)
-    match problem["type"]:
-        case "extra_forbidden" if path in _keys(model):  # of another optimiser or schedule
-            table, _, key = path.rpartition(".")
-            return f"{table}.name = {name!r} has no key {key!r}; leave it out"
-        case "extra_forbidden":
-            return f"unknown key {path!r}{did_you_mean(path, _keys(model))}"
-        case "missing":
-            return f"the key {path!r} is missing"
-        case "union_tag_invalid":
-            allowed = problem["ctx"]["expected_tags"].replace("'", "").split(", ")
-            tag = problem["ctx"]["tag"]
-            return f"{path}.name = {tag!r} is not allowed{did_you_mean(str(tag), allowed)}"
-        case "union_tag_not_found":
-            return f"{path}.name is missing"
-    reason = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return (
-        f"{path} = {problem['input']!r}: {reason}"
-        if not problem.get("ctx", {}).get("error")
-        else f"{path or 'recipe'}: {reason}"
-    )
-
-
-def _keys(model: type[BaseModel], prefix: str = "") -> Iterable[str]:
-    """Every dotted key of a model, through nested models and unions."""
-    for name, field in model.model_fields.items():
-        yield prefix + name
-        for inner in (field.annotation, *get_args(field.annotation)):
-            if isinstance(inner, type) and issubclass(inner, BaseModel):
-                yield from _keys(inner, f"{prefix}{name}.")
-
-
-def _shipped(folder: str) -> Iterable[Any]:
-    return (p for p in (resources.files("smidgen") / folder).iterdir() if p.name.endswith(".toml"))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from smidgen.errors import BudgetError, did_you_mean
+from smidgen.errors import BudgetError
 from smidgen.mnist import NUM_CLASSES
-from smidgen.recipe import Frozen, read_toml, validate
+from smidgen.schema import Frozen, list_shipped, load_document
 
 Limit = Annotated[int, Field(ge=0)] | None
 Share = Annotated[float, Field(ge=0, le=1)] | None
@@ -65,8 +63,7 @@ class Budget(Frozen):
 
 def list_budgets() -> list[str]:
     """The names of the shipped budgets, sorted."""
-    folder = resources.files("smidgen") / "budgets"
-    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name[-5:] == ".toml")
+    return list_shipped("budgets")
 
 
 def load_budget(name_or_path: str | Path) -> Budget:
@@ -75,11 +72,4 @@ def load_budget(name_or_path: str | Path) -> Budget:
     Raises BudgetError for an unknown name, a file that is not TOML, and every key or value that
     is not allowed, with the key.
     """
-    text = str(name_or_path)
-    if text.endswith(".toml"):
-        return validate(Budget, read_toml(Path(text), BudgetError), text, BudgetError)
-    if text not in list_budgets():
-        raise BudgetError(f"unknown budget {text!r}{did_you_mean(text, list_budgets())}")
-    shipped = resources.files("smidgen") / "budgets" / f"{text}.toml"
-    document = tomllib.loads(shipped.read_text(encoding="utf-8"))
-    return validate(Budget, document, text, BudgetError)
+    return load_document(Budget, "budgets", name_or_path, BudgetError)
