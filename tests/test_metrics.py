@@ -166,13 +166,6 @@ def test_welch_without_spread_is_certain() -> None:
     assert metrics.welch_t_test([0.5, 0.5], [0.25, 0.25]) == 0
 
 
-def test_last_epochs_are_the_last() -> None:
-    summary = metrics.last_epochs([0.9, 0.99, 0.96, 0.98], k=3)
-    assert (summary.min, summary.max, summary.k) == (0.96, 0.99, 3)
-    assert summary.mean == pytest.approx(0.9766667)
-    assert metrics.last_epochs([0.9], k=5) == metrics.EpochSummary(0.9, 0.9, 0.9, 1)
-
-
 @pytest.mark.parametrize("values", [[], [0.99]])
 def test_one_seed_has_no_spread(values: list[float]) -> None:
     message = f"needs at least 2 runs, not {len(values)}"

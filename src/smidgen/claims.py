@@ -56,7 +56,6 @@ class _Stated:
     claimed: str
     low: float
     high: float
-    bounded: bool
 
 
 def check_claims(readme: str, anatomy: Anatomy, training: Training | None) -> list[Claim]:
@@ -108,7 +107,7 @@ def _read(number: int, line: str, match: re.Match[str]) -> _Stated:
     start = min(match.start(name) for name in ("bound", "low", "number") if match[name])
     end = max(match.end(name) for name in ("number", "unit", "plus"))
     claimed = re.sub(r"[*`]", "", line[start:end])
-    return _Stated(number, line, claimed, low, high, bool(bound or match["plus"]))
+    return _Stated(number, line, claimed, low, high)
 
 
 def _held(stated: _Stated, figure: str, actual: int | float | None, missing: str = "") -> Claim:

@@ -209,25 +209,6 @@ def welch_t_test(first: Sequence[float], second: Sequence[float]) -> float:
     return float(2 * stdtr(freedom, -gap / math.sqrt(a + b)))
 
 
-@dataclass(frozen=True)
-class EpochSummary:
-    """One figure over the last k epochs of a run."""
-
-    mean: float
-    min: float
-    max: float
-    k: int
-
-
-def last_epochs(values: Sequence[float], k: int = 5) -> EpochSummary:
-    """The last k epochs' mean, minimum and maximum, or all epochs' where there are fewer.
-
-    "Shown consistently in the last few epochs" is `last_epochs(values).min >= threshold`.
-    """
-    last = values[-k:]
-    return EpochSummary(fmean(last), min(last), max(last), len(last))
-
-
 def _need_two(values: Sequence[float]) -> None:
     if len(values) < 2:
         raise RunError(

@@ -62,7 +62,7 @@ class Run:
                     f"the folder {str(path)!r} is not empty; "
                     "choose another --out, or go on with --resume"
                 )
-        run._write("recipe.toml", lambda file: file.write_text(to_toml(recipe), encoding="utf-8"))
+        run.write_text("recipe.toml", to_toml(recipe))
         return run
 
     @classmethod
@@ -117,8 +117,7 @@ class Run:
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Keeps the result of the finished training."""
-        text = json.dumps(result, indent=2) + "\n"
-        self._write("result.json", lambda file: file.write_text(text, encoding="utf-8"))
+        self.write_text("result.json", json.dumps(result, indent=2) + "\n")
 
     def state_dict(self) -> dict[str, Tensor]:
         """The final weights."""
@@ -168,13 +167,9 @@ class Run:
         state = {"tensors": dict(tensors), "fingerprint": fingerprint(tensors), **figures}
         self._write("last.pt", lambda file: torch.save(state, file))
 
-    def write_card(self, text: str) -> None:
-        """Keeps the card."""
-        self._write("README.md", lambda file: file.write_text(text, encoding="utf-8"))
-
-    def write_summary(self, text: str) -> None:
-        """Keeps the text that describes the model."""
-        self._write("summary.txt", lambda file: file.write_text(text, encoding="utf-8"))
+    def write_text(self, name: str, text: str) -> None:
+        """Keeps a text, such as the card, under that name."""
+        self._write(name, lambda file: file.write_text(text, encoding="utf-8"))
 
     def plot_path(self, name: str) -> Path:
         """Where the picture of that name belongs; its folder exists afterwards."""

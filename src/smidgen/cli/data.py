@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from smidgen.cli.options import DataDir, Json
-from smidgen.cli.output import console, emit
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from smidgen.cli.output import console, emit, table
 
 
 def data(
@@ -42,23 +38,16 @@ def data(
                 "std": loaded.std,
             }
         )
+    rows = [
+        (name, *(f"{count[label]:,}" for count in counts.values()))
+        for label, name in enumerate(loaded.classes)
+    ]
+    right = range(1, len(counts) + 1)
+    shown = table(("class", *counts), rows, f"{loaded.name}, {path or 'built in'}", right)
+    shown.add_section()
+    shown.add_row("all", *(f"{sum(count):,}" for count in counts.values()))
     screen = console()
-    screen.print(_table(f"{loaded.name}, {path or 'built in'}", loaded.classes, counts))
+    screen.print(shown)
     return screen.print(
         f"mean {loaded.mean:.4f}, standard deviation {loaded.std:.4f} (of pixels / 255)"
     )
-
-
-def _table(title: str, classes: Sequence[str], counts: dict[str, list[int]]) -> Table:
-    """How many images of each class every split holds, with the totals below."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table("class", *counts, title=escape(title))
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for label, class_name in enumerate(classes):
-        table.add_row(escape(class_name), *(f"{split[label]:,}" for split in counts.values()))
-    table.add_section()
-    table.add_row("all", *(f"{sum(split):,}" for split in counts.values()))
-    return table

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 WIDTH_OF_FILES = 120  # of what is piped or captured, where no terminal says how wide it is
 
@@ -25,6 +27,25 @@ def console(json_: bool = False) -> Console:
 def emit(document: Any) -> None:
     """Prints one JSON document on stdout; a number that JSON cannot hold becomes null."""
     print(json.dumps(_finite(document), indent=2, ensure_ascii=False))
+
+
+def table(
+    heading: Iterable[str],
+    rows: Iterable[Sequence[str]],
+    title: str | None = None,
+    right: Iterable[int] = (),
+) -> Table:
+    """A table of text; names in its first column stay whole, the columns `right` are aligned so."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    made = Table(*heading, title=title and escape(title))
+    made.columns[0].no_wrap = True
+    for column in right:
+        made.columns[column].justify = "right"
+    for row in rows:
+        made.add_row(*map(escape, row))
+    return made
 
 
 def percent(fraction: float | None, digits: int = 2) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from smidgen.cli.options import DataDir, DataName, Device, Full, Json, RecipeName, Settings
-from smidgen.cli.output import console, emit, percent
+from smidgen.cli.output import console, emit, percent, table
 from smidgen.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
@@ -129,7 +129,6 @@ def sweep(
 ) -> None:
     """Train every combination of some values, and rank them on the validation images."""
     from rich.progress import track
-    from rich.table import Table
 
     from smidgen.recipe import parse_setting, recipe_for
     from smidgen.run import free_folder
@@ -146,11 +145,13 @@ def sweep(
     rows = ranking(list(track(coming, "training", total=count, console=people)))
     if json_:
         return emit({"model": model, "rows": rows})
-    table = Table("recipe", "mean validation accuracy", "seeds", "seconds")
-    for row in rows:
-        table.add_row(row["recipe"], percent(row["val_accuracy"]), str(row["n"]),
-                      f"{row['seconds']:.0f}")  # fmt: skip
-    people.print(table)
+    cells = [
+        (row["recipe"], percent(row["val_accuracy"]), str(row["n"]), f"{row['seconds']:.0f}")
+        for row in rows
+    ]
+    ranked = table(("recipe", "mean validation accuracy", "seeds", "seconds"), cells)
+    ranked.columns[0].no_wrap = False  # a grid of many keys makes long names
+    people.print(ranked)
     return people.print(str(folder))
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from smidgen.cli.options import DataDir, DataName, Json, TargetName
-from smidgen.cli.output import console, emit, percent
+from smidgen.cli.output import console, emit, percent, table
 
 
 def models(
@@ -16,8 +16,6 @@ def models(
     json_: Json = False,
 ) -> None:
     """List the models of the zoo, with their parameters and whether weights ship with them."""
-    from rich.table import Table
-
     from smidgen.anatomy import count_parameters
     from smidgen.zoo import create_model, has_weights, list_models
 
@@ -31,11 +29,10 @@ def models(
                 ]
             }
         )
-    table = Table("model", "parameters", "weights ship")
-    table.columns[1].justify = "right"
-    for name, size in sizes.items():
-        table.add_row(name, f"{size:,}", "yes" if has_weights(name) else "no")
-    return console().print(table)
+    rows = [
+        (name, f"{size:,}", "yes" if has_weights(name) else "no") for name, size in sizes.items()
+    ]
+    return console().print(table(("model", "parameters", "weights ship"), rows, right=[1]))
 
 
 def evaluate(

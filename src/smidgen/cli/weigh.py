@@ -8,17 +8,15 @@ import sys
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from smidgen.cli.options import Json
-from smidgen.cli.output import console, emit
+from smidgen.cli.output import console, emit, table
 from smidgen.errors import BudgetError, DataError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from smidgen.budget import Budget, Rule, Verdict
     from smidgen.claims import Claim
 
@@ -61,10 +59,10 @@ def describe(
         return print(anatomy.to_markdown())
     out = console()
     heading, *body, total = anatomy.rows()
-    table = _table(heading, body, anatomy.model, right=range(3, len(heading)))
-    table.add_section()
-    table.add_row(*total)
-    out.print(table)
+    layers = table(heading, body, anatomy.model, right=range(3, len(heading)))
+    layers.add_section()
+    layers.add_row(*total)
+    out.print(layers)
     return out.print("\n".join(anatomy.facts()))
 
 
@@ -134,7 +132,7 @@ def grade(
         emit({"budget": budget, "submissions": [grade.to_dict() for grade in grades]})
     else:
         rows = [cells(grade) for grade in grades]
-        screen.print(_table(COLUMNS, rows, f"{folder} · {budget}", right=range(2, 6)))
+        screen.print(table(COLUMNS, rows, f"{folder} · {budget}", right=range(2, 6)))
     passed = sum(grade.passed for grade in grades)
     screen.print(f"{passed} of {count} passed", *(f"\n{file}" for file in files))
     if passed < count:
@@ -187,7 +185,7 @@ def _list_budgets(json_: bool) -> None:
         documents = {name: budget.model_dump(exclude_none=True) for name, budget in budgets.items()}
         return emit({"budgets": documents})
     rows = [(name, budget.title) for name, budget in budgets.items()]
-    return console().print(_table(("budget", "what it asks"), rows))
+    return console().print(table(("budget", "what it asks"), rows))
 
 
 def _print_verdict(
@@ -205,7 +203,7 @@ def _print_verdict(
         for rule in rules
     ]
     out = console()
-    out.print(_table(("rule", "limit", "actual", ""), rows, title))
+    out.print(table(("rule", "limit", "actual", ""), rows, title))
     for rule in rules:
         if rule.note:
             out.print(f"{rule.rule}: {rule.note}", markup=False)
@@ -227,16 +225,3 @@ def _as_rule(claim: Claim) -> Rule:
     actual = "not measured" if claim.actual is None else claim.actual
     name = f"line {claim.line}: {claim.figure}"
     return Rule(name, claim.claimed, actual, bool(claim.passed), claim.note)
-
-
-def _table(heading: Any, rows: Any, title: str | None = None, right: Any = ()) -> Table:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(*heading, title=title and escape(title))
-    table.columns[0].no_wrap = True
-    for column in right:
-        table.columns[column].justify = "right"
-    for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
-    return table

@@ -15,13 +15,13 @@ import re
 import textwrap
 from collections import ChainMap
 from collections.abc import Collection, Mapping, Sequence
-from importlib import resources
 from string import Template
 from typing import assert_never
 
 import numpy as np
 
 from smidgen.export.schedule import Schedule, Stage, plan_memory
+from smidgen.export.toolchain import TEMPLATES
 from smidgen.quantize import graph as G
 
 Row = dict[str, int | str]  # a line of a table: numbers, and names of C, by column
@@ -77,8 +77,7 @@ def _fill(name: str, values: Mapping[str, object]) -> str:
 
 def _sections(name: str) -> dict[str, str]:
     """A template by its sections, each headed by a comment; `code` is what precedes them."""
-    path = resources.files("smidgen") / "export" / "templates" / name
-    code, *rest = SECTION.split(path.read_text("utf-8"))
+    code, *rest = SECTION.split((TEMPLATES / name).read_text("utf-8"))
     return {"code": code} | dict(zip(rest[::2], rest[1::2], strict=True))
 
 

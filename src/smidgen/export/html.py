@@ -6,11 +6,11 @@ import base64
 import hashlib
 import json
 import re
-from importlib import resources
 from typing import Any
 from urllib.parse import quote
 
 from smidgen.export.bundle import bundle
+from smidgen.export.toolchain import TEMPLATES
 
 ICON = (
     "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 28 28'>"
@@ -22,7 +22,8 @@ ICON = (
 
 def render(document: dict[str, Any]) -> str:
     """The page for a document of networks, images and gauge, as HTML."""
-    style, script = _template("page.css"), bundle("main", lambda name: _template(f"{name}.js"))
+    style, html = ((TEMPLATES / name).read_text("utf-8") for name in ("page.css", "page.html"))
+    script = bundle("main", lambda name: (TEMPLATES / f"{name}.js").read_text("utf-8"))
     parts = {
         "policy": _policy(style, script),
         "icon": "data:image/svg+xml," + quote(ICON),
@@ -31,7 +32,7 @@ def render(document: dict[str, Any]) -> str:
         "data": json.dumps(document, separators=(",", ":")).replace("<", "\\u003c"),
         "script": script,
     }
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _template("page.html"))
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], html)
 
 
 def _policy(style: str, script: str) -> str:
@@ -45,7 +46,3 @@ def _policy(style: str, script: str) -> str:
         f"default-src 'none'; style-src {style_hash}; script-src {script_hash}; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
-
-
-def _template(name: str) -> str:
-    return (resources.files("smidgen") / "export" / "templates" / name).read_text("utf-8")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from smidgen.export.toolchain import (
     MACHINES,
     ROOM,
     ROOMY,
+    TEMPLATES,
     compile_firmware,
     compile_host,
     run,
@@ -99,10 +100,9 @@ def run_cortex_m(
 
 def run_javascript(document: dict[str, Any], images: Images) -> Logits:
     """The int32 logits by the page's interpreter, in Node, of a graph's document."""
-    network = resources.files("smidgen") / "export" / "templates" / "network.js"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "network.mjs").write_text(network.read_text("utf-8"), encoding="utf-8")
+        shutil.copyfile(TEMPLATES / "network.js", folder / "network.mjs")
         (folder / "graph.json").write_text(json.dumps(document), encoding="utf-8")
         (folder / "images.bin").write_bytes(images.tobytes())
         arguments = ("network.mjs", "graph.json", "images.bin", "logits.bin")

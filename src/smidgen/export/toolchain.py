@@ -27,6 +27,7 @@ ROOMY = "mps2-an386"
 ROOM = ("-Wl,--defsym=FLASH_LENGTH=4M", "-Wl,--defsym=RAM_LENGTH=4M")
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
 HARNESS = Path(str(resources.files("smidgen") / "export" / "harness"))
+TEMPLATES = HARNESS.with_name("templates")
 
 
 def find(program: str) -> str:

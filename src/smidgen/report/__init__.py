@@ -66,8 +66,8 @@ def write_report(run: Run | Path | str, data: Data, goal: Goal | None = None) ->
     for name, picture in badges.items():
         files.append(folder.badge_path(name))
         _save_text(picture, files[-1])
-    folder.write_summary(summary(anatomy))
-    folder.write_card(card(trial, answers, data, anatomy, list(drawn), goal))
+    folder.write_text("summary.txt", summary(anatomy))
+    folder.write_text("README.md", card(trial, answers, data, anatomy, list(drawn), goal))
     return [*files, trial.path / "summary.txt", trial.path / "README.md"]
 
 

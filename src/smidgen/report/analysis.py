@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from smidgen import metrics
 from smidgen.budget import Budget, Verdict
+from smidgen.budget.formats import shown
 from smidgen.report.figures import accuracy, interval, percent
 from smidgen.report.trial import Answers, Trial
 
@@ -52,22 +53,12 @@ def _result(goal: Goal | None) -> str:
 def _rules(verdict: Verdict) -> str:
     """Every rule of the budget in a table, below the block."""
     rows = [
-        f"| {rule.rule} | {_value(rule.limit)} | {_value(rule.actual)} "
+        f"| {rule.rule} | {shown(rule.limit)} | {shown(rule.actual)} "
         f"| {'yes' if rule.passed else '**no**'} | {rule.note} |"
         for rule in verdict.rules
     ]
     head = "| rule | limit | actual | passed | note |\n| --- | --- | --- | --- | --- |"
     return "\n".join(["\n", head, *rows])
-
-
-def _value(value: int | float | str) -> str:
-    """A limit or a measurement; a budget's fractions are all accuracies."""
-    match value:
-        case float():
-            return percent(value)
-        case int():
-            return f"{value:,}"
-    return value
 
 
 def _outlook(trial: Trial, budget: Budget) -> list[str]:
@@ -109,12 +100,11 @@ def _steadiness(trial: Trial) -> str:
         values = [[row[key] for row in run.metrics()] for run in trial.runs]
         curves = [[value for value in curve if value is not None] for curve in values]
         if k >= 2 and curves == values:
-            last = [metrics.last_epochs(curve, k) for curve in curves]
-            low, high = min(each.min for each in last), max(each.max for each in last)
+            last = [accuracy for curve in curves for accuracy in curve[-k:]]
             seeds = " in every seed" if trial.seeds > 1 else ""
             return (
-                f"{name} accuracy stays between {percent(low)} and {percent(high)} over the last "
-                f"{k} epochs{seeds}."
+                f"{name} accuracy stays between {percent(min(last))} and {percent(max(last))} over "
+                f"the last {k} epochs{seeds}."
             )
     return ""
 
