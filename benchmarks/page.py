@@ -24,7 +24,7 @@ from playwright.sync_api import Page, sync_playwright
 from smidgen.data import Data, load_data
 from smidgen.export.document import build_document, frontier_document
 from smidgen.export.html import render
-from smidgen.frame import read_image
+from smidgen.preprocess import read_image
 from smidgen.target import load
 from smidgen.train.engine import predict
 
@@ -145,8 +145,8 @@ def replay_images(page: Page, data: Data) -> list[tuple[str, str, str]]:
     target = load(model["name"])
     images, labels = data.test.images[:IMAGES, 0].numpy(), data.test.labels[:IMAGES].tolist()
     pictures = [enlarged(image) for image in images]
-    framed = torch.from_numpy(np.stack([read_image(picture) for picture in pictures]))[:, None]
-    python = predict(target.model, framed, target.mean, target.std).argmax(dim=1).tolist()
+    inputs = torch.from_numpy(np.stack([read_image(picture) for picture in pictures]))[:, None]
+    python = predict(target.model, inputs, target.mean, target.std).argmax(dim=1).tolist()
     plain = predict(target.model, data.test.images[:IMAGES], target.mean, target.std).argmax(dim=1)
     said, accepted = [], 0
     for picture in pictures:

@@ -148,7 +148,7 @@ def test_packed_images_are_what_the_page_unpacks(node):
         ]
     ).astype(np.uint8)
     script = """
-        const { unpackImage } = await import("./specimen.js");
+        const { unpackImage } = await import("./images.js");
         console.log(JSON.stringify(input.map((text) => [...unpackImage(text)])));
     """
     unpacked = ask(node, f"{script}", [pack(image) for image in images])

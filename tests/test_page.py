@@ -27,7 +27,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from smidgen.export.document import frontier_document
-from smidgen.frame import read_image
+from smidgen.preprocess import read_image
 from smidgen.target import load
 from smidgen.train.engine import predict
 from smidgen.zoo import has_weights
@@ -70,8 +70,8 @@ def test_pictures_of_test_images_are_read_as_python_reads_them(first_desk, mnist
         pytest.skip(f"no weights ship with {name}")
     target, same = load(name), 0
     pictures = [enlarged(image) for image in mnist.test.images[:100, 0].numpy()]
-    framed = torch.from_numpy(np.stack([read_image(picture) for picture in pictures]))[:, None]
-    labels = predict(target.model, framed, target.mean, target.std).argmax(dim=1)
+    inputs = torch.from_numpy(np.stack([read_image(picture) for picture in pictures]))[:, None]
+    labels = predict(target.model, inputs, target.mean, target.std).argmax(dim=1)
     for picture, label in zip(pictures, labels.tolist(), strict=True):
         choose_file(first_desk, "digit.png", picture)
         same += likeliest(first_desk)[0] == target.classes[label]

@@ -14,7 +14,7 @@ import smidgen
 SOURCE = Path(smidgen.__file__).parent
 RANKS = {
     "errors": 0, "mnist": 0,
-    "frame": 1, "network": 1, "schema": 1,
+    "preprocess": 1, "network": 1, "schema": 1,
     "recipe": 2, "data": 2, "anatomy": 2, "metrics": 2,
     "augment": 3, "budget": 3, "zoo": 3, "run": 3, "quantize": 3,
     "source": 3, "target": 4, "claims": 4,

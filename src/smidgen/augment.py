@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from smidgen.frame import SIDE
+from smidgen.preprocess import SIDE
 from smidgen.recipe import Augment
 
 COARSE = 5  # points in each direction of a field of elastic displacements

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 
 from smidgen.data import Data, load_data
 from smidgen.errors import DataError
-from smidgen.frame import read_image
 from smidgen.metrics import confusion_matrix, expected_calibration_error, wilson_interval
+from smidgen.preprocess import read_image
 from smidgen.target import Target, load
 from smidgen.train.engine import predict
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { frame, readPixels } from "../../src/smidgen/export/templates/frame.js";
-import { createHistory, EMPTY, framedPicture, pixelPicture, seen } from "../../src/smidgen/export/templates/scene.js";
+import { preprocess, scaleAndCentre } from "../../src/smidgen/export/templates/preprocess.js";
+import { createHistory, EMPTY, fromImage, fromPixels, seen } from "../../src/smidgen/export/templates/scene.js";
 import { inkOf } from "../../src/smidgen/export/templates/strokes.js";
 
 const stroke = [[100, 40], [100, 240]];
@@ -19,27 +19,27 @@ test("nothing is seen of an empty scene", () => {
   assert.equal(seen(EMPTY), null);
 });
 
-test("strokes are seen in the frame", () => {
-  assert.deepEqual(seen({ picture: null, strokes: [stroke] }), frame(inkOf([stroke])));
+test("strokes are seen scaled and centred", () => {
+  assert.deepEqual(seen({ picture: null, strokes: [stroke] }), scaleAndCentre(inkOf([stroke])));
 });
 
-test("a picture is seen as the frame made it, and shown with its ink 200 high in the middle", () => {
-  const picture = pixelPicture(barPixels());
-  assert.deepEqual(seen({ picture, strokes: [] }), readPixels(barPixels()));
+test("a picture is seen preprocessed, and shown with its ink 200 high in the middle", () => {
+  const picture = fromPixels(barPixels());
+  assert.deepEqual(seen({ picture, strokes: [] }), preprocess(barPixels()));
   assert.equal(picture.box.height, 200);
   assert.deepEqual([picture.box.top, picture.box.left + picture.box.width / 2], [40, 140]);
   assert.ok(picture.ink.data.every((value) => value === 255));
 });
 
 test("a blank picture is none", () => {
-  assert.equal(pixelPicture(barPixels(250)), null);
+  assert.equal(fromPixels(barPixels(250)), null);
 });
 
 test("strokes over a picture are seen with it", () => {
-  const framed = new Uint8Array(784);
-  for (let y = 4; y < 24; y++) framed[y * 28 + 7] = 255; // upright, on the paper at 70 to 80
+  const image = new Uint8Array(784);
+  for (let y = 4; y < 24; y++) image[y * 28 + 7] = 255; // upright, on the paper at 70 to 80
   const across = [[75, 140], [205, 140]];
-  const both = seen({ picture: framedPicture(framed), strokes: [across] });
+  const both = seen({ picture: fromImage(image), strokes: [across] });
   const columns = Array.from({ length: 28 }, (_, x) => both.filter((value, i) => value > 0 && i % 28 === x).length);
   assert.equal(Math.max(...columns), 20); // the upright is still twenty high,
   assert.ok(columns.filter((count) => count > 0).length >= 13); // and the stroke goes out from it

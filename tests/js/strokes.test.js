@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { boundingBox, frame } from "../../src/smidgen/export/templates/frame.js";
+import { boundingBox, scaleAndCentre } from "../../src/smidgen/export/templates/preprocess.js";
 import { extent, inkOf, inkOnPaper, PAPER, PEN } from "../../src/smidgen/export/templates/strokes.js";
 
 const line = [[[40, 100], [140, 100]]];
@@ -28,9 +28,9 @@ test("a line on the paper stays where it was drawn", () => {
 });
 
 test("a drawing looks the same at every size and place", () => {
-  const expected = frame(inkOf(hook));
+  const expected = scaleAndCentre(inkOf(hook));
   for (const [size, place] of [[0.2, [0, 0]], [0.5, [150, 20]], [1.4, [-40, 10]]]) {
-    const actual = frame(inkOf(moved(hook, size, place)));
+    const actual = scaleAndCentre(inkOf(moved(hook, size, place)));
     const furthest = actual.reduce((most, value, i) => Math.max(most, Math.abs(value - expected[i])), 0);
     assert.ok(furthest <= 12, `${furthest} of 255 at size ${size}`);
   }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { unpackImage } from "../../src/smidgen/export/templates/specimen.js";
+import { unpackImage } from "../../src/smidgen/export/templates/images.js";
 import { argmax, percent, softmax } from "../../src/smidgen/export/templates/verdict.js";
 
 test("probabilities are by hand", () => {

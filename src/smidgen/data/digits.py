@@ -1,4 +1,4 @@
-"""scikit-learn's 1,797 handwritten digits in MNIST's frame: real data that needs no download.
+"""scikit-learn's 1,797 handwritten digits, scaled and centred as in MNIST; no download is needed.
 
 The images are the test part of https://archive.ics.uci.edu/dataset/80, 8 × 8 with 17 levels.
 """
@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from smidgen.data.dataset import TEST_ONE_IN, Data, Split, mean_and_std, stratified_mask
-from smidgen.frame import frame
 from smidgen.mnist import CLASSES
+from smidgen.preprocess import scale_and_centre
 
 
 def load_digits() -> Data:
@@ -21,7 +21,7 @@ def load_digits() -> Data:
     from sklearn import datasets  # half a second that other data sets need not pay
 
     bunch = datasets.load_digits()
-    images = np.stack([frame(grey * (255 / 16)) for grey in bunch.images])
+    images = np.stack([scale_and_centre(grey * (255 / 16)) for grey in bunch.images])
     labels = bunch.target.astype(np.int64)
     whole = Split(torch.from_numpy(images)[:, None], torch.from_numpy(labels))
     held_out = stratified_mask(labels, TEST_ONE_IN)

@@ -12,7 +12,7 @@ from smidgen.data.dataset import TEST_ONE_IN, Data, Split, mean_and_std, stratif
 from smidgen.data.idx import read_split
 from smidgen.data.published import FILES, find_file
 from smidgen.errors import DataError
-from smidgen.frame import read_image
+from smidgen.preprocess import read_image
 
 MIN_TRAINING = 2  # of every class: one to fit, one to validate
 
@@ -53,7 +53,7 @@ def load_picture_folder(directory: Path) -> Data:
 
     With subfolders train and test, each holds the same classes; without them one picture in six
     of every class is held out as the test set, the same ones every time. Every picture is read
-    as `predict` reads it: 28 × 28 on a dark ground as it is, all others in MNIST's frame.
+    as `predict` reads it: 28 × 28 on a dark background as it is, all others scaled and centred.
     Raises DataError for what is not a picture, and for a class with too few of them.
     """
     classes = _folders(directory)

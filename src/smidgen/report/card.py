@@ -23,7 +23,7 @@ from smidgen.report.trial import Answers, Trial
 
 LIMITS = """\
 - The network knows one thing: 28 × 28 grey images in which one light shape stands in the middle
-  of a dark ground. `smidgen predict` brings other pictures into that frame.
+  of a dark background. `smidgen predict` makes such images of other pictures.
 - It answers with one of its classes whatever it is shown; on a picture that is none of them the
   probability means nothing.
 - The training accuracy is the running one of the last epoch, with dropout and augmentation on, as

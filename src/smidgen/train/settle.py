@@ -23,7 +23,7 @@ from torch import nn
 from smidgen.augment import draw
 from smidgen.data import Split
 from smidgen.errors import RecipeError, RunError
-from smidgen.frame import SIDE
+from smidgen.preprocess import SIDE
 from smidgen.recipe import Recipe
 from smidgen.run import write_whole
 from smidgen.train.engine import Network, Process

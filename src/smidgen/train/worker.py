@@ -18,7 +18,7 @@ from torch import Tensor
 
 from smidgen.augment import resample
 from smidgen.data import Split, standardise
-from smidgen.frame import SIDE
+from smidgen.preprocess import SIDE
 from smidgen.recipe import Recipe
 from smidgen.train.chance import DROPOUT, generator
 from smidgen.train.dropout import SeededDropout

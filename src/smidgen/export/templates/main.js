@@ -1,12 +1,13 @@
 // The page itself: what was drawn goes to every network, what they say goes to the panels.
 
 import { decodeGauge, distance } from "./gauge.js";
+import { unpackImage } from "./images.js";
 import { decode, run } from "./network.js";
 import { createPad } from "./pad.js";
 import { count, createRow, listLayers, showImage, showMaps, showMistakes } from "./panels.js";
 import { openPicture, PictureError } from "./picture.js";
-import { EMPTY, framedPicture, pixelPicture, seen } from "./scene.js";
-import { unpackImage } from "./specimen.js";
+import { PIXELS } from "./preprocess.js";
+import { EMPTY, fromImage, fromPixels, seen } from "./scene.js";
 import { argmax, percent, softmax } from "./verdict.js";
 
 const page = JSON.parse(document.getElementById("data").textContent);
@@ -25,7 +26,7 @@ let speech = 0;
 
 const pad = createPad(element("paper"), schedule);
 
-/** At most one answer a frame, however many points arrive. */
+/** At most one answer for each frame of the screen, however many points arrive. */
 function schedule() {
   if (scheduled) return;
   scheduled = true;
@@ -45,7 +46,7 @@ function answer() {
   models.forEach((model, i) => model.row.show(verdicts[i]));
   showImage(element("seen"), image);
   showAnswer(verdicts[models.indexOf(chosen)]);
-  const tensors = verdicts[models.indexOf(chosen)]?.tensors ?? run(chosen.network, new Uint8Array(784));
+  const tensors = verdicts[models.indexOf(chosen)]?.tensors ?? run(chosen.network, new Uint8Array(PIXELS));
   showMaps(element("maps"), tensors[element("layer").value]);
   document.body.classList.toggle("drawn", pad.scene() !== EMPTY);
   element("undo").disabled = !pad.canUndo();
@@ -86,7 +87,7 @@ function choose(model) {
   element("mistakes-lead").textContent = `The ${model.mistakes.length} of ${count(model.tested)} test images `
     + "that it got wrong with most confidence. Choose one to see it on the paper.";
   showMistakes(element("gallery"), model, page.images, (image, label) => {
-    place(framedPicture(image), `A test image of ${label}.`);
+    place(fromImage(image), `A test image of ${label}.`);
     element("paper").scrollIntoView({ block: "nearest" });
   });
   schedule();
@@ -104,14 +105,14 @@ function say(message, problem = false) {
 
 function showSample() {
   const { image, label } = page.samples[Math.floor(Math.random() * page.samples.length)];
-  place(framedPicture(unpackImage(page.images[image])), `A test image of ${classes[label]}.`);
+  place(fromImage(unpackImage(page.images[image])), `A test image of ${classes[label]}.`);
 }
 
 async function open(files) {
   if (!files.length) return;
   try {
-    const picture = pixelPicture(await openPicture(files[0]));
-    if (!picture) throw new PictureError("This picture is blank: nothing stands out from its ground.");
+    const picture = fromPixels(await openPicture(files[0]));
+    if (!picture) throw new PictureError("This picture is blank: nothing stands out from its background.");
     place(picture, files[0].name ? `Showing ${files[0].name}.` : "Showing the pasted picture.");
   } catch (problem) {
     if (!(problem instanceof PictureError)) throw problem;
@@ -172,5 +173,5 @@ function introduce() {
 listen();
 introduce();
 choose(chosen);
-for (let i = 0; i < 3; i++) models.forEach((model) => run(model.network, new Uint8Array(784))); // warm
+for (let i = 0; i < 3; i++) models.forEach((model) => run(model.network, new Uint8Array(PIXELS))); // warm
 performance.mark("ready");

@@ -2,7 +2,8 @@
 // changed in place, so that nothing on the page moves.
 
 import { argmax, percent } from "./verdict.js";
-import { unpackImage } from "./specimen.js";
+import { unpackImage } from "./images.js";
+import { PIXELS, SIDE } from "./preprocess.js";
 
 /** A number of things for people: 13,272. */
 export function count(number) {
@@ -71,11 +72,11 @@ function createClock(place) {
   };
 }
 
-/** Draws 784 grey levels, white ink on black. */
+/** Draws an image, white ink on black. */
 export function showImage(canvas, image) {
-  canvas.width = canvas.height = 28;
-  const pixels = new ImageData(28, 28);
-  for (let i = 0; i < 784; i++) {
+  canvas.width = canvas.height = SIDE;
+  const pixels = new ImageData(SIDE, SIDE);
+  for (let i = 0; i < PIXELS; i++) {
     const value = image ? image[i] : 0;
     pixels.data.set([value, value, value, 255], 4 * i);
   }

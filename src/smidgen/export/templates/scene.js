@@ -1,36 +1,36 @@
 // What lies on the paper: a picture, strokes over it, or nothing.
 //
-// A scene is {picture, strokes}; a picture is {framed, ink, box}: what the frame made of it, its
+// A scene is {picture, strokes}; a picture is {image, ink, box}: the image that the networks see, the
 // ink {data, width, height}, and where on the paper that ink is shown.
 
-import { boundingBox, extractInk, flatten, frame, readPixels, SIDE } from "./frame.js";
+import { boundingBox, extractInk, preprocess, scaleAndCentre, SIDE, toGrey } from "./preprocess.js";
 import { inkOf, inkOnPaper, PAPER } from "./strokes.js";
 
 export const EMPTY = { picture: null, strokes: [] };
 const UNIT = PAPER / SIDE;
 const BOX = 20 * UNIT;
 
-/** The 784 grey levels that the networks see of a scene; null of an empty one. */
+/** The image that the networks see of a scene; null of an empty one. */
 export function seen({ picture, strokes }) {
-  if (!strokes.length) return picture && picture.framed;
-  if (!picture) return frame(inkOf(strokes));
+  if (!strokes.length) return picture && picture.image;
+  if (!picture) return scaleAndCentre(inkOf(strokes));
   const ink = inkOnPaper(strokes);
   overlay(ink, picture);
-  return frame(ink);
+  return scaleAndCentre(ink);
 }
 
-/** The picture of 784 framed grey levels, filling the paper. */
-export function framedPicture(framed) {
-  const ink = { data: framed, width: SIDE, height: SIDE };
-  return { framed, ink, box: { left: 0, top: 0, width: PAPER, height: PAPER } };
+/** The picture of an image that is preprocessed already; it fills the paper. */
+export function fromImage(image) {
+  const ink = { data: image, width: SIDE, height: SIDE };
+  return { image, ink, box: { left: 0, top: 0, width: PAPER, height: PAPER } };
 }
 
 /** The picture of pixels {data, width, height}, four bytes each; null if they are blank. */
-export function pixelPicture(rgba) {
-  const framed = readPixels(rgba);
-  if (!framed) return null;
-  const grey = flatten(rgba);
-  if (grey.width === SIDE && grey.height === SIDE) return framedPicture(framed);
+export function fromPixels(rgba) {
+  const image = preprocess(rgba);
+  if (!image) return null;
+  const grey = toGrey(rgba);
+  if (grey.width === SIDE && grey.height === SIDE) return fromImage(image);
   const ink = extractInk(grey);
   const { left, top, width, height } = boundingBox(ink);
   const data = new Uint8Array(width * height);
@@ -47,7 +47,7 @@ export function pixelPicture(rgba) {
     width: shownWidth,
     height: shownHeight,
   };
-  return { framed, ink: { data, width, height }, box };
+  return { image, ink: { data, width, height }, box };
 }
 
 /** Puts the picture's ink under ink of the paper's size. */

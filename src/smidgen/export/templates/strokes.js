@@ -2,8 +2,8 @@
 
 export const PAPER = 280;
 export const PEN = 20; // its width on the paper
-const BOX = 200; // of a drawing on its own: ten units a pixel of the frame's box
-const STROKE = 25; // MNIST's median stroke is 2.5 pixels of the frame wide
+const BOX = 200; // of a drawing on its own: ten units for each pixel of the image's box
+const STROKE = 25; // MNIST's median stroke is 2.5 pixels wide
 const SMALLEST = 12; // a drawing within fewer units counts as a dot of that size
 
 /** The ink of a drawing on its own, with a pen in proportion to it, so that a digit looks alike

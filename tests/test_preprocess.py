@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from smidgen.errors import DataError
-from smidgen.frame import extract_ink, flatten, frame, read_image
+from smidgen.preprocess import extract_ink, read_image, scale_and_centre, to_grey
 
 
 def encoded(pixels, format="PNG", **options):
@@ -21,15 +21,15 @@ def encoded(pixels, format="PNG", **options):
     return file.getvalue()
 
 
-def bar(ground=255, ink=0):
+def bar(background=255, ink=0):
     """An upright bar of 20 × 200 at the lower right of 280 × 280."""
-    pixels = np.full((280, 280), ground, np.uint8)
+    pixels = np.full((280, 280), background, np.uint8)
     pixels[60:260, 200:220] = ink
     return pixels
 
 
-def framed_bar():
-    """The bar is 20 × 2 in the frame; its centre of mass, at 9.5 and 0.5, goes to [13.5, 14.5)."""
+def expected_bar():
+    """The bar becomes 20 × 2; its centre of mass, at 9.5 and 0.5, goes to [13.5, 14.5)."""
     expected = np.zeros((28, 28), np.uint8)
     expected[4:24, 13:15] = 255
     return expected
@@ -45,13 +45,13 @@ def mnist_images():
 
 
 def test_a_bar_becomes_two_by_twenty_with_its_mass_in_pixel_14():
-    assert (frame(bar(ground=0, ink=7)) == framed_bar()).all()
+    assert (scale_and_centre(bar(background=0, ink=7)) == expected_bar()).all()
 
 
 def test_each_output_pixel_is_the_average_of_the_area_it_covers():
     # 30 rows to 20: each row of the result covers one and a half rows of the source.
     ink = np.arange(1, 31, dtype=float)[:, None] * np.ones((1, 30))
-    column = frame(ink)[:, 14]
+    column = scale_and_centre(ink)[:, 14]
     averages = np.array([(1 + 2 / 2) / 1.5, (2 / 2 + 3) / 1.5])
     last = (29 / 2 + 30) / 1.5
     assert column[column > 0][:2].tolist() == np.floor(averages / last * 255 + 0.5).tolist()
@@ -60,23 +60,23 @@ def test_each_output_pixel_is_the_average_of_the_area_it_covers():
 
 def test_small_ink_is_enlarged_by_linear_interpolation():
     # Two pixels to twenty: they lie at 4.5 and 14.5 of the result, with background around.
-    row = frame(np.array([[0.0, 2.0, 2.0, 0.0]])).max(axis=0)[4:24]
+    row = scale_and_centre(np.array([[0.0, 2.0, 2.0, 0.0]])).max(axis=0)[4:24]
     rise = np.floor((np.arange(5) + 5.5) / 10 * 255 + 0.5)
     assert row.tolist() == [*rise, *[255] * 10, *rise[::-1]]
 
 
 def test_the_scale_of_the_ink_does_not_matter_and_blank_stays_blank():
     ink = np.random.default_rng(0).integers(0, 16, (9, 7)).astype(float)
-    assert (frame(ink) == frame(ink * 16)).all()
-    assert (frame(ink) == frame(ink / 16)).all()
-    assert not frame(np.zeros((5, 5))).any()
-    assert not frame(np.full((5, 5), -3.0)).any()
+    assert (scale_and_centre(ink) == scale_and_centre(ink * 16)).all()
+    assert (scale_and_centre(ink) == scale_and_centre(ink / 16)).all()
+    assert not scale_and_centre(np.zeros((5, 5))).any()
+    assert not scale_and_centre(np.full((5, 5), -3.0)).any()
 
 
 @pytest.mark.parametrize("ink", [np.zeros(9), np.full((4, 4), np.nan), np.full((4, 4), np.inf)])
 def test_ink_that_is_no_finite_matrix_is_refused(ink):
     with pytest.raises(DataError, match="not a matrix of finite numbers"):
-        frame(ink)
+        scale_and_centre(ink)
 
 
 @settings(max_examples=200, deadline=None)
@@ -84,14 +84,14 @@ def test_ink_that_is_no_finite_matrix_is_refused(ink):
 def test_any_ink_lies_in_a_box_of_at_most_twenty_and_peaks_at_255(height, width, seed):
     rng = np.random.default_rng(seed)
     ink = rng.integers(1, 256, (height, width)) * (rng.random((height, width)) < 0.2)
-    framed = frame(ink.astype(float))
-    rows, columns = np.nonzero(framed)
-    assert framed.max() == (255 if ink.any() else 0)
+    image = scale_and_centre(ink.astype(float))
+    rows, columns = np.nonzero(image)
+    assert image.max() == (255 if ink.any() else 0)
     assert not ink.any() or max(np.ptp(rows), np.ptp(columns)) < 20
 
 
-def test_framing_mnist_again_gives_it_back(mnist_images):
-    again = np.stack([frame(image.astype(float)) for image in mnist_images])
+def test_an_mnist_image_comes_back_unchanged(mnist_images):
+    again = np.stack([scale_and_centre(image.astype(float)) for image in mnist_images])
     error = np.abs(again - mnist_images.astype(float)).max(axis=(1, 2))
     assert (error <= 1).mean() >= 0.999  # a peak of 254 becomes 255
 
@@ -100,22 +100,22 @@ def test_an_enlarged_mnist_image_comes_back(mnist_images):
     enlarged = [255 - np.kron(image, np.ones((10, 10), np.uint8)) for image in mnist_images[:200]]
     back = np.stack([read_image(encoded(image)) for image in enlarged]).astype(float)
     error = np.abs(back - mnist_images[:200])
-    # Ink below a sixteenth counts as ground; without it a centre of mass at 14.5 may round down.
+    # Ink below a sixteenth is background; without it a centre of mass at 14.5 may round down.
     assert (error.max(axis=(1, 2)) <= 16).mean() >= 0.99
     assert error.mean() < 0.5
 
 
-@pytest.mark.parametrize(("ground", "ink"), [(255, 0), (0, 255), (230, 40), (90, 200)])
+@pytest.mark.parametrize(("background", "ink"), [(255, 0), (0, 255), (230, 40), (90, 200)])
 @pytest.mark.parametrize("format", ["PNG", "WEBP"])
-def test_dark_on_light_and_light_on_dark_read_alike(ground, ink, format):
-    data = encoded(bar(ground, ink), format, lossless=True)
-    assert (read_image(data) == framed_bar()).all()
+def test_dark_on_light_and_light_on_dark_read_alike(background, ink, format):
+    data = encoded(bar(background, ink), format, lossless=True)
+    assert (read_image(data) == expected_bar()).all()
 
 
 def test_a_grainy_photograph_reads_like_a_clean_drawing():
-    pixels = bar(ground=200, ink=40) + np.random.default_rng(0).normal(0, 6, (280, 280))
+    pixels = bar(background=200, ink=40) + np.random.default_rng(0).normal(0, 6, (280, 280))
     data = encoded(pixels.clip(0, 255).astype(np.uint8), "JPEG", quality=90)
-    assert np.abs(read_image(data).astype(float) - framed_bar()).mean() < 3
+    assert np.abs(read_image(data).astype(float) - expected_bar()).mean() < 3
 
 
 def test_colour_transparency_and_sixteen_bits_read_alike():
@@ -126,14 +126,14 @@ def test_colour_transparency_and_sixteen_bits_read_alike():
     white_on_nothing = np.stack([nothing + 255] * 3 + [255 - pixels], axis=-1)
     deep = pixels.astype(np.uint16) * 257
     for picture in (red, black_on_nothing, white_on_nothing, deep):
-        assert (read_image(encoded(picture)) == framed_bar()).all()
+        assert (read_image(encoded(picture)) == expected_bar()).all()
 
 
 def test_a_photograph_on_its_side_is_turned_upright():
     exif = Image.Exif()
     exif[0x0112] = 6  # turn it by 90 degrees clockwise to see it upright
     turned = encoded(np.rot90(bar()), exif=exif)
-    assert (read_image(turned) == framed_bar()).all()
+    assert (read_image(turned) == expected_bar()).all()
 
 
 def test_a_picture_in_the_frame_already_is_unchanged(tmp_path):
@@ -147,19 +147,19 @@ def test_a_picture_in_the_frame_already_is_unchanged(tmp_path):
 
 def test_a_large_picture_is_averaged_down():
     large = np.kron(bar(), np.ones((4, 4), np.uint8))  # 1120 × 1120, by 2 to 560 × 560
-    assert (read_image(encoded(large)) == framed_bar()).all()
+    assert (read_image(encoded(large)) == expected_bar()).all()
 
 
 def test_luma_and_transparency_by_hand():
     pixels = np.array([[[255, 0, 0, 255], [0, 0, 0, 0], [0, 0, 0, 51]]], np.uint8)
     # 0.299 × 255 = 76.245; nothing on white is 255; a fifth of black on white is 204
-    assert flatten(pixels).tolist() == [[76, 255, 204]]
+    assert to_grey(pixels).tolist() == [[76, 255, 204]]
 
 
 def test_ink_by_hand():
     grey = np.full((4, 4), 100.0)
     grey[1, 1], grey[1, 2], grey[2, 1] = 20, 96, 130
-    # The ground is 100, dark goes further (80 against 30); 4 is below 80 / 16, 130 is no ink.
+    # The background is 100, dark goes further (80 against 30); 4 is below 80 / 16, 130 is no ink.
     assert np.argwhere(extract_ink(grey)).tolist() == [[1, 1]]
     assert extract_ink(grey)[1, 1] == 80
 

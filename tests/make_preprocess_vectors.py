@@ -1,9 +1,9 @@
-"""Writes tests/frame_vectors.json, the pictures that Python and the page frame alike.
+"""Writes tests/preprocess_vectors.json, the pictures that Python and the page preprocess alike.
 
-    python tests/make_frame_vectors.py
+    python tests/make_preprocess_vectors.py
 
 Each has its name, width, height, channels (1: ink, 4: red, green, blue, alpha), the bytes, and the
-784 bytes of the frame (null: blank), all in base64. Run it only when the frame itself changes.
+784 bytes of the image (null: blank), all in base64. Run it only when preprocessing changes.
 """
 
 import base64
@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from smidgen.frame import extract_ink, flatten, frame
+from smidgen.preprocess import extract_ink, scale_and_centre, to_grey
 
 
 def text(values):
     return base64.b64encode(np.asarray(values, np.uint8).tobytes()).decode()
 
 
-def vector(name, pixels, framed):
+def vector(name, pixels, image):
     height, width, channels = np.atleast_3d(pixels).shape
     return {
         "name": name,
@@ -27,17 +27,17 @@ def vector(name, pixels, framed):
         "height": height,
         "channels": channels,
         "data": text(pixels),
-        "framed": None if framed is None else text(framed),
+        "image": None if image is None else text(image),
     }
 
 
 def ink_vector(name, ink):
-    return vector(name, ink, frame(np.asarray(ink, float)))
+    return vector(name, ink, scale_and_centre(np.asarray(ink, float)))
 
 
 def picture_vector(name, rgba, blank=False):
     rgba = np.asarray(rgba, np.uint8)
-    return vector(name, rgba, None if blank else frame(extract_ink(flatten(rgba))))
+    return vector(name, rgba, None if blank else scale_and_centre(extract_ink(to_grey(rgba))))
 
 
 def opaque(grey):
@@ -85,4 +85,4 @@ def vectors():
 
 if __name__ == "__main__":
     lines = ",\n".join(json.dumps(each, ensure_ascii=False) for each in vectors())
-    Path(__file__).with_name("frame_vectors.json").write_text(f"[\n{lines}\n]\n", "utf-8")
+    Path(__file__).with_name("preprocess_vectors.json").write_text(f"[\n{lines}\n]\n", "utf-8")

@@ -1,29 +1,30 @@
-// MNIST's frame: how ink becomes 28 × 28 pixels. The Python twin is smidgen/frame.py, where the
-// definition is explained; tests/frame_vectors.json holds the two together, bit for bit.
+// Preprocessing: how ink becomes 28 × 28 pixels, scaled and centred as in MNIST. smidgen/preprocess.py
+// does the same in Python and explains it; the tests compare both on tests/preprocess_vectors.json.
 //
 // A grey picture is {data, width, height}: rows from the top, 0 to 255, any array of numbers.
 
 export const SIDE = 28;
+export const PIXELS = SIDE * SIDE;
 const BOX = 20;
 const MIN_CONTRAST = 32;
 
-/** The 784 bytes, 255 = ink, of a picture {data, width, height} with four bytes a pixel; null if
- * it is blank. A 28 × 28 picture with a dark border is in the frame already. */
-export function readPixels(rgba) {
-  const grey = flatten(rgba);
+/** The image, PIXELS bytes with 255 = ink, of a picture {data, width, height} with four bytes a
+ * pixel; null if it is blank. A 28 × 28 picture with a dark border is taken for an image already. */
+export function preprocess(rgba) {
+  const grey = toGrey(rgba);
   const { low, high } = extremes(grey.data);
   if (high - low < MIN_CONTRAST) return null;
   if (grey.width === SIDE && grey.height === SIDE && median(border(grey)) < MIN_CONTRAST) {
     return Uint8Array.from(grey.data);
   }
-  return frame(extractInk(grey));
+  return scaleAndCentre(extractInk(grey));
 }
 
-/** The ink, 0 or less = background, in the frame: 784 bytes whose strongest is 255. */
-export function frame(ink) {
-  const framed = new Uint8Array(SIDE * SIDE);
+/** The image of the ink, in which 0 or less is background; its strongest pixel is 255. */
+export function scaleAndCentre(ink) {
+  const image = new Uint8Array(PIXELS);
   const box = boundingBox(ink);
-  if (!box) return framed;
+  if (!box) return image;
   const longest = Math.max(box.width, box.height);
   const width = fitted(box.width, longest);
   const height = fitted(box.height, longest);
@@ -39,29 +40,29 @@ export function frame(ink) {
   const top = offset(rows);
   const left = offset(columns);
   small.forEach((value, i) => {
-    framed[(top + Math.floor(i / width)) * SIDE + left + (i % width)] = value;
+    image[(top + Math.floor(i / width)) * SIDE + left + (i % width)] = value;
   });
-  return framed;
+  return image;
 }
 
-/** What stands out from the ground, which is the median of the picture's border. */
+/** What stands out from the background, which is the median of the picture's border. */
 export function extractInk({ data, width, height }) {
   const edge = border({ data, width, height });
-  const ground = median(edge);
-  const noise = median(edge.map((value) => Math.abs(value - ground)));
+  const background = median(edge);
+  const noise = median(edge.map((value) => Math.abs(value - background)));
   const { low, high } = extremes(data);
-  const sign = high - ground > ground - low ? 1 : -1;
-  const strongest = sign > 0 ? high - ground : ground - low;
+  const sign = high - background > background - low ? 1 : -1;
+  const strongest = sign > 0 ? high - background : background - low;
   const floor = Math.min(Math.max(8 * noise, strongest / 16), strongest / 2);
   const ink = Float64Array.from(data, (value) => {
-    const contrast = sign * (value - ground);
+    const contrast = sign * (value - background);
     return contrast > floor ? contrast : 0;
   });
   return { data: ink, width, height };
 }
 
 /** Luma from 0 to 255; transparency lies on white, or on black where what is opaque is light. */
-export function flatten({ data, width, height }) {
+export function toGrey({ data, width, height }) {
   const luma = new Float64Array(width * height);
   let light = 0;
   let opaque = 0;
@@ -71,10 +72,10 @@ export function flatten({ data, width, height }) {
     light += luma[i] * data[at + 3];
     opaque += data[at + 3];
   }
-  const ground = light > 127.5 * opaque ? 0 : 255;
+  const background = light > 127.5 * opaque ? 0 : 255;
   for (let i = 0; i < luma.length; i++) {
     const alpha = data[4 * i + 3];
-    luma[i] = Math.floor((luma[i] * alpha + ground * (255 - alpha)) / 255 + 0.5);
+    luma[i] = Math.floor((luma[i] * alpha + background * (255 - alpha)) / 255 + 0.5);
   }
   return { data: luma, width, height };
 }

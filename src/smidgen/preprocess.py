@@ -1,12 +1,12 @@
-"""MNIST's frame: one definition of how a picture of a digit becomes 28 × 28 pixels.
+"""Preprocessing: how a picture of a digit becomes 28 × 28 pixels, scaled and centred as in MNIST.
 
 Measured on the 60,000 training images: the ink's bounding box has a longer side of 20 in 59,987
 of them, and the ink's centre of mass, in pixel indices, lies in [13.5, 14.5) in both directions.
-So the box is brought to 20 pixels by area averaging, the aspect kept, and moved by whole pixels
-until its centre of mass lies in pixel 14. Framing an MNIST image again gives it back.
+So the box is scaled to 20 pixels by area averaging, with its aspect ratio kept, and moved by whole
+pixels until its centre of mass lies in pixel 14. An MNIST image comes back unchanged.
 
 Everything is integer arithmetic in float64, or one correctly rounded division, so that the page's
-JavaScript gives the same bits; `tests/frame_vectors.json` holds the two together.
+JavaScript computes the same bits; the tests compare both on `tests/preprocess_vectors.json`.
 """
 
 from __future__ import annotations
@@ -29,33 +29,33 @@ if TYPE_CHECKING:
 
 Grey = NDArray[np.float64]
 
-SIDE = INPUT_SHAPE[1]  # of the frame
-BOX = 20  # the longer side of the ink within it
+SIDE = INPUT_SHAPE[1]  # of the image
+BOX = 20  # the longer side of the ink in it
 MAX_PIXELS = 50_000_000  # of a picture that is decoded, some 200 MB while it is
 MAX_SIDE = 1024  # of a picture that is looked at; larger ones are averaged down first
-MIN_CONTRAST = 32  # of 255, between the ground and the strongest ink
+MIN_CONTRAST = 32  # of 255, between the background and the strongest ink
 
 
 def read_image(source: Path | str | bytes) -> NDArray[np.uint8]:
-    """The digit in a PNG, JPEG or WebP picture, uint8 (28, 28), 255 = ink, in MNIST's frame.
+    """The digit in a PNG, JPEG or WebP picture, uint8 (28, 28), 255 = ink, scaled and centred.
 
     `source` is a path or the file's bytes. Colour becomes luma, transparency is laid on white (on
-    black where the ink is light), dark ink on a light ground is recognised by the picture's
-    border, and the ground's noise is removed. A 28 × 28 picture with a dark border is in the
-    frame already and comes back unchanged. Raises DataError for what is no such picture, damaged,
-    over 50 million pixels, or blank.
+    black where the ink is light), dark ink on a light background is recognised by the picture's
+    border, and the background's noise is removed. A 28 × 28 picture with a dark border is taken
+    for an MNIST image and comes back unchanged. Raises DataError for what is no such picture,
+    damaged, over 50 million pixels, or blank.
     """
     name = "the picture" if isinstance(source, bytes) else repr(str(source))
-    grey = flatten(_decode(source, name))
+    grey = to_grey(_decode(source, name))
     if np.ptp(grey) < MIN_CONTRAST:
-        raise DataError(f"{name} is blank; draw one digit that stands out from its ground")
+        raise DataError(f"{name} is blank; draw one digit that stands out from its background")
     if grey.shape == (SIDE, SIDE) and _median(_border(grey)) < MIN_CONTRAST:
         return grey.astype(np.uint8)
-    return frame(extract_ink(grey))
+    return scale_and_centre(extract_ink(grey))
 
 
-def frame(ink: Grey) -> NDArray[np.uint8]:
-    """The ink in MNIST's frame, uint8 (28, 28), its strongest pixel 255; blank stays blank.
+def scale_and_centre(ink: Grey) -> NDArray[np.uint8]:
+    """The ink as in MNIST, uint8 (28, 28), its strongest pixel 255; blank stays blank.
 
     `ink` is (H, W) of any size and scale, 0 or less is background. A box smaller than 20 pixels
     is enlarged by linear interpolation. Exact for integer ink. Raises DataError for what is not
@@ -64,43 +64,44 @@ def frame(ink: Grey) -> NDArray[np.uint8]:
     ink = np.asarray(ink, dtype=np.float64)
     if ink.ndim != 2 or not np.isfinite(ink).all():
         raise DataError(f"ink of shape {ink.shape} is not a matrix of finite numbers (H, W)")
-    framed = np.zeros((SIDE, SIDE), dtype=np.uint8)
+    image = np.zeros((SIDE, SIDE), dtype=np.uint8)
     rows, columns = np.nonzero(ink > 0)
     if not len(rows):
-        return framed
+        return image
     box = np.maximum(ink[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1], 0)
     height, width = (_fitted(side, max(box.shape)) for side in box.shape)
     small = _resampling(box.shape[0], height) @ box @ _resampling(box.shape[1], width).T
     small = np.floor(small * 255 / small.max() + 0.5)
     top, left = _offset(small.sum(axis=1)), _offset(small.sum(axis=0))
-    framed[top : top + height, left : left + width] = small
-    return framed
+    image[top : top + height, left : left + width] = small
+    return image
 
 
 def extract_ink(grey: Grey) -> Grey:
-    """What stands out from the ground of a grey picture (H, W), 0 = ground, same scale.
+    """What stands out from the background of a grey picture (H, W), 0 = background, same scale.
 
-    The ground is the median of the picture's border; the ink is darker or lighter, whichever
+    The background is the median of the picture's border; the ink is darker or lighter, whichever
     goes further. What is within the border's noise (eight times its median deviation), or below
-    a sixteenth of the strongest ink, is ground; never more than half of the strongest ink.
+    a sixteenth of the strongest ink, is background; never more than half of the strongest ink.
     """
     border = _border(grey)
-    ground = _median(border)
-    noise = _median(np.abs(border - ground))
-    ink = grey - ground if grey.max() - ground > ground - grey.min() else ground - grey
+    background = _median(border)
+    noise = _median(np.abs(border - background))
+    is_light = grey.max() - background > background - grey.min()
+    ink = grey - background if is_light else background - grey
     floor = min(max(8 * noise, ink.max() / 16), ink.max() / 2)
     return np.where(ink > floor, ink, 0.0)
 
 
-def flatten(rgba: NDArray[np.uint8]) -> Grey:
+def to_grey(rgba: NDArray[np.uint8]) -> Grey:
     """The luma of a picture (H, W, 4), whole numbers from 0 to 255, its transparency laid on white.
 
     Where what is opaque is light on average, it is laid on black. Luma as in ITU-R BT.601.
     """
     red, green, blue, alpha = (rgba[..., channel].astype(np.float64) for channel in range(4))
     luma: Grey = np.floor((299 * red + 587 * green + 114 * blue) / 1000 + 0.5)
-    ground = 0 if (luma * alpha).sum() > 127.5 * alpha.sum() else 255
-    flat: Grey = np.floor((luma * alpha + ground * (255 - alpha)) / 255 + 0.5)
+    background = 0 if (luma * alpha).sum() > 127.5 * alpha.sum() else 255
+    flat: Grey = np.floor((luma * alpha + background * (255 - alpha)) / 255 + 0.5)
     return flat
 
 

@@ -1,30 +1,30 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { boundingBox, frame, readPixels } from "../../src/smidgen/export/templates/frame.js";
+import { boundingBox, preprocess, scaleAndCentre } from "../../src/smidgen/export/templates/preprocess.js";
 
-const vectors = JSON.parse(readFileSync(new URL("../frame_vectors.json", import.meta.url)));
+const vectors = JSON.parse(readFileSync(new URL("../preprocess_vectors.json", import.meta.url)));
 const bytes = (text) => (text === null ? null : new Uint8Array(Buffer.from(text, "base64")));
 
-for (const { name, channels, data, framed, ...size } of vectors) {
-  test(`frames ${ name } as Python does`, () => {
+for (const { name, channels, data, image, ...size } of vectors) {
+  test(`preprocesses ${ name } as Python does`, () => {
     const picture = { data: bytes(data), ...size };
-    const actual = channels === 1 ? frame(picture) : readPixels(picture);
-    assert.deepEqual(actual, bytes(framed));
+    const actual = channels === 1 ? scaleAndCentre(picture) : preprocess(picture);
+    assert.deepEqual(actual, bytes(image));
   });
 }
 
 test("the table holds enlarged, reduced, inverted and blank pictures", () => {
   assert.ok(vectors.length >= 15);
-  assert.ok(vectors.some((vector) => vector.framed === null));
+  assert.ok(vectors.some((vector) => vector.image === null));
 });
 
-test("a picture in the frame already is unchanged", () => {
+test("an image is unchanged", () => {
   const data = new Uint8Array(784 * 4).fill(255);
   for (let i = 0; i < 784; i++) data.fill(i % 28 < 5 && i >= 84 && i < 224 ? 200 : 0, 4 * i, 4 * i + 3);
-  const framed = readPixels({ data, width: 28, height: 28 });
-  assert.equal(framed[85], 200);
-  assert.equal(framed.reduce((sum, value) => sum + value), 200 * 25);
+  const image = preprocess({ data, width: 28, height: 28 });
+  assert.equal(image[85], 200);
+  assert.equal(image.reduce((sum, value) => sum + value), 200 * 25);
 });
 
 test("the bounding box is by hand", () => {
