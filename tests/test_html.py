@@ -12,8 +12,8 @@ import pytest
 
 from smidgen.errors import ExportError
 from smidgen.export.bundle import bundle
+from smidgen.export.detector import describe, fit_detector
 from smidgen.export.document import Pool, build_document, frontier_document, pack, page_document
-from smidgen.export.gauge import describe, fit_gauge
 from smidgen.export.html import render
 from smidgen.quantize import quantize, to_document
 from smidgen.target import load
@@ -68,7 +68,7 @@ def test_modules_are_bundled_once_each_and_in_order(node):
 
 
 def test_the_page_is_one_file_that_may_load_nothing():
-    document = {"models": [], "samples": [], "images": [], "gauge": None, "x": "</script><b>"}
+    document = {"models": [], "samples": [], "images": [], "detector": None, "x": "</script><b>"}
     page = render(document)
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1]
     directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))
@@ -175,22 +175,22 @@ def bars(count, rng):
 
 
 @pytest.fixture(scope="module")
-def gauge():
+def detector():
     rng = np.random.default_rng(0)
     images, labels = bars(600, rng)
-    return fit_gauge(images, labels, bars(400, rng)[0])
+    return fit_detector(images, labels, bars(400, rng)[0])
 
 
-def test_the_gauge_accepts_its_kind_and_nothing_else(gauge):
+def test_the_detector_accepts_its_kind_and_nothing_else(detector):
     rng = np.random.default_rng(1)
-    assert (gauge.distance(bars(400, rng)[0]) <= 1).mean() > 0.97
+    assert (detector.distance(bars(400, rng)[0]) <= 1).mean() > 0.97
     diagonal = np.stack([np.eye(28) * 255] * 2).astype(np.uint8)
     noise = rng.integers(0, 256, (5, 28, 28)).astype(np.uint8)
-    assert (gauge.distance(diagonal) > 1).all()
-    assert (gauge.distance(noise) > 1).all()
+    assert (detector.distance(diagonal) > 1).all()
+    assert (detector.distance(noise) > 1).all()
 
 
-def test_the_gauge_is_mahalanobis_distance(gauge):
+def test_the_detector_is_mahalanobis_distance(detector):
     rng = np.random.default_rng(0)
     images, labels = bars(600, rng)
     probe, _ = bars(50, np.random.default_rng(2))
@@ -201,21 +201,21 @@ def test_the_gauge_is_mahalanobis_distance(gauge):
         inverse = np.linalg.inv(np.cov(members.T) + 1e-4 * np.eye(38))
         offsets = probed - members.mean(axis=0)
         squared.append(np.einsum("ni,ij,nj->n", offsets, inverse, offsets))
-    ratio = gauge.distance(probe) / np.sqrt(np.min(squared, axis=0))
+    ratio = detector.distance(probe) / np.sqrt(np.min(squared, axis=0))
     np.testing.assert_allclose(ratio, ratio[0])
 
 
-def test_the_page_measures_with_the_same_gauge(gauge, node):
+def test_the_page_measures_with_the_same_detector(detector, node):
     probe, _ = bars(40, np.random.default_rng(3))
     script = """
-        const { decodeGauge, distance } = await import("./gauge.js");
-        const gauge = decodeGauge(input.gauge);
-        console.log(JSON.stringify(input.images.map((image) => distance(gauge, image))));
+        const { decodeDetector, distance } = await import("./detector.js");
+        const detector = decodeDetector(input.detector);
+        console.log(JSON.stringify(input.images.map((image) => distance(detector, image))));
     """
-    document = {"gauge": gauge.to_document(), "images": probe.reshape(-1, 784).tolist()}
-    np.testing.assert_allclose(ask(node, script, document), gauge.distance(probe), rtol=0.02)
+    document = {"detector": detector.to_document(), "images": probe.reshape(-1, 784).tolist()}
+    np.testing.assert_allclose(ask(node, script, document), detector.distance(probe), rtol=0.02)
 
 
-def test_a_class_with_few_images_gives_no_gauge():
+def test_a_class_with_few_images_gives_no_detector():
     images, labels = bars(100, np.random.default_rng(0))
-    assert fit_gauge(images, labels, images) is None
+    assert fit_detector(images, labels, images) is None

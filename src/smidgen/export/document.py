@@ -1,8 +1,8 @@
-"""What a page carries: networks as integer graphs, what they got wrong, real digits, a gauge.
+"""The data of a page: networks as integer graphs, their mistakes, sample images, a detector.
 
     {"models": [{"name", "params", "weight_bytes", "accuracy", "tested", "graph",
                  "mistakes": [{"image", "label", "said", "probability"}]}],
-     "samples": [{"image", "label"}], "images": [...], "gauge": {...} or null}
+     "samples": [{"image", "label"}], "images": [...], "detector": {...} or null}
 
 `image` is a position in `images`, which are packed: base64 of 784 grey levels in rows, each run of
 zeros as one 0 and its length. `accuracy` is the integer graph's, on all `tested` test images.
@@ -27,7 +27,7 @@ from scipy.special import softmax
 from smidgen.anatomy import count_parameters
 from smidgen.data import Data, load_data
 from smidgen.errors import ExportError
-from smidgen.export.gauge import fit_gauge
+from smidgen.export.detector import fit_detector
 from smidgen.quantize import Graph, quantize_for, to_document
 from smidgen.target import Target, load
 
@@ -87,12 +87,14 @@ def build_document(
         graphs = [quantize_for(data, t.model, t.mean, t.std, t.name) for t in targets]
     pool = Pool()
     fit, validation = data.fit_split()
-    gauge = fit_gauge(fit.images.numpy()[:, 0], fit.labels.numpy(), validation.images.numpy()[:, 0])
+    detector = fit_detector(
+        fit.images.numpy()[:, 0], fit.labels.numpy(), validation.images.numpy()[:, 0]
+    )
     return {
         "models": [_describe(t, g, data, pool) for t, g in zip(targets, graphs, strict=True)],
         "samples": _samples(data, pool),
         "images": pool.packed(),
-        "gauge": gauge.to_document() if gauge else None,
+        "detector": detector.to_document() if detector else None,
     }
 
 

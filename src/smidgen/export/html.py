@@ -21,7 +21,7 @@ ICON = (
 
 
 def render(document: dict[str, Any]) -> str:
-    """The page for a document of networks, images and gauge, as HTML."""
+    """The page for a document of networks, images and a detector, as HTML."""
     style, html = ((TEMPLATES / name).read_text("utf-8") for name in ("page.css", "page.html"))
     script = bundle("main", lambda name: (TEMPLATES / f"{name}.js").read_text("utf-8"))
     parts = {

@@ -1,6 +1,6 @@
 // The page itself: what was drawn goes to every network, what they say goes to the panels.
 
-import { decodeGauge, distance } from "./gauge.js";
+import { decodeDetector, distance } from "./detector.js";
 import { unpackImage } from "./images.js";
 import { decode, run } from "./network.js";
 import { createPad } from "./pad.js";
@@ -12,7 +12,7 @@ import { argmax, percent, softmax } from "./verdict.js";
 
 const page = JSON.parse(document.getElementById("data").textContent);
 const element = (id) => document.getElementById(id);
-const gauge = decodeGauge(page.gauge);
+const detector = decodeDetector(page.detector);
 const models = page.models.map((model) => ({
   ...model,
   network: decode(model.graph),
@@ -39,7 +39,7 @@ function schedule() {
 function answer() {
   const start = performance.now();
   const image = seen(pad.scene());
-  const none = image !== null && gauge !== null && distance(gauge, image) > 1;
+  const none = image !== null && detector !== null && distance(detector, image) > 1;
   const verdicts = models.map((model) => image && judge(model, image, none));
   performance.clearMeasures("answer");
   performance.measure("answer", { start });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { decodeGauge, describe, distance } from "../../src/smidgen/export/templates/gauge.js";
+import { decodeDetector, describe, distance } from "../../src/smidgen/export/templates/detector.js";
 
 const encode = (numbers) => Buffer.from(Int16Array.from(numbers).buffer).toString("base64");
 
@@ -23,7 +23,7 @@ test("an upright edge is seen by the cells that it crosses", () => {
 test("the distance is from the nearest class, by hand", () => {
   // Two features; the second class lies 3 and 4 away and its root is the unit matrix.
   const document = { features: 2, scale: 0.5, data: encode([200, 200, 2, 0, 2, 6, 8, 2, 0, 2]) };
-  const classes = decodeGauge(document);
+  const classes = decodeDetector(document);
   assert.deepEqual([...classes[1].mean], [3, 4]);
   const blank = new Uint8Array(784); // 38 features, all 0; a root of 38 is as good as one of 2
   const large = { mean: new Float64Array(38), root: new Float64Array(741) };
@@ -32,6 +32,6 @@ test("the distance is from the nearest class, by hand", () => {
   assert.equal(distance([{ ...large, root: large.root.map((n) => 3 * n) }, large], blank), 5);
 });
 
-test("a page without a gauge has none", () => {
-  assert.equal(decodeGauge(null), null);
+test("a page without a detector has none", () => {
+  assert.equal(decodeDetector(null), null);
 });

@@ -1,12 +1,14 @@
-// How far an image is from every class of the training data; the Python twin is gauge.py.
+// Out-of-distribution detection: how far an image is from every class of the training data.
+// smidgen/export/detector.py fits the detector and explains it.
 
-const SIDE = 28;
+import { SIDE } from "./preprocess.js";
+
 const CELL = 10;
 const STARTS = [0, 9, 18];
 const ORIENTATIONS = 4;
 
-/** The gauge of a parsed document; null where the page has none. */
-export function decodeGauge(document) {
+/** The detector of a parsed document; null where the page has none. */
+export function decodeDetector(document) {
   if (!document) return null;
   const bytes = Uint8Array.from(atob(document.data), (character) => character.charCodeAt(0));
   const numbers = Float64Array.from(new Int16Array(bytes.buffer), (n) => n * document.scale);
@@ -20,7 +22,7 @@ export function decodeGauge(document) {
   return classes;
 }
 
-/** The distance of 784 grey levels from the nearest class; above 1 lies what is none of them. */
+/** The distance of an image from the nearest class; above 1 it belongs to none of them. */
 export function distance(classes, image) {
   const features = describe(image);
   let nearest = Infinity;

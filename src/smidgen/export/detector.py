@@ -1,10 +1,11 @@
-"""How far an image is from every class of the training data: the page's "none of these".
+"""Out-of-distribution detection: whether an image is like those of any class, or "none of these".
 
-A network answers for any image. So each class is also a Gaussian over 38 features of its training
-images: the edges in four orientations over 3 × 3 overlapping cells, the share of ink and the share
-of half-tones, each as its root. The distance of an image is Mahalanobis's (1936), from the nearest
-class, in units of the distance that 99 % of the validation images keep within; above 1 the page
-says that it is none of them. No network is asked, and one gauge serves all networks of a data set.
+A network gives an answer for any image. The detector models each class as a Gaussian over 38
+features of its training images: the edges in four orientations over 3 × 3 overlapping cells, the
+share of ink and the share of half-tones, of each the square root. An image's distance is that of
+Mahalanobis (1936) from the nearest class, divided by a limit below which 99 % of the validation
+images stay; above 1 the page says "none of these". The detector uses no network, so one detector
+serves all networks of a data set.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ CELL = 10
 STARTS = (0, 9, 18)
 ORIENTATIONS = 4
 ACCEPTED = 0.99  # of the validation images
-RIDGE = 1e-4  # keeps a feature that never varies within a class from counting without bound
+RIDGE = 1e-4  # added to the variances, which are 0 where a class never varies
 
 
 @dataclass(frozen=True, eq=False)
-class Gauge:
-    """`means` (C, F) and `roots` (C, F, F), lower triangular: distance = |root (x - mean)|."""
+class Detector:
+    """Means (C, F) and roots (C, F, F) of the classes' precision matrices, lower triangular.
+
+    The distance of features x from a class is |root (x - mean)|.
+    """
 
     means: Floats
     roots: Floats
@@ -40,7 +44,7 @@ class Gauge:
         return nearest
 
     def to_document(self) -> dict[str, Any]:
-        """The gauge as JSON: per class the mean and the rows of the root, 16 bits a number."""
+        """The detector for JSON: mean and rows of the root of each class, 16 bits a number."""
         rows, columns = np.tril_indices(self.means.shape[1])
         numbers = np.concatenate([self.means, self.roots[:, rows, columns]], axis=1)
         scale = float(np.abs(numbers).max() / 32767)
@@ -49,12 +53,12 @@ class Gauge:
         return {"features": features, "scale": scale, "data": base64.b64encode(data).decode()}
 
 
-def fit_gauge(
+def fit_detector(
     images: NDArray[np.uint8], labels: NDArray[np.int64], validation: NDArray[np.uint8]
-) -> Gauge | None:
-    """The gauge of training images (N, 28, 28), its limit set on the validation images.
+) -> Detector | None:
+    """The detector of training images (N, 28, 28), its limit set on the validation images.
 
-    None where a class has too few images to say how they vary: fewer than two a feature.
+    None where a class has too few images for its covariance: fewer than two for each feature.
     """
     features = describe(images)
     classes = [features[labels == label] for label in np.unique(labels)]
@@ -62,9 +66,9 @@ def fit_gauge(
         return None
     ridge = RIDGE * np.eye(features.shape[1])
     roots = [_lower_root(np.linalg.inv(np.cov(members.T) + ridge)) for members in classes]
-    gauge = Gauge(np.stack([members.mean(axis=0) for members in classes]), np.stack(roots))
-    limit = np.quantile(gauge.distance(validation), ACCEPTED)
-    return Gauge(gauge.means, gauge.roots / limit)
+    detector = Detector(np.stack([members.mean(axis=0) for members in classes]), np.stack(roots))
+    limit = np.quantile(detector.distance(validation), ACCEPTED)
+    return Detector(detector.means, detector.roots / limit)
 
 
 def describe(images: NDArray[np.uint8]) -> Floats:
