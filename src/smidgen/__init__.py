@@ -57,7 +57,7 @@ __all__ = [
     "train",
 ]
 
-_ROOMS = {
+_MODULES = {
     "check": "check",
     "create_model": "zoo",
     "describe": "anatomy",
@@ -71,16 +71,16 @@ _ROOMS = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _ROOMS:
+    if name not in _MODULES:
         raise AttributeError(f"module 'smidgen' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"smidgen.{_ROOMS[name]}"), name)
+    return getattr(importlib.import_module(f"smidgen.{_MODULES[name]}"), name)
 
 
 class _Package(ModuleType):
-    """Keeps `smidgen.train` the function, though importing the room would make it the module."""
+    """Keeps `smidgen.train` the function; the import system would replace it by the module."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _ROOMS and isinstance(value, ModuleType)):
+        if not (name in _MODULES and isinstance(value, ModuleType)):
             super().__setattr__(name, value)
 
 

@@ -3,7 +3,7 @@
     recipe = load_recipe("tiny_mnist")                # shipped, or a path to a .toml file
     recipe = override(recipe, {"optimizer.lr": 0.01})  # dotted keys, as `--set` takes them
 
-This room loads without torch.
+This module loads without torch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The run folder: what a training leaves behind, and the only room that knows its files.
+"""The run folder: what a training leaves behind, and the only module that knows its files.
 
 recipe.toml        the resolved recipe, enough to run it again
 metrics.csv        one row an epoch, appended

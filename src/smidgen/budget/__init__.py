@@ -3,7 +3,7 @@
     budget = load_budget("era-8k")             # shipped, or a path to a .toml file
     verdict = judge(budget, anatomy, behaviour)  # every rule with its limit and what was measured
 
-This room loads without torch: it is handed what was measured and measures nothing.
+This module loads without torch. It is given what was measured and measures nothing itself.
 """
 
 from smidgen.budget.judge import Firmware, Rule, Score, Training, Verdict, judge

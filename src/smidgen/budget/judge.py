@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from smidgen.budget.rules import Budget
 
-if TYPE_CHECKING:  # their rooms need torch, this one does not
+if TYPE_CHECKING:  # this module loads without torch
     from smidgen.anatomy import Anatomy, Behaviour
 
 

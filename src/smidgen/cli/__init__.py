@@ -1,5 +1,5 @@
-"""The command line: parse, call, print. Rooms are imported inside the commands, so that `--help`
-costs nothing but this folder.
+"""The command line: parse, call, print. A command imports what it needs when it is called, so that
+`--help` loads this folder alone.
 """
 
 from __future__ import annotations

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from smidgen.errors import ExportError
 from smidgen.export.toolchain import (
     HARNESS,
+    LARGE_MACHINE,
+    LARGE_MEMORY,
     MACHINES,
-    ROOM,
-    ROOMY,
     TEMPLATES,
     compile_firmware,
     compile_host,
@@ -80,18 +80,24 @@ def run_host_c(model: Path, images: Images, flags: Sequence[str] = ("-O2",)) -> 
 
 
 def run_cortex_m(
-    model: Path, images: Images, core: str = "cortex-m0plus", roomy: bool = False
+    model: Path, images: Images, core: str = "cortex-m0plus", large: bool = False
 ) -> tuple[Logits, int]:
     """The int32 logits by `model.c` at -Os on an emulated core, and its deepest stack in bytes.
 
-    The board has the memory of a small one, unless `roomy`.
+    The board has the memory of a small one, or of a `large` one.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "images.bin").write_bytes(images.tobytes())
-        options = ROOM if roomy else ()
+        options = LARGE_MEMORY if large else ()
         firmware = compile_firmware(model, "emulate.c", folder / "emulate.elf", core, options)
-        machine = ("-M", ROOMY if roomy else MACHINES[core], "-nographic", "-kernel", str(firmware))
+        machine = (
+            "-M",
+            LARGE_MACHINE if large else MACHINES[core],
+            "-nographic",
+            "-kernel",
+            str(firmware),
+        )
         files = ("-semihosting-config", "enable=on,target=native")
         run(["qemu-system-arm", *machine, *files], cwd=folder, time_s=3600)
         answers = np.fromfile(folder / "logits.bin", np.int32)

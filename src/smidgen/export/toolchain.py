@@ -22,9 +22,9 @@ MACHINES = {  # the emulated board for each core; there is none with an M0+, who
     "cortex-m3": "mps2-an385",
     "cortex-m4": "mps2-an386",
 }
-# Four megabytes of each, for networks of any size; an M4 runs the code of all three.
-ROOMY = "mps2-an386"
-ROOM = ("-Wl,--defsym=FLASH_LENGTH=4M", "-Wl,--defsym=RAM_LENGTH=4M")
+# Four megabytes of flash and of RAM, for networks of any size; an M4 runs the code of all three.
+LARGE_MACHINE = "mps2-an386"
+LARGE_MEMORY = ("-Wl,--defsym=FLASH_LENGTH=4M", "-Wl,--defsym=RAM_LENGTH=4M")
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
 HARNESS = Path(str(resources.files("smidgen") / "export" / "harness"))
 TEMPLATES = HARNESS.with_name("templates")
