@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from smidgen.data import Data, Split
 from smidgen.errors import ModelError, RecipeError, RunError
+from smidgen.inference import logits
 from smidgen.recipe import Recipe, load_recipe, override, to_toml
 from smidgen.train import fit, resume
-from smidgen.train.engine import Network, Process, predict
+from smidgen.train.engine import Network, Process
 from smidgen.train.native import library
 from smidgen.train.teacher import taught
 from smidgen.zoo import create_model
@@ -75,8 +76,8 @@ def test_teachers_answer_together_at_their_temperature(
     for run in runs:
         module = create_model("tiny_mnist")
         module.load_state_dict(run.state_dict())
-        logits = predict(module, split.images, few.mean, few.std) / 2
-        expected += logits.exp() / logits.exp().sum(1, keepdim=True) / 2
+        odds = (logits(module, split.images, few.mean, few.std) / 2).exp()
+        expected += odds / odds.sum(1, keepdim=True) / 2
     assert found.soft is not None
     torch.testing.assert_close(found.soft, expected)
     assert taught(split, recipe, few) is split

@@ -19,7 +19,7 @@ from smidgen.recipe import Recipe, override, to_toml
 from smidgen.run import Run
 from smidgen.train import Progress, fit, new_module, new_optimizer, resume, worker
 from smidgen.train.dropout import SeededDropout
-from smidgen.train.engine import Network, Process, epoch_batches, predict
+from smidgen.train.engine import Network, Process, epoch_batches
 from smidgen.train.schedule import learning_rate
 from smidgen.train.settle import choose_device, settle
 
@@ -219,13 +219,6 @@ def test_the_average_follows_the_weights(recipe: Recipe) -> None:
     flat.average(step=1000)
     torch.testing.assert_close(flat.mean_parameters, start + 0.5)
     torch.testing.assert_close(flat.averaged.weight.flatten(), start[:1] + 0.5)
-
-
-def test_predict_on_all_cores_equals_the_module(few: Data) -> None:
-    module = plain_module().eval()
-    images = few.train.images.repeat(3, 1, 1, 1)
-    expected = module(normalise(images, few.mean, few.std))
-    torch.testing.assert_close(predict(module, images, few.mean, few.std), expected)
 
 
 schedules = st.sampled_from(["onecycle", "step", "constant"])

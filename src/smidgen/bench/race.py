@@ -17,9 +17,10 @@ from torch import nn
 
 from smidgen.bench.standard import train_standard
 from smidgen.data import Data
+from smidgen.inference import accuracy, logits
 from smidgen.recipe import Recipe, load_recipe, override
 from smidgen.train import new_module, new_optimizer, train_epoch
-from smidgen.train.engine import Network, Process, predict
+from smidgen.train.engine import Network, Process
 from smidgen.train.progress import Meter, Progress
 from smidgen.train.settle import settle
 
@@ -99,13 +100,12 @@ def _scored(moments: list[Moment], recipe: Recipe, data: Data) -> list[tuple[flo
     module = new_module(recipe, len(data.classes))
     every = max(1, len(moments) // SCORED)
     chosen = [*moments[:-1][::every], moments[-1]]
-    return [(seconds, _accuracy(module, state, data)) for seconds, state in chosen]
+    return [(seconds, _test_accuracy(module, state, data)) for seconds, state in chosen]
 
 
-def _accuracy(module: nn.Module, state: dict[str, torch.Tensor], data: Data) -> float:
+def _test_accuracy(module: nn.Module, state: dict[str, torch.Tensor], data: Data) -> float:
     module.load_state_dict(state)
-    logits = predict(module, data.test.images, data.mean, data.std)
-    return (logits.argmax(dim=1) == data.test.labels).double().mean().item()
+    return accuracy(logits(module, data.test.images, data.mean, data.std), data.test.labels)
 
 
 def _first(curve: list[tuple[float, float]], target: float) -> float:
@@ -116,7 +116,7 @@ def _standard_time(recipe: Recipe, data: Data, target: float, most_epochs: int =
     module = new_module(recipe, len(data.classes))
     judge = copy.deepcopy(module)
     for seconds in _standard_checkpoints(module, recipe, data, most_epochs):
-        if _accuracy(judge, module.state_dict(), data) >= target:
+        if _test_accuracy(judge, module.state_dict(), data) >= target:
             return seconds
     return float("inf")
 

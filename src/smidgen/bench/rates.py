@@ -20,6 +20,7 @@ from smidgen.anatomy import describe
 from smidgen.augment import augment
 from smidgen.bench.standard import train_standard
 from smidgen.data import Data, Split
+from smidgen.inference import one_thread_per_operator
 from smidgen.recipe import Augment, Recipe, load_recipe, override
 from smidgen.train import fit, new_module, new_optimizer, train_epoch
 from smidgen.train.engine import Network, Process
@@ -125,16 +126,11 @@ def matmul_flops(size: int = 1024, repeats: int = 20) -> float:
         for _ in range(repeats):
             factor @ factor
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(cores) as pool:
-            list(pool.map(multiply, factors))
-            started = time.perf_counter()
-            list(pool.map(multiply, factors))
-            seconds = time.perf_counter() - started
-    finally:
-        torch.set_num_threads(before)
+    with one_thread_per_operator(), ThreadPoolExecutor(cores) as pool:
+        list(pool.map(multiply, factors))
+        started = time.perf_counter()
+        list(pool.map(multiply, factors))
+        seconds = time.perf_counter() - started
     return cores * repeats * 2 * size**3 / seconds
 
 
@@ -169,8 +165,9 @@ def growth(data: Data, rounds: int = 5, images: int = 12_800, epochs: int = 10) 
 
 def augmentation(rounds: int = 5, batch_size: int = 256) -> dict[str, float]:
     """Images a second of rotation, translation, scale and shear, on one core and on all."""
-    chance = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (batch_size, 1, 28, 28), dtype=torch.uint8, generator=chance)
+    generator = torch.Generator().manual_seed(0)
+    shape = batch_size, 1, 28, 28
+    images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
     repeats = 40
 
     def change(worker: int) -> None:
@@ -179,21 +176,15 @@ def augmentation(rounds: int = 5, batch_size: int = 256) -> dict[str, float]:
             augment(images, AFFINE, own)
 
     found: dict[str, float] = {}
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        for cores in sorted({1, os.cpu_count() or 1}):
-            with ThreadPoolExecutor(cores) as pool:
-                times = []
-                for _ in range(rounds):
-                    started = time.perf_counter()
-                    list(pool.map(change, range(cores)))
-                    times.append(time.perf_counter() - started)
-            found[f"{cores} {'core' if cores == 1 else 'cores'}"] = (
-                cores * repeats * batch_size / median(times)
-            )
-    finally:
-        torch.set_num_threads(before)
+    for cores in sorted({1, os.cpu_count() or 1}):
+        times = []
+        with one_thread_per_operator(), ThreadPoolExecutor(cores) as pool:
+            for _ in range(rounds):
+                started = time.perf_counter()
+                list(pool.map(change, range(cores)))
+                times.append(time.perf_counter() - started)
+        name = f"{cores} {'core' if cores == 1 else 'cores'}"
+        found[name] = cores * repeats * batch_size / median(times)
     return found
 
 

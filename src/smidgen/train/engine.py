@@ -13,9 +13,7 @@ not on how many threads or processes share the work, nor on the order in which t
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +21,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from smidgen.augment import draw
-from smidgen.data import Split, normalise
+from smidgen.data import Split
 from smidgen.recipe import Recipe
 from smidgen.train.chance import AUGMENT, ORDER, generator
 from smidgen.train.flat import flatten, point, statistics, trainable
@@ -142,27 +140,3 @@ def epoch_batches(
         rows = slice(start, start + recipe.batch_size)
         chosen = order[rows].to(split.images.device)
         yield split.rows(chosen), {name: values[rows] for name, values in draws.items()}
-
-
-def predict(module: nn.Module, images: Tensor, mean: float, std: float) -> Tensor:
-    """The logits (N, classes), float32, of uint8 images (N, 1, H, W); the module goes to eval mode.
-
-    Chunks run side by side, one on each core.
-    """
-    module.eval()
-
-    @torch.inference_mode()
-    def logits(chunk: Tensor) -> Tensor:
-        output: Tensor = module(normalise(chunk, mean, std))
-        return output.float()
-
-    chunks = images.split(250)
-    if images.device.type != "cpu" or len(chunks) == 1:
-        return torch.cat([logits(chunk) for chunk in chunks])
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return torch.cat(list(pool.map(logits, chunks)))
-    finally:
-        torch.set_num_threads(before)

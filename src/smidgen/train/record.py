@@ -13,19 +13,20 @@ import torch
 import torch.nn.functional as F
 
 from smidgen.data import Data, Split
+from smidgen.inference import accuracy, logits
 from smidgen.run import Run
-from smidgen.train.engine import Network, predict
+from smidgen.train.engine import Network
 
 
 def score(name: str, network: Network, split: Split | None) -> dict[str, float | None]:
     """`NAME_loss` and `NAME_accuracy` of the weights that would be kept; None without a split."""
     if split is None:
         return {f"{name}_loss": None, f"{name}_accuracy": None}
-    logits = predict(network.averaged, split.images.to(network.device), network.mean, network.std)
-    labels = split.labels.to(logits.device)
+    images, labels = split.images.to(network.device), split.labels.to(network.device)
+    answers = logits(network.averaged, images, network.mean, network.std)
     return {
-        f"{name}_loss": F.cross_entropy(logits, labels).item(),
-        f"{name}_accuracy": (logits.argmax(dim=1) == labels).double().mean().item(),
+        f"{name}_loss": F.cross_entropy(answers, labels).item(),
+        f"{name}_accuracy": accuracy(answers, labels),
     }
 
 
@@ -40,8 +41,8 @@ def finish(run: Run, network: Network, data: Data, test_reads: int) -> None:
         "classes": json.dumps(data.classes),
     }
     run.write_weights(module.state_dict(), header)
-    logits = predict(module, data.test.images.to(network.device), data.mean, data.std).cpu()
-    run.write_test_logits(logits)
+    answers = logits(module, data.test.images.to(network.device), data.mean, data.std).cpu()
+    run.write_test_logits(answers)
     last = run.metrics()[-1]
     seconds = last["seconds"] or 0.0
     run.write_result(
@@ -55,7 +56,7 @@ def finish(run: Run, network: Network, data: Data, test_reads: int) -> None:
             "seed": recipe.seed,
             "train_accuracy": last["train_accuracy"],
             "val_accuracy": last["val_accuracy"],
-            "test_accuracy": (logits.argmax(dim=1) == data.test.labels).double().mean().item(),
+            "test_accuracy": accuracy(answers, data.test.labels),
             "seconds": seconds,
             "images_per_second": (last["images_seen"] or 0) / max(seconds, 1e-9),
             "full": recipe.full,

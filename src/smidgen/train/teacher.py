@@ -6,9 +6,9 @@ import torch
 
 from smidgen.data import Data, Split
 from smidgen.errors import RecipeError
+from smidgen.inference import logits
 from smidgen.recipe import Recipe
 from smidgen.target import Target, load
-from smidgen.train.engine import predict
 
 OTHERWISE = "name another, or none: --set teacher.networks=[]"
 
@@ -25,8 +25,8 @@ def taught(split: Split, recipe: Recipe, data: Data) -> Split:
     for name in recipe.teacher.networks:
         teacher = load(name)
         _refuse(teacher, name, recipe, data)
-        logits = predict(teacher.model, split.images, teacher.mean, teacher.std)
-        soft += (logits / recipe.teacher.temperature).softmax(dim=1)
+        answers = logits(teacher.model, split.images, teacher.mean, teacher.std)
+        soft += (answers / recipe.teacher.temperature).softmax(dim=1)
     return Split(split.images, split.labels, soft / len(recipe.teacher.networks))
 
 

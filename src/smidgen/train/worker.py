@@ -19,6 +19,7 @@ from torch import Tensor
 from smidgen.augment import resample
 from smidgen.data import Split, standardise
 from smidgen.frame import SIDE
+from smidgen.inference import count_correct
 from smidgen.recipe import Recipe
 from smidgen.train.chance import DROPOUT, generator
 from smidgen.train.dropout import SeededDropout
@@ -81,7 +82,7 @@ class Replica(Worker):
         loss = summed_loss(logits, self.own, recipe)
         (loss / self.batch_size).backward()
         self.score[0] = loss.detach()
-        self.score[1] = (logits.detach().argmax(dim=1) == self.own.labels).sum()
+        self.score[1] = count_correct(logits.detach(), self.own.labels)
 
 
 class NativeWorker(Worker):
