@@ -12,11 +12,8 @@ from torch import Tensor, nn
 
 from smidgen.augment import draw, resample
 from smidgen.data import Split
-from smidgen.errors import RecipeError
-from smidgen.recipe import Augment, Recipe, override
-from smidgen.train.engine import Process
-from smidgen.train.native import Shard, Team, UnsupportedError, library, plan
-from smidgen.train.settle import settle
+from smidgen.recipe import Augment, Recipe
+from smidgen.train.native import Shard, Team, UnsupportedError, plan
 from smidgen.zoo import create_model, list_models
 
 MEAN, STD = 0.13, 0.31
@@ -94,8 +91,8 @@ NETWORKS |= {"branches": Branches, "narrow": narrow, "leaky": leaky}
 
 
 def some_images(count: int) -> Tensor:
-    chance = torch.Generator().manual_seed(3)
-    return torch.randint(0, 256, (count, 1, 28, 28), dtype=torch.uint8, generator=chance)
+    generator = torch.Generator().manual_seed(3)
+    return torch.randint(0, 256, (count, 1, 28, 28), dtype=torch.uint8, generator=generator)
 
 
 def inputs_of(greys: Tensor) -> Tensor:
@@ -222,27 +219,3 @@ def test_every_image_has_dropout_of_its_own() -> None:
 def test_what_the_kernels_cannot_do_is_named(module: nn.Module, reason: str) -> None:
     with pytest.raises(UnsupportedError, match=reason):
         plan(module, 28, 28)
-
-
-def test_a_network_they_cannot_do_is_left_to_torch(recipe: Recipe) -> None:
-    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.GELU(), nn.Flatten(), nn.Linear(1352, 10))
-    recipe = override(recipe, {"workers": 1, "backend": "auto"})
-    assert settle(recipe, module, torch.device("cpu"), Process()).backend == "torch"
-    with pytest.raises(RecipeError, match=r"backend = 'native' cannot train .*GELU"):
-        settle(override(recipe, {"backend": "native"}), module, torch.device("cpu"), Process())
-
-
-def test_without_a_compiler_torch_trains(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    library.cache_clear()
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    module = create_model("tiny_mnist")
-    try:
-        settled = settle(
-            override(recipe, {"backend": "auto", "workers": 1, "batch_size": 48}),
-            module, torch.device("cpu"), Process(),
-        )  # fmt: skip
-        assert settled.backend == "torch"
-        with pytest.raises(RecipeError, match="no C compiler"):
-            settle(override(recipe, {"backend": "native"}), module, torch.device("cpu"), Process())
-    finally:
-        library.cache_clear()

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,14 +11,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 from smidgen.data import Data, Split, normalise
-from smidgen.errors import RecipeError, RunError, TrainingError
-from smidgen.recipe import Recipe, override, to_toml
+from smidgen.errors import RunError, TrainingError
+from smidgen.recipe import Recipe, override
 from smidgen.run import Run
-from smidgen.train import Progress, fit, new_module, new_optimizer, resume, worker
+from smidgen.train import Progress, fit, new_optimizer, resume, worker
+from smidgen.train.distributed import Process
 from smidgen.train.dropout import SeededDropout
-from smidgen.train.engine import Network, Process, epoch_batches
+from smidgen.train.engine import Network, epoch_batches
 from smidgen.train.schedule import learning_rate
-from smidgen.train.settle import choose_device, settle
 
 CPU = torch.device("cpu")
 
@@ -39,8 +36,8 @@ def network(recipe: Recipe, module: nn.Module) -> Network:
 
 
 def some_batch(count: int) -> Split:
-    chance = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (count, 1, 28, 28), dtype=torch.uint8, generator=chance)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (count, 1, 28, 28), dtype=torch.uint8, generator=generator)
     return Split(images, torch.arange(count) % 10)
 
 
@@ -329,53 +326,6 @@ def test_a_damaged_checkpoint_is_refused(few: Data, run_folder: Path) -> None:
     (run_folder / "last.pt").write_bytes(content)
     with pytest.raises(RunError, match="damaged"):
         resume(run_folder, few)
-
-
-def test_settle_measures_what_the_recipe_leaves_open(recipe: Recipe) -> None:
-    open_choices = {"precision": "auto", "memory_format": "auto", "backend": "auto"}
-    recipe = override(recipe, {"workers": 0} | open_choices)
-    module = new_module(recipe, 10)
-    settled = settle(recipe, module, CPU, Process())
-    assert settled.workers >= 1
-    assert settled.precision in ("float32", "bfloat16")
-    assert settled.memory_format in ("contiguous", "channels_last")
-    assert settled.backend in ("native", "torch")
-    assert settle(recipe, module, CPU, Process()) == settled  # remembered, not measured again
-
-
-@pytest.mark.parametrize(
-    ("changes", "process", "message"),
-    [
-        ({"workers": 40}, Process(), "batch_size = 32 is smaller than workers = 40"),
-        ({"workers": 3}, Process(0, 2), "workers = 3 is no multiple of the 2 processes"),
-    ],
-)
-def test_settle_refuses_what_cannot_work(
-    recipe: Recipe, changes: dict[str, int], process: Process, message: str
-) -> None:
-    with pytest.raises(RecipeError, match=message):
-        settle(override(recipe, changes), plain_module(), CPU, process)
-
-
-def test_a_device_that_is_not_there_is_refused() -> None:
-    with pytest.raises(RecipeError, match=r"--device 'tpu' is not available .* choose from cpu"):
-        choose_device("tpu")
-
-
-def test_two_processes_train_what_one_does(digits: Data, recipe: Recipe, tmp_path: Path) -> None:
-    recipe = override(recipe, {"epochs": 1})
-    (tmp_path / "recipe.toml").write_text(to_toml(recipe))
-    together = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    train = ["-m", "smidgen", "train", "--recipe", "recipe.toml", "--out", "two", "--json"]
-    done = subprocess.run(
-        [sys.executable, *together, *train],
-        check=True, capture_output=True, timeout=120, cwd=tmp_path,
-    )  # fmt: skip
-    assert json.loads(done.stdout)["images_seen"] == 1372  # once, and by one process
-    one = fit(recipe, digits, tmp_path / "one")
-    two = Run.open(tmp_path / "two")
-    for mine, theirs in zip(weights(one), weights(two), strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_more_workers_than_cores_are_slower_and_no_different(

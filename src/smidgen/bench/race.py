@@ -20,9 +20,10 @@ from smidgen.data import Data
 from smidgen.inference import accuracy, logits
 from smidgen.recipe import Recipe, load_recipe, override
 from smidgen.train import new_module, new_optimizer, train_epoch
-from smidgen.train.engine import Network, Process
+from smidgen.train.autotune import tune
+from smidgen.train.distributed import Process
+from smidgen.train.engine import Network
 from smidgen.train.progress import Meter, Progress
-from smidgen.train.settle import settle
 
 CPU = torch.device("cpu")
 SCORED = 40
@@ -36,10 +37,10 @@ def time_to_accuracy(
 
     A target that a seed never reaches counts as infinitely late.
     """
-    settled = settle(recipe, new_module(recipe, len(data.classes)), CPU, Process())
+    tuned = tune(recipe, new_module(recipe, len(data.classes)), CPU, Process())
     runs = []
     for seed in range(seeds):
-        curve = _scored(_engine_moments(override(settled, {"seed": seed}), data), settled, data)
+        curve = _scored(_engine_moments(override(tuned, {"seed": seed}), data), tuned, data)
         runs.append(
             {
                 "seconds": curve[-1][0],
@@ -49,7 +50,7 @@ def time_to_accuracy(
         )
     medians = {key: median(run[key] for run in runs) for key in runs[0] if key != "accuracy"}
     return {
-        "workers": settled.workers,
+        "workers": tuned.workers,
         "runs": runs,
         "median": medians,
         "mean_accuracy": fmean(run["accuracy"] for run in runs),
@@ -62,11 +63,11 @@ def race(data: Data, recipe: Recipe, target: float = 0.98, rounds: int = 5) -> d
     The standard loop goes on epoch after epoch until it is there.
     """
     published = load_recipe("tiny_mnist")
-    settled = settle(recipe, new_module(recipe, len(data.classes)), CPU, Process())
+    tuned = tune(recipe, new_module(recipe, len(data.classes)), CPU, Process())
     times: dict[str, list[float]] = {"standard": [], "engine": []}
     for seed in range(rounds):
-        moments = _engine_moments(override(settled, {"seed": seed}), data)
-        times["engine"].append(_first(_scored(moments, settled, data), target))
+        moments = _engine_moments(override(tuned, {"seed": seed}), data)
+        times["engine"].append(_first(_scored(moments, tuned, data), target))
         times["standard"].append(_standard_time(override(published, {"seed": seed}), data, target))
     pairs = zip(times["standard"], times["engine"], strict=True)
     return {"seconds": {name: median(taken) for name, taken in times.items()},

@@ -23,9 +23,10 @@ from smidgen.data import Data, Split
 from smidgen.inference import one_thread_per_operator
 from smidgen.recipe import Augment, Recipe, load_recipe, override
 from smidgen.train import fit, new_module, new_optimizer, train_epoch
-from smidgen.train.engine import Network, Process
+from smidgen.train.autotune import tune
+from smidgen.train.distributed import Process
+from smidgen.train.engine import Network
 from smidgen.train.progress import Meter
-from smidgen.train.settle import settle
 
 CPU = torch.device("cpu")
 AFFINE = Augment(rotation=10.0, translation=0.1, scale=0.1, shear=5.0)
@@ -43,7 +44,7 @@ def against_standard_loop(data: Data, rounds: int = 5, images: int = 12_800) -> 
         "standard, 0 workers": lambda: _standard_rate(recipe, split, data, 0),
         "standard, 2 workers": lambda: _standard_rate(recipe, split, data, 2),
     }
-    runners["engine"]()  # settles, and warms up
+    runners["engine"]()  # measures what the recipe leaves open, and warms up
     rates: dict[str, list[float]] = {name: [] for name in runners}
     for _, (name, run) in itertools.product(range(rounds), runners.items()):
         rates[name].append(run())
@@ -62,7 +63,7 @@ def scaling(models: list[str], data: Data, rounds: int = 5) -> dict[str, Any]:
     cores = os.cpu_count() or 1
     found = {}
     for name in models:
-        recipes = [_settled(override(_recipe(name), {"workers": n})) for n in (1, cores)]
+        recipes = [_tuned(override(_recipe(name), {"workers": n})) for n in (1, cores)]
         for recipe in recipes:
             engine_rate(recipe, split, data)
         pairs = [[engine_rate(r, split, data) for r in recipes] for _ in range(rounds)]
@@ -78,7 +79,7 @@ def roofline(models: list[str], data: Data, rounds: int = 3) -> dict[str, Any]:
     """Training FLOP/s of each model as a share of the float32 matrix product on all cores."""
     found = {}
     for name in models:
-        recipe = _settled(override(_recipe(name), {"precision": "float32"}))
+        recipe = _tuned(override(_recipe(name), {"precision": "float32"}))
         flops = training_flops(new_module(recipe, 10))
         count = max(recipe.batch_size, min(6_400, int(4e11 / flops)))
         split = Split(data.train.images[:count], data.train.labels[:count])
@@ -95,12 +96,12 @@ def roofline(models: list[str], data: Data, rounds: int = 3) -> dict[str, Any]:
 
 def engine_rate(recipe: Recipe, split: Split, data: Data) -> float:
     """Images a second of one epoch of the engine over the split."""
-    settled = _settled(recipe)
-    module = new_module(settled, len(data.classes))
-    network = Network(module, settled, data.mean, data.std, CPU, Process())
+    tuned = _tuned(recipe)
+    module = new_module(tuned, len(data.classes))
+    network = Network(module, tuned, data.mean, data.std, CPU, Process())
     optimizer = new_optimizer(network)
     with network:
-        meter = Meter(0, settled, len(split), 0.0, lambda progress: None)
+        meter = Meter(0, tuned, len(split), 0.0, lambda progress: None)
         train_epoch(network, optimizer, split, 0, meter)
         meter.finish()
     return len(split) / meter.seconds()
@@ -139,7 +140,7 @@ def growth(data: Data, rounds: int = 5, images: int = 12_800, epochs: int = 10) 
 
     And the most memory this process has held, in megabytes, after two epochs and after `epochs`.
     """
-    recipe = _settled(load_recipe("tiny_mnist"))
+    recipe = _tuned(load_recipe("tiny_mnist"))
     once, twice = (
         Split(data.train.images[:count], data.train.labels[:count])
         for count in (images, 2 * images)
@@ -200,5 +201,5 @@ def _recipe(model: str) -> Recipe:
     return override(load_recipe(model), {"augment": {}})
 
 
-def _settled(recipe: Recipe) -> Recipe:
-    return settle(recipe, new_module(recipe, 10), CPU, Process())
+def _tuned(recipe: Recipe) -> Recipe:
+    return tune(recipe, new_module(recipe, 10), CPU, Process())

@@ -21,15 +21,17 @@ from smidgen.data import Data, Split, load_data
 from smidgen.errors import RunError
 from smidgen.recipe import SGD, Adam, Recipe, recipe_for
 from smidgen.run import Run, free_folder
-from smidgen.train.chance import INIT, generator
+from smidgen.train.autotune import tune
+from smidgen.train.device import choose_device
+from smidgen.train.distributed import join_processes
 from smidgen.train.engine import Network, epoch_batches
 from smidgen.train.flat import trainable
 from smidgen.train.progress import Meter, Progress, Watch
+from smidgen.train.random_streams import INIT, generator
 from smidgen.train.record import finish, score
 from smidgen.train.schedule import learning_rate
-from smidgen.train.settle import choose_device, join_processes, settle
 from smidgen.train.soap import Soap
-from smidgen.train.teacher import taught
+from smidgen.train.teacher import with_soft_labels
 from smidgen.zoo import create_model
 
 __all__ = ["Progress", "Watch", "fit", "new_module", "resume", "train"]
@@ -75,7 +77,7 @@ def fit(
     """
     place, process = choose_device(device), join_processes()
     module = new_module(recipe, len(data.classes))
-    recipe = settle(recipe, module, place, process)
+    recipe = tune(recipe, module, place, process)
     run = Run(Path(out)) if process.rank else Run.create(out, recipe)
     try:
         network = Network(module, recipe, data.mean, data.std, place, process)
@@ -96,7 +98,7 @@ def resume(path: Path | str, data: Data, *, device: str = "auto", watch: Watch =
     if recipe.data != data.name:
         raise RunError(f"{str(path)!r} was trained on {recipe.data!r}, not on {data.name!r}")
     module = new_module(recipe, len(data.classes))
-    recipe = settle(recipe, module, place, process)  # chosen already; can it be done here too?
+    recipe = tune(recipe, module, place, process)  # chosen already; can it be done here too?
     network = Network(module, recipe, data.mean, data.std, place, process)
     return _train(run, network, data, run.checkpoint(), watch)
 
@@ -128,7 +130,7 @@ def new_optimizer(network: Network) -> torch.optim.Optimizer:
 def _train(run: Run, network: Network, data: Data, checkpoint: dict[str, Any], watch: Watch) -> Run:
     recipe = network.recipe
     fitted, validation = (data.train, None) if recipe.full else data.fit_split()
-    fitted = taught(fitted, recipe, data).to(network.device)
+    fitted = with_soft_labels(fitted, recipe, data).to(network.device)
     optimizer = new_optimizer(network)
     done, seconds, test_reads = restore(run, checkpoint, network, optimizer)
 

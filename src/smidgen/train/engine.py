@@ -14,40 +14,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from smidgen.augment import draw
 from smidgen.data import Split
 from smidgen.recipe import Recipe
-from smidgen.train.chance import AUGMENT, ORDER, generator
+from smidgen.train.distributed import Process
 from smidgen.train.flat import flatten, point, statistics, trainable
 from smidgen.train.memory import keep_freed_memory
+from smidgen.train.random_streams import AUGMENT, ORDER, generator
 from smidgen.train.worker import FORMATS, NativeWorker, Replica, Threads, Worker
-
-
-@dataclass(frozen=True)
-class Process:
-    """This process's place among those that train together (torchrun), or alone."""
-
-    rank: int = 0
-    count: int = 1
-
-    def sum(self, vector: Tensor) -> Tensor:
-        """The vector summed over all processes."""
-        if self.count == 1:
-            return vector
-        summed = vector.clone()
-        dist.all_reduce(summed)
-        return summed
-
-    def leave(self) -> None:
-        """Parts from the other processes."""
-        if self.count > 1:
-            dist.destroy_process_group()
 
 
 class Network:
@@ -78,7 +56,7 @@ class Network:
             point(trainable(self.averaged), self.mean_parameters)
             point(statistics(self.averaged), self.mean_buffers)
         self.parts = [self.parameters.numel(), 2, self.buffers.numel()]
-        shards = range(process.rank, recipe.workers, process.count)
+        shards = range(process.rank, recipe.workers, process.world_size)
         kind = NativeWorker if recipe.backend == "native" else Replica
         self.workers: list[Worker] = [kind(self, shard) for shard in shards]
 

@@ -1,4 +1,4 @@
-"""What the recipe's teacher, a network trained before, makes of the training images."""
+"""The soft labels of the recipe's teachers: trained networks whose probabilities are learned."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from smidgen.target import Target, load
 OTHERWISE = "name another, or none: --set teacher.networks=[]"
 
 
-def taught(split: Split, recipe: Recipe, data: Data) -> Split:
-    """The split with the mean probabilities of the recipe's teachers; as it is if there are none.
+def with_soft_labels(split: Split, recipe: Recipe, data: Data) -> Split:
+    """The split with the mean probabilities of the recipe's teachers; unchanged without teachers.
 
     Raises ModelError and RunError for a teacher that is not there, RecipeError for one that was
     trained on other data or, where the run holds a validation split out, on images of that.

@@ -21,10 +21,10 @@ from smidgen.data import Split, standardise
 from smidgen.frame import SIDE
 from smidgen.inference import count_correct
 from smidgen.recipe import Recipe
-from smidgen.train.chance import DROPOUT, generator
 from smidgen.train.dropout import SeededDropout
 from smidgen.train.flat import point, statistics, trainable, views
 from smidgen.train.native import Shard, Team, plan
+from smidgen.train.random_streams import DROPOUT, generator
 
 if TYPE_CHECKING:
     from smidgen.train.engine import Network
