@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from smidgen.augment import draw, resample
 from smidgen.data import Split
 from smidgen.recipe import Augment, Recipe
-from smidgen.train.native import Shard, Team, UnsupportedError, plan
+from smidgen.train.batches import Shard
+from smidgen.train.flat import FlatParameters, ShardSums
+from smidgen.train.native import NativeBackend, NativeThreads, UnsupportedError, plan
 from smidgen.zoo import create_model, list_models
 
 MEAN, STD = 0.13, 0.31
@@ -113,20 +115,13 @@ def by_kernels(
     seed: int = 0,
 ) -> dict[str, Tensor]:
     """Gradient, score and statistics of one step, labels smoothed by 0.1."""
-    found = {
-        "parameters": flat(list(module.parameters())),
-        "score": torch.zeros(2),
-        "statistics": flat([b for b in module.buffers() if b.is_floating_point()]),
-    }
-    found["gradient"] = torch.zeros_like(found["parameters"])
+    weights = FlatParameters(copy.deepcopy(module))
+    sums, generator = ShardSums(weights), torch.Generator().manual_seed(seed)
     recipe = Recipe(model="any", batch_size=len(labels) + 1, workers=1, label_smoothing=0.1,
                     augment=augment)  # fmt: skip
-    shard = Shard(plan(module, 28, 28), recipe, MEAN, STD, **found)
-    shard.take(Split(images, labels), draws or {}, len(images), seed)
-    team = Team(0)
-    team.step([shard])
-    team.dismiss()
-    return found
+    backend = NativeBackend(weights, recipe, MEAN, STD, sums)
+    backend.backward(Shard(Split(images, labels), draws or {}, len(images), generator))
+    return {"gradient": sums.gradient, "score": sums.score, "statistics": sums.statistics}
 
 
 def without_dropout(module: nn.Module) -> nn.Module:
@@ -219,3 +214,28 @@ def test_every_image_has_dropout_of_its_own() -> None:
 def test_what_the_kernels_cannot_do_is_named(module: nn.Module, reason: str) -> None:
     with pytest.raises(UnsupportedError, match=reason):
         plan(module, 28, 28)
+
+
+def test_threads_compute_what_one_thread_does() -> None:
+    """Five shards on two threads and the caller's, again and again; and no shard at all."""
+    torch.manual_seed(1)
+    weights = FlatParameters(without_dropout(create_model("tiny_mnist")))
+    recipe = Recipe(model="any", batch_size=50, workers=5)
+    shards = [
+        Shard(Split(some_images(10).roll(i, 0), torch.arange(10)), {}, 50, torch.Generator())
+        for i in range(5)
+    ]
+
+    def gradients(threads: int) -> list[Tensor]:
+        sums = [ShardSums(weights) for _ in shards]
+        backends = [NativeBackend(weights, recipe, MEAN, STD, each) for each in sums]
+        pool = NativeThreads(threads)
+        pool.run([], [])
+        for _ in range(3):
+            pool.run(backends, shards)
+        pool.destroy()
+        return [each.vector for each in sums]
+
+    alone, together = gradients(0), gradients(2)
+    assert not torch.equal(alone[0], alone[1])
+    assert all(torch.equal(one, other) for one, other in zip(alone, together, strict=True))

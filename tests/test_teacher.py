@@ -14,8 +14,8 @@ from smidgen.errors import ModelError, RecipeError, RunError
 from smidgen.inference import logits
 from smidgen.recipe import Recipe, load_recipe, override, to_toml
 from smidgen.train import fit, resume
+from smidgen.train.data_parallel import DataParallel
 from smidgen.train.distributed import Process
-from smidgen.train.engine import Network
 from smidgen.train.native import library
 from smidgen.train.teacher import with_soft_labels
 from smidgen.zoo import create_model
@@ -55,15 +55,16 @@ def test_the_loss_mixes_labels_and_teacher(
     batch = Split(images, torch.arange(21) % 10, soft / soft.sum(1, keepdim=True))
     recipe = with_teacher(recipe, "any", weight=weight, temperature=temperature)
     recipe = override(recipe, {"backend": backend, "label_smoothing": 0.1})
-    network = Network(linear(), recipe, 0.0, 1.0, CPU, Process())
-    with network:
-        network.start_epoch(0)
-        score = network.backward(batch, {})
+    engine = DataParallel(linear(), recipe, 0.0, 1.0, CPU, Process())
+    with engine:
+        engine.start_epoch(0)
+        score = engine.backward(batch, {})
     oracle = linear().double()
     loss = loss_by_hand(oracle(images.double() / 255), batch, weight, temperature)
     loss.backward()
     gradient = torch.cat([parameter.grad.flatten() for parameter in oracle.parameters()])
-    torch.testing.assert_close(network.parameters.grad, gradient.float(), rtol=1e-3, atol=1e-6)
+    found = engine.weights.parameters.grad
+    torch.testing.assert_close(found, gradient.float(), rtol=1e-3, atol=1e-6)
     assert score[0].item() == pytest.approx(21 * loss.item(), rel=1e-4)
 
 

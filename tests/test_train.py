@@ -14,10 +14,10 @@ from smidgen.data import Data, Split, normalise
 from smidgen.errors import RunError, TrainingError
 from smidgen.recipe import Recipe, override
 from smidgen.run import Run
-from smidgen.train import Progress, fit, new_optimizer, resume, worker
+from smidgen.train import Progress, fit, new_optimizer, resume, torch_backend
+from smidgen.train.data_parallel import DataParallel
 from smidgen.train.distributed import Process
 from smidgen.train.dropout import SeededDropout
-from smidgen.train.engine import Network, epoch_batches
 from smidgen.train.schedule import learning_rate
 
 CPU = torch.device("cpu")
@@ -31,8 +31,8 @@ def same(first: Run, second: Run) -> bool:
     return all(torch.equal(a, b) for a, b in zip(weights(first), weights(second), strict=True))
 
 
-def network(recipe: Recipe, module: nn.Module) -> Network:
-    return Network(module, recipe, 0.0, 1.0, CPU, Process())
+def engine_of(recipe: Recipe, module: nn.Module) -> DataParallel:
+    return DataParallel(module, recipe, 0.0, 1.0, CPU, Process())
 
 
 def some_batch(count: int) -> Split:
@@ -72,16 +72,16 @@ def test_one_worker_does_what_a_plain_torch_loop_does(
     recipe = override(recipe, {"workers": 1, "memory_format": memory_format, "backend": backend,
                                "clip_norm": 0.5, "label_smoothing": 0.1, **settings})  # fmt: skip
     ours, theirs, batch = plain_module(), plain_module(), some_batch(16)
-    flat = network(recipe, ours)
+    engine = engine_of(recipe, ours)
     optimizer, oracle = (
-        new_optimizer(flat),
+        new_optimizer(engine.weights, recipe),
         OPTIMIZERS[name](theirs.parameters()),
     )
-    with flat:
-        flat.start_epoch(0)
+    with engine:
+        engine.start_epoch(0)
         for _ in range(3):
-            loss, hits = flat.backward(batch, {}).tolist()
-            nn.utils.clip_grad_norm_([flat.parameters], 0.5)
+            loss, hits = engine.backward(batch, {}).tolist()
+            nn.utils.clip_grad_norm_([engine.weights.parameters], 0.5)
             optimizer.step()
 
             logits = theirs.train()(normalise(batch.images, 0.0, 1.0))
@@ -108,30 +108,30 @@ def test_two_workers_sum_the_gradients_of_their_shards(recipe: Recipe, backend: 
     for replica, images, labels in zip(replicas, *shards, strict=True):
         logits = replica(normalise(images, 0.0, 1.0))
         (F.cross_entropy(logits, labels, reduction="sum") / 15).backward()
-    flat = network(override(recipe, {"workers": 2, "backend": backend}), module)
-    with flat:
-        flat.start_epoch(0)
-        flat.backward(batch, {})
+    engine = engine_of(override(recipe, {"workers": 2, "backend": backend}), module)
+    with engine:
+        engine.start_epoch(0)
+        engine.backward(batch, {})
     gradient = torch.cat(
         [
             (a.grad + b.grad).flatten()
             for a, b in zip(*(r.parameters() for r in replicas), strict=True)
         ]
     )
-    torch.testing.assert_close(flat.parameters.grad, gradient, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(engine.weights.parameters.grad, gradient, rtol=1e-4, atol=1e-6)
     running_means = torch.stack([replica[1].running_mean for replica in replicas])
     torch.testing.assert_close(module[1].running_mean, running_means.mean(dim=0))
 
 
 @pytest.mark.parametrize("backend", ["torch", "native"])
 def test_a_shard_without_images_adds_nothing(recipe: Recipe, backend: str) -> None:
-    flat = network(override(recipe, {"workers": 2, "backend": backend}), plain_module())
-    with flat:
-        flat.start_epoch(0)
-        _, hits = flat.backward(some_batch(1), {}).tolist()
+    engine = engine_of(override(recipe, {"workers": 2, "backend": backend}), plain_module())
+    with engine:
+        engine.start_epoch(0)
+        _, hits = engine.backward(some_batch(1), {}).tolist()
     assert hits in (0, 1)
-    assert flat.parameters.grad is not None
-    assert torch.isfinite(flat.parameters.grad).all()
+    assert engine.weights.parameters.grad is not None
+    assert torch.isfinite(engine.weights.parameters.grad).all()
 
 
 def test_a_seed_decides_every_bit_and_nothing_else_does(
@@ -198,24 +198,6 @@ def test_full_trains_on_the_validation_images_too(
 def test_the_digits_are_learnt(digits: Data, recipe: Recipe, tmp_path: Path) -> None:
     recipe = override(recipe, {"epochs": 8, "schedule.name": "onecycle"})
     assert fit(recipe, digits, tmp_path / "run").result()["test_accuracy"] > 0.95
-
-
-def test_an_epoch_is_one_pass(few: Data, recipe: Recipe) -> None:
-    numbered = Split(torch.zeros(100, 1, 28, 28, dtype=torch.uint8), torch.arange(100))
-    batches = [batch.labels for batch, _ in epoch_batches(numbered, recipe, 0)]
-    assert [len(batch) for batch in batches] == [32, 32, 32, 4]
-    assert torch.cat(batches).sort().values.tolist() == list(range(100))
-    again = [batch.labels for batch, _ in epoch_batches(numbered, recipe, 1)]
-    assert torch.cat(batches).tolist() != torch.cat(again).tolist()
-
-
-def test_the_average_follows_the_weights(recipe: Recipe) -> None:
-    flat = network(override(recipe, {"ema": 0.5, "workers": 1}), nn.Linear(1, 1))
-    start = flat.parameters.detach().clone()
-    flat.parameters.data.add_(1)
-    flat.average(step=1000)
-    torch.testing.assert_close(flat.mean_parameters, start + 0.5)
-    torch.testing.assert_close(flat.averaged.weight.flatten(), start[:1] + 0.5)
 
 
 schedules = st.sampled_from(["onecycle", "step", "constant"])
@@ -304,7 +286,10 @@ def test_a_lost_loss_stops_the_training_and_leaves_nothing(
 def test_a_worker_that_fails_ends_the_training(
     few: Data, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "resample", lambda *_: (_ for _ in ()).throw(MemoryError("worker")))
+    def fail(*_: object) -> None:
+        raise MemoryError("worker")
+
+    monkeypatch.setattr(torch_backend, "resample", fail)
     with pytest.raises(MemoryError, match="worker"):
         fit(override(recipe, {"backend": "torch"}), few, tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -21,8 +21,8 @@ from smidgen.inference import accuracy, logits
 from smidgen.recipe import Recipe, load_recipe, override
 from smidgen.train import new_module, new_optimizer, train_epoch
 from smidgen.train.autotune import tune
+from smidgen.train.data_parallel import DataParallel
 from smidgen.train.distributed import Process
-from smidgen.train.engine import Network
 from smidgen.train.progress import Meter, Progress
 
 CPU = torch.device("cpu")
@@ -76,21 +76,21 @@ def race(data: Data, recipe: Recipe, target: float = 0.98, rounds: int = 5) -> d
 
 def _engine_moments(recipe: Recipe, data: Data) -> list[Moment]:
     """The weights of one training, with the seconds of training so far."""
-    network = Network(
+    engine = DataParallel(
         new_module(recipe, len(data.classes)), recipe, data.mean, data.std, CPU, Process()
     )
-    optimizer = new_optimizer(network)
+    optimizer = new_optimizer(engine.weights, recipe)
     moments: list[Moment] = []
 
     def note(progress: Progress) -> None:
-        state = {key: value.clone() for key, value in network.averaged.state_dict().items()}
+        state = {key: value.clone() for key, value in engine.weights.averaged.state_dict().items()}
         moments.append((progress.images_seen / progress.images_per_second, state))
 
     seconds = 0.0
-    with network:
+    with engine:
         for epoch in range(recipe.epochs):
             meter = Meter(epoch, recipe, len(data.train), seconds, note)
-            train_epoch(network, optimizer, data.train, epoch, meter)
+            train_epoch(engine, optimizer, data.train, epoch, meter)
             meter.finish()
             seconds = meter.seconds()
     return moments

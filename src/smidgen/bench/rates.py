@@ -24,8 +24,8 @@ from smidgen.inference import one_thread_per_operator
 from smidgen.recipe import Augment, Recipe, load_recipe, override
 from smidgen.train import fit, new_module, new_optimizer, train_epoch
 from smidgen.train.autotune import tune
+from smidgen.train.data_parallel import DataParallel
 from smidgen.train.distributed import Process
-from smidgen.train.engine import Network
 from smidgen.train.progress import Meter
 
 CPU = torch.device("cpu")
@@ -98,11 +98,11 @@ def engine_rate(recipe: Recipe, split: Split, data: Data) -> float:
     """Images a second of one epoch of the engine over the split."""
     tuned = _tuned(recipe)
     module = new_module(tuned, len(data.classes))
-    network = Network(module, tuned, data.mean, data.std, CPU, Process())
-    optimizer = new_optimizer(network)
-    with network:
+    engine = DataParallel(module, tuned, data.mean, data.std, CPU, Process())
+    optimizer = new_optimizer(engine.weights, tuned)
+    with engine:
         meter = Meter(0, tuned, len(split), 0.0, lambda progress: None)
-        train_epoch(network, optimizer, split, 0, meter)
+        train_epoch(engine, optimizer, split, 0, meter)
         meter.finish()
     return len(split) / meter.seconds()
 

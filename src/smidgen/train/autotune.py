@@ -26,8 +26,8 @@ from smidgen.errors import RecipeError, RunError
 from smidgen.frame import SIDE
 from smidgen.recipe import Recipe
 from smidgen.run import write_whole
+from smidgen.train.data_parallel import DataParallel
 from smidgen.train.distributed import Process
-from smidgen.train.engine import Network
 from smidgen.train.native import UnsupportedError, library, plan
 from smidgen.train.record import hardware, versions
 
@@ -117,8 +117,9 @@ def _why_no_kernels(recipe: Recipe, module: nn.Module, device: torch.device) -> 
 
 def _fastest(candidates: list[Recipe], module: nn.Module, device: torch.device) -> Recipe:
     """The candidate with the least time per batch, the median over rounds taken in turn."""
-    networks = [
-        Network(copy.deepcopy(module), recipe, 0.0, 1.0, device, Process()) for recipe in candidates
+    engines = [
+        DataParallel(copy.deepcopy(module), recipe, 0.0, 1.0, device, Process())
+        for recipe in candidates
     ]
     batch_size = candidates[0].batch_size
     images = torch.randint(
@@ -126,9 +127,9 @@ def _fastest(candidates: list[Recipe], module: nn.Module, device: torch.device) 
         generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
     batch = Split(images, torch.zeros(batch_size, dtype=torch.int64)).to(device)
-    times: list[list[float]] = [[] for _ in networks]
-    for _, (network, taken) in itertools.product(range(ROUNDS), zip(networks, times, strict=True)):
-        taken.append(_time_batches(network, batch))
+    times: list[list[float]] = [[] for _ in engines]
+    for _, (engine, taken) in itertools.product(range(ROUNDS), zip(engines, times, strict=True)):
+        taken.append(_time_batches(engine, batch))
 
     def cost(i: int) -> float:
         settings = candidates[i].precision, candidates[i].memory_format
@@ -138,16 +139,16 @@ def _fastest(candidates: list[Recipe], module: nn.Module, device: torch.device) 
     return candidates[min(range(len(candidates)), key=cost)]
 
 
-def _time_batches(network: Network, batch: Split) -> float:
+def _time_batches(engine: DataParallel, batch: Split) -> float:
     """Seconds a batch."""
     generator = torch.Generator().manual_seed(0)
-    with network:
-        network.start_epoch(0)
-        draws = draw(len(batch), network.recipe.augment, generator)
-        network.backward(batch, draws)
+    with engine:
+        engine.start_epoch(0)
+        draws = draw(len(batch), engine.recipe.augment, generator)
+        engine.backward(batch, draws)
         started, count = time.perf_counter(), 0
         while time.perf_counter() - started < SECONDS_PER_TRIAL:
-            network.backward(batch, draws).tolist()
+            engine.backward(batch, draws).tolist()
             count += 1
         return (time.perf_counter() - started) / count
 

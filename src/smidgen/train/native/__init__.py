@@ -1,8 +1,8 @@
-"""A worker whose gradient is computed by our own kernels instead of torch's.
+"""The gradient of a shard, computed by our own kernels instead of torch's.
 
 They do what torch does, to rounding, for the layers that small networks are made of; a network
-with any other layer is left to torch. One call does a whole shard, from grey levels to gradient,
-without the interpreter, so that two workers are nearly twice as fast as one.
+with any other layer is left to torch. One call computes a whole shard, from grey levels to
+gradient, without the interpreter, so that two workers are nearly twice as fast as one.
 """
 
 from __future__ import annotations
@@ -18,34 +18,36 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from smidgen.augment import COARSE
-from smidgen.data import Split
+from smidgen.frame import SIDE
 from smidgen.recipe import Recipe
+from smidgen.train.batches import Shard
+from smidgen.train.flat import FlatParameters, ShardSums
 from smidgen.train.native.library import CLayer, CNetwork, CTensor, library
 from smidgen.train.native.plan import CONVOLUTION, LINEAR, NORM, Plan, UnsupportedError, plan
 
-__all__ = ["Shard", "Team", "UnsupportedError", "library", "plan"]
+__all__ = ["NativeBackend", "NativeThreads", "UnsupportedError", "library", "plan"]
 
 
-class Shard:
-    """Memory for the values and gradients of one worker's part of a recipe's batches.
+class NativeBackend:
+    """Computes gradients by the kernels, in memory of its own for the values of one shard.
 
-    `vectors` are the worker's own, float32 and contiguous, and stay where they are: `parameters`
-    are read, `gradient` and `score` are added to, `statistics` are moved on. Images are normalised
-    with that mean and standard deviation.
+    The vectors of `weights` and `sums` must stay where they are. Raises UnsupportedError for a
+    network with a layer that the kernels do not know.
     """
 
     def __init__(
-        self, plan: Plan, recipe: Recipe, mean: float, std: float, **vectors: Tensor
+        self, weights: FlatParameters, recipe: Recipe, mean: float, std: float, sums: ShardSums
     ) -> None:
-        built = library()
-        assert built is not None
+        self.library = _loaded()
+        planned = plan(weights.module, SIDE, SIDE)
         most = -(-recipe.batch_size // recipe.workers)
-        tensors, places = _tensors(plan, -(-most // built.smidgen_lanes()))
-        layers, saved = _layers(plan)
-        taps, weights = _largest(plan)
+        lanes = self.library.smidgen_lanes()
+        tensors, places = _tensors(planned, -(-most // lanes))
+        layers, saved = _layers(planned)
+        taps, largest = _largest(planned)
         self.network = CNetwork(
             layers=len(layers),
-            classes=plan.maps[plan.layers[-1].output].channels,
+            classes=planned.maps[planned.layers[-1].output].channels,
             tensor=tensors,
             layer=layers,
             coarse=COARSE,
@@ -57,31 +59,38 @@ class Shard:
             weight=recipe.teacher.weight,
             temperature=recipe.teacher.temperature,
         )
-        self.memory = vectors | {
-            "arena": torch.zeros(places * built.smidgen_lanes()),
-            "packed": torch.zeros(weights),
+        self.memory = {
+            "parameters": weights.parameters.data,
+            "gradient": sums.gradient,
+            "score": sums.score,
+            "statistics": sums.statistics,
+            "arena": torch.zeros(places * lanes),
+            "packed": torch.zeros(largest),
             "saved": torch.zeros(saved),
             "near": torch.zeros(taps, dtype=torch.int64),
             "far": torch.zeros(taps, dtype=torch.int64),
-            "spread": _spread(plan.maps[0].height),
+            "spread": _spread(planned.maps[0].height),
         }
         self._point(self.memory)
 
-    def take(self, own: Split, draws: dict[str, Tensor], batch: int, seed: int) -> None:
-        """Makes these images the shard's own, out of a batch of that size, augmented as drawn.
+    def backward(self, shard: Shard) -> None:
+        """Adds the shard's gradient and score to the sums, and moves the statistics on."""
+        _run(self.library, None, [self.read(shard)])
 
-        `seed`, 32 bits, decides the dropout.
-        """
-        self.network.images, self.network.batch, self.network.seed = len(own), batch, seed
-        self.own = {
-            "grey": own.images,
-            "label": own.labels,
-            "soft": own.soft,
-            "matrices": draws.get("affine"),
-            "fields": draws.get("elastic"),
-            "corners": draws.get("cutout"),
+    def read(self, shard: Shard) -> CNetwork:
+        """The C structure that makes the kernels compute that shard; valid until the next one."""
+        self.network.images, self.network.batch = len(shard.split), shard.batch_size
+        self.network.seed = int(torch.randint(2**32, (), generator=shard.generator))
+        self.inputs = {
+            "grey": shard.split.images,
+            "label": shard.split.labels,
+            "soft": shard.split.soft,
+            "matrices": shard.draws.get("affine"),
+            "fields": shard.draws.get("elastic"),
+            "corners": shard.draws.get("cutout"),
         }
-        self._point(self.own)
+        self._point(self.inputs)
+        return self.network
 
     def _point(self, vectors: Mapping[str, Tensor | None]) -> None:
         for name, vector in vectors.items():
@@ -89,24 +98,33 @@ class Shard:
             setattr(self.network, name, None if vector is None else vector.data_ptr())
 
 
-class Team:
-    """Threads of the kernels' own, up to `members` beside the caller's, until `dismiss`."""
+class NativeThreads:
+    """A pool of C threads, which see the next step sooner than Python's: they wait awake."""
 
-    def __init__(self, members: int) -> None:
-        built = library()
-        assert built is not None
-        self.library = built
-        self.threads = built.smidgen_gather(members)
+    def __init__(self, threads: int) -> None:
+        self.library = _loaded()
+        self.pool = self.library.smidgen_create_pool(threads)
 
-    def step(self, shards: Sequence[Shard]) -> None:
-        """Adds each shard's gradient and score to its vectors; the shards run side by side."""
-        networks = (POINTER(CNetwork) * len(shards))(*(pointer(shard.network) for shard in shards))
-        self.library.smidgen_step(self.threads, networks, len(shards))
+    def run(self, backends: Sequence[NativeBackend], shards: Sequence[Shard]) -> None:
+        """Computes each backend's shard, side by side; the caller's thread takes part."""
+        pairs = zip(backends, shards, strict=True)
+        _run(self.library, self.pool, [backend.read(shard) for backend, shard in pairs])
 
-    def dismiss(self) -> None:
+    def destroy(self) -> None:
         """Ends the threads."""
-        self.library.smidgen_dismiss(self.threads)
-        self.threads = None
+        self.library.smidgen_destroy_pool(self.pool)
+        self.pool = None
+
+
+def _loaded() -> ctypes.CDLL:
+    built = library()
+    assert built is not None
+    return built
+
+
+def _run(built: ctypes.CDLL, pool: int | None, networks: Sequence[CNetwork]) -> None:
+    pointers = (POINTER(CNetwork) * len(networks))(*map(pointer, networks))
+    built.smidgen_run_pool(pool, pointers, len(networks))
 
 
 def _spread(side: int) -> Tensor:

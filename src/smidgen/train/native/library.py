@@ -92,10 +92,11 @@ def library() -> ctypes.CDLL | None:
         loaded = ctypes.CDLL(str(path))
     except (OSError, subprocess.SubprocessError):
         return None
-    loaded.smidgen_gather.argtypes, loaded.smidgen_gather.restype = [c_int32], c_void_p
-    loaded.smidgen_step.argtypes = [c_void_p, POINTER(POINTER(CNetwork)), c_int32]
-    loaded.smidgen_dismiss.argtypes = [c_void_p]
-    loaded.smidgen_step.restype = loaded.smidgen_dismiss.restype = None
+    loaded.smidgen_create_pool.argtypes = [c_int32]
+    loaded.smidgen_create_pool.restype = c_void_p
+    loaded.smidgen_run_pool.argtypes = [c_void_p, POINTER(POINTER(CNetwork)), c_int32]
+    loaded.smidgen_destroy_pool.argtypes = [c_void_p]
+    loaded.smidgen_run_pool.restype = loaded.smidgen_destroy_pool.restype = None
     return loaded
 
 
