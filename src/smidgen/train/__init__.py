@@ -34,6 +34,7 @@ from smidgen.train.record import finish, score
 from smidgen.train.schedule import learning_rate
 from smidgen.train.soap import Soap
 from smidgen.train.teacher import with_soft_labels
+from smidgen.train.verify import TOLERANCE, report_difference, smallest_difference
 from smidgen.zoo import create_model
 
 __all__ = ["Progress", "Watch", "fit", "new_module", "resume", "train"]
@@ -71,8 +72,9 @@ def fit(
     """The finished run of a recipe, in the new folder `out`.
 
     `watch` is called with the progress about ten times a second. Raises ModelError, RecipeError
-    and RunError for what cannot start, TrainingError when the loss is no longer finite; a
-    training that fails in its first epoch leaves no folder behind.
+    and RunError for what cannot start, TrainingError when the loss is no longer finite or the
+    kernels that the recipe asks for do not compute torch's gradient; a training that fails in its
+    first epoch leaves no folder behind.
     """
     engine, fitted, validation = _prepare(recipe, data, device)
     run = Run(Path(out)) if engine.process.rank else Run.create(out, engine.recipe)
@@ -98,13 +100,22 @@ def resume(path: Path | str, data: Data, *, device: str = "auto", watch: Watch =
 
 
 def _prepare(recipe: Recipe, data: Data, device: str) -> tuple[DataParallel, Split, Split | None]:
-    """A fresh network ready to train, the images to fit, and those to validate on, if any."""
+    """A fresh network ready to train, the images to fit, and those to validate on, if any.
+
+    Raises TrainingError if the recipe asks for the kernels and their gradient is not torch's.
+    """
     place, process = choose_device(device), join_processes()
     module = new_module(recipe, len(data.classes))
-    recipe = tune(recipe, module, place, process)
+    tuned = tune(recipe, module, place, process)
     fitted, validation = (data.train, None) if recipe.full else data.fit_split()
     fitted = with_soft_labels(fitted, recipe, data).to(place)
-    return DataParallel(module, recipe, data.mean, data.std, place, process), fitted, validation
+    if tuned.backend == "native":
+        difference = smallest_difference(module, tuned, fitted, data.mean, data.std)
+        if process.sum(torch.tensor(float(difference > TOLERANCE))):  # all processes do the same
+            report_difference(recipe, difference)
+            by_torch = recipe.model_copy(update={"backend": "torch"})
+            tuned = tune(by_torch, module, place, process)
+    return DataParallel(module, tuned, data.mean, data.std, place, process), fitted, validation
 
 
 def _train(
