@@ -1,8 +1,8 @@
 """Seconds of training until the test images are classified well enough.
 
-The weights are noted down about ten times a second while training goes on, and are scored
-afterwards, so that the clock runs for training alone. That reads the test set often; it shows how
-fast a fixed recipe is, and nothing is chosen by it.
+The weights are copied about ten times a second during the training and scored after it, so that
+the clock runs for training alone. That reads the test set often; it shows how fast a fixed recipe
+is, and nothing is chosen by it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from smidgen.train.progress import Meter, Progress
 
 CPU = torch.device("cpu")
 SCORED = 40
-Moment = tuple[float, dict[str, torch.Tensor]]
+Snapshot = tuple[float, dict[str, torch.Tensor]]
 
 
 def time_to_accuracy(
@@ -40,7 +40,7 @@ def time_to_accuracy(
     tuned = tune(recipe, new_module(recipe, len(data.classes)), CPU, Process())
     runs = []
     for seed in range(seeds):
-        curve = _scored(_engine_moments(override(tuned, {"seed": seed}), data), tuned, data)
+        curve = _scored(_engine_snapshots(override(tuned, {"seed": seed}), data), tuned, data)
         runs.append(
             {
                 "seconds": curve[-1][0],
@@ -66,41 +66,41 @@ def race(data: Data, recipe: Recipe, target: float = 0.98, rounds: int = 5) -> d
     tuned = tune(recipe, new_module(recipe, len(data.classes)), CPU, Process())
     times: dict[str, list[float]] = {"standard": [], "engine": []}
     for seed in range(rounds):
-        moments = _engine_moments(override(tuned, {"seed": seed}), data)
-        times["engine"].append(_first(_scored(moments, tuned, data), target))
+        snapshots = _engine_snapshots(override(tuned, {"seed": seed}), data)
+        times["engine"].append(_first(_scored(snapshots, tuned, data), target))
         times["standard"].append(_standard_time(override(published, {"seed": seed}), data, target))
     pairs = zip(times["standard"], times["engine"], strict=True)
     return {"seconds": {name: median(taken) for name, taken in times.items()},
             "ratio": median(slow / fast for slow, fast in pairs), "rounds": times}  # fmt: skip
 
 
-def _engine_moments(recipe: Recipe, data: Data) -> list[Moment]:
+def _engine_snapshots(recipe: Recipe, data: Data) -> list[Snapshot]:
     """The weights of one training, with the seconds of training so far."""
     engine = DataParallel(
         new_module(recipe, len(data.classes)), recipe, data.mean, data.std, CPU, Process()
     )
     optimizer = new_optimizer(engine.weights, recipe)
-    moments: list[Moment] = []
+    snapshots: list[Snapshot] = []
 
-    def note(progress: Progress) -> None:
+    def copy_weights(progress: Progress) -> None:
         state = {key: value.clone() for key, value in engine.weights.averaged.state_dict().items()}
-        moments.append((progress.images_seen / progress.images_per_second, state))
+        snapshots.append((progress.images_seen / progress.images_per_second, state))
 
     seconds = 0.0
     with engine:
         for epoch in range(recipe.epochs):
-            meter = Meter(epoch, recipe, len(data.train), seconds, note)
+            meter = Meter(epoch, recipe, len(data.train), seconds, copy_weights)
             train_epoch(engine, optimizer, data.train, epoch, meter)
             meter.finish()
             seconds = meter.seconds()
-    return moments
+    return snapshots
 
 
-def _scored(moments: list[Moment], recipe: Recipe, data: Data) -> list[tuple[float, float]]:
-    """Seconds and accuracy of some forty moments, the last among them."""
+def _scored(snapshots: list[Snapshot], recipe: Recipe, data: Data) -> list[tuple[float, float]]:
+    """Seconds and accuracy of about forty snapshots, the last among them."""
     module = new_module(recipe, len(data.classes))
-    every = max(1, len(moments) // SCORED)
-    chosen = [*moments[:-1][::every], moments[-1]]
+    every = max(1, len(snapshots) // SCORED)
+    chosen = [*snapshots[:-1][::every], snapshots[-1]]
     return [(seconds, _test_accuracy(module, state, data)) for seconds, state in chosen]
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from smidgen.data import Data
 from smidgen.errors import ExportError
-from smidgen.inference import accuracy, logits
+from smidgen.inference import accuracy
 from smidgen.quantize import layers as L
 from smidgen.quantize.convert import convert
 from smidgen.quantize.finetune import finetune
@@ -62,11 +62,11 @@ def quantize_for(
     calibration = fit.images[:CALIBRATION]
     layers, plan = _prepare(model, calibration, mean, std, bits)
     graph = convert(layers, plan, name, _input_shape(calibration), data.classes)
-    wanted = accuracy(logits(model, validation.images, mean, std), validation.labels)
+    wanted = accuracy(_logits(model, validation.images, mean, std), validation.labels)
     reached = accuracy(_integers(graph, validation.images), validation.labels)
     if wanted - reached <= ALLOWED_DROP:
         return graph
-    answers = logits(model, fit.images, mean, std)
+    answers = _logits(model, fit.images, mean, std)
     finetune(layers, plan, fit.images, answers, torch.Generator().manual_seed(0))
     tuned = convert(layers, plan, name, _input_shape(calibration), data.classes)
     better = accuracy(_integers(tuned, validation.images), validation.labels) > reached
@@ -80,13 +80,24 @@ def _prepare(
         raise ExportError("no calibration images; give at least one, better a thousand")
     channels, height, width = images.shape[1:]
     layers = trace(model, (channels, height, width))
-    normalised = (images.float() / 255 - mean) / std
+    normalised = _normalise(images, mean, std)
     return layers, make_plan(layers, normalised, Grid(1 / (255 * std), 255 * mean), bits)
 
 
 def _input_shape(images: Tensor) -> tuple[int, int, int]:
     channels, height, width = images.shape[1:]
     return height, width, channels
+
+
+def _normalise(images: Tensor, mean: float, std: float) -> Tensor:
+    """`data.normalise` in another order of rounding, which decides the last bits of a graph."""
+    return (images.float() / 255 - mean) / std
+
+
+@torch.no_grad()
+def _logits(model: nn.Module, images: Tensor, mean: float, std: float) -> Tensor:
+    """The float network's logits (N, K) for uint8 images (N, C, H, W)."""
+    return torch.cat([model(_normalise(batch, mean, std)) for batch in images.split(1000)])
 
 
 def _integers(graph: Graph, images: Tensor) -> Tensor:

@@ -111,7 +111,7 @@ def _compile(compiler: str, path: Path) -> None:
 
 
 def _processor() -> str:
-    """What tells two processors apart that a home folder may be shared between."""
+    """The processor's features, since machines that differ in them may share a home folder."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
