@@ -135,5 +135,5 @@ def test_the_command_line_says_so_in_one_line(
     printed = capsys.readouterr()
     assert json.loads(printed.out)["backend"] == "torch"
     (line,) = [line for line in printed.err.splitlines() if "differs" in line]
-    assert line.startswith("warning: backend = 'torch' trains instead of 'native'")
+    assert line.startswith("smidgen: backend = 'torch' trains instead of 'native'")
     assert Run.open(tmp_path / "run").recipe.backend == "torch"

@@ -5,6 +5,7 @@ costs nothing but this folder.
 from __future__ import annotations
 
 import sys
+import warnings
 
 import typer
 
@@ -41,9 +42,18 @@ for command in (
 
 
 def main() -> None:
-    """Runs the command line; a user's mistake becomes one line on stderr and exit code 2."""
-    try:
-        app()
-    except SmidgenError as problem:
-        print("smidgen:", *str(problem).split(), file=sys.stderr)
-        sys.exit(2)
+    """Runs the command line; a user's mistake becomes one line on stderr and exit code 2.
+
+    So does a warning, without an exit.
+    """
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: _complain(message)
+        try:
+            app()
+        except SmidgenError as problem:
+            _complain(problem)
+            sys.exit(2)
+
+
+def _complain(problem: object) -> None:
+    print("smidgen:", *str(problem).split(), file=sys.stderr)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +16,6 @@ from smidgen.cli.output import console, emit, percent
 from smidgen.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from smidgen.recipe import Recipe
     from smidgen.train import Progress, Watch
 
@@ -239,23 +236,13 @@ def _report(run: Any, data: Any, json_: bool) -> None:
 
 @contextmanager
 def _progress(json_: bool) -> Iterator[Watch]:
-    """Progress and warnings for people, a line each; under torchrun, one process prints them."""
+    """A live line on a terminal, one plain line an epoch elsewhere."""
     from smidgen.train.distributed import is_main_process
 
     people = console(json_)
-    with warnings.catch_warnings():
-        if not is_main_process():
-            warnings.simplefilter("ignore")
-            yield lambda progress: None
-            return
-        warnings.showwarning = lambda message, *_: people.print(f"warning: {message}", markup=False)
-        with _progress_on(people) as watch:
-            yield watch
-
-
-@contextmanager
-def _progress_on(people: Console) -> Iterator[Watch]:
-    """A live line on a terminal, one plain line an epoch elsewhere."""
+    if not is_main_process():
+        yield lambda progress: None
+        return
 
     def describe(progress: Progress) -> str:
         return (

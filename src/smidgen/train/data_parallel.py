@@ -103,7 +103,8 @@ class DataParallel:
             for index, random in zip(self.shards, self.generators, strict=True)
         ]
         used = [i for i, shard in enumerate(shards) if len(shard.split)]
-        self.threads.run([self.backends[i] for i in used], [shards[i] for i in used])
+        if used:
+            self.threads.run([self.backends[i] for i in used], [shards[i] for i in used])
         vectors = [sums.vector for sums in self.sums]
         total = vectors[0] if len(vectors) == 1 else torch.stack(vectors).sum(dim=0)
         gradient, score, statistics = self.sums[0].split(self.process.sum(total))

@@ -59,12 +59,11 @@ class TorchThreads:
 
     def run(self, backends: Sequence[TorchBackend], shards: Sequence[Shard]) -> None:
         """Computes each backend's shard; the caller's thread takes the first."""
-        pairs = list(zip(backends, shards, strict=True))
-        others = [self.pool.submit(backend.backward, shard) for backend, shard in pairs[1:]]
-        for backend, shard in pairs[:1]:
-            backend.backward(shard)
-        for other in others:
-            other.result()
+        first, *others = zip(backends, shards, strict=True)
+        futures = [self.pool.submit(backend.backward, shard) for backend, shard in others]
+        first[0].backward(first[1])
+        for future in futures:
+            future.result()
 
     def destroy(self) -> None:
         """Ends the threads."""

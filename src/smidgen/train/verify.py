@@ -20,6 +20,7 @@ from smidgen.data import Split
 from smidgen.errors import TrainingError
 from smidgen.recipe import Recipe
 from smidgen.train.batches import Shard, epoch_batches
+from smidgen.train.distributed import is_main_process
 from smidgen.train.flat import FlatParameters, ShardSums, trainable, views
 from smidgen.train.native import NativeBackend
 from smidgen.train.torch_backend import TorchBackend
@@ -39,7 +40,8 @@ def report_difference(recipe: Recipe, difference: float) -> None:
     found = f"its gradient of {recipe.model!r} differs from torch's by {100 * difference:.0f} %"
     if recipe.backend == "native":
         raise TrainingError(f"backend = 'native': {found}; train with --set backend=torch")
-    warnings.warn(f"backend = 'torch' trains instead of 'native': {found}", stacklevel=2)
+    if is_main_process():
+        warnings.warn(f"backend = 'torch' trains instead of 'native': {found}", stacklevel=2)
 
 
 def smallest_difference(
@@ -80,4 +82,5 @@ def gradient_difference(
     tensors = trainable(module)
     pairs = zip(views(tensors, by_kernels.gradient), views(tensors, by_torch.gradient), strict=True)
     least = NEGLIGIBLE * by_torch.gradient.norm() + torch.finfo().tiny
-    return max(float((ours - theirs).norm() / (theirs.norm() + least)) for ours, theirs in pairs)
+    parts = [float((ours - theirs).norm() / (theirs.norm() + least)) for ours, theirs in pairs]
+    return max(parts, default=0.0)
