@@ -8,7 +8,6 @@ is, and nothing is chosen by it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from statistics import fmean, median
 from typing import Any
 
@@ -76,9 +75,8 @@ def race(data: Data, recipe: Recipe, target: float = 0.98, rounds: int = 5) -> d
 
 def _engine_snapshots(recipe: Recipe, data: Data) -> list[Snapshot]:
     """The weights of one training, with the seconds of training so far."""
-    engine = DataParallel(
-        new_module(recipe, len(data.classes)), recipe, data.mean, data.std, CPU, Process()
-    )
+    module = new_module(recipe, len(data.classes))
+    engine = DataParallel(module, recipe, data.mean, data.std, CPU, Process())
     optimizer = new_optimizer(engine.weights, recipe)
     snapshots: list[Snapshot] = []
 
@@ -114,23 +112,15 @@ def _first(curve: list[tuple[float, float]], target: float) -> float:
 
 
 def _standard_time(recipe: Recipe, data: Data, target: float, most_epochs: int = 10) -> float:
+    """Seconds of training until the target is reached, looked for after every hundredth batch."""
     module = new_module(recipe, len(data.classes))
-    judge = copy.deepcopy(module)
-    for seconds in _standard_checkpoints(module, recipe, data, most_epochs):
-        if _test_accuracy(judge, module.state_dict(), data) >= target:
-            return seconds
-    return float("inf")
-
-
-def _standard_checkpoints(
-    module: nn.Module, recipe: Recipe, data: Data, most_epochs: int
-) -> Iterator[float]:
-    """Trains on; yields the seconds of training so far after every hundredth batch."""
-    before = taken = 0.0
+    scored = copy.deepcopy(module)
     optimizer = torch.optim.Adam(module.parameters(), lr=recipe.optimizer.lr)
+    before = taken = 0.0
     for _ in range(most_epochs):
         steps = train_standard(module, data.train, recipe, (data.mean, data.std), 0, optimizer)
         for step, (_, taken) in enumerate(steps, 1):
-            if step % 100 == 0:
-                yield before + taken
+            if step % 100 == 0 and _test_accuracy(scored, module.state_dict(), data) >= target:
+                return before + taken
         before += taken
+    return float("inf")

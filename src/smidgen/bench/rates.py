@@ -191,10 +191,9 @@ def augmentation(rounds: int = 5, batch_size: int = 256) -> dict[str, float]:
 
 def _standard_rate(recipe: Recipe, split: Split, data: Data, loader_workers: int) -> float:
     module = new_module(recipe, len(data.classes))
-    for images, seconds in train_standard(module, split, recipe, (data.mean, data.std),
-                                          loader_workers):  # fmt: skip
-        seen, taken = images, seconds
-    return seen / taken
+    normalisation = data.mean, data.std
+    *_, (images, seconds) = train_standard(module, split, recipe, normalisation, loader_workers)
+    return images / seconds
 
 
 def _recipe(model: str) -> Recipe:
