@@ -41,7 +41,7 @@ class Threads(Protocol):
     """Runs the backends of its kind side by side."""
 
     def run(self, backends: Sequence[Any], shards: Sequence[Shard]) -> None:
-        """Calls each backend's `backward` with its shard."""
+        """Does with each shard what its backend's `backward` does, and waits for all."""
 
     def destroy(self) -> None:
         """Ends the threads."""

@@ -52,7 +52,7 @@ class TorchBackend:
 
 
 class TorchThreads:
-    """A pool of Python threads, which torch's operators run beside each other in."""
+    """A pool of Python threads, in which torch's operators run side by side."""
 
     def __init__(self, threads: int) -> None:
         self.pool = ThreadPoolExecutor(max(threads, 1))  # a thread starts when it gets a task

@@ -99,7 +99,7 @@ class NativeBackend:
 
 
 class NativeThreads:
-    """A pool of C threads, which see the next step sooner than Python's: they wait awake."""
+    """A pool of C threads, which start the next step sooner than Python's: they wait awake."""
 
     def __init__(self, threads: int) -> None:
         self.library = _loaded()
