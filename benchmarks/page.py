@@ -24,9 +24,9 @@ from playwright.sync_api import Page, sync_playwright
 from smidgen.data import Data, load_data
 from smidgen.export.document import build_document, frontier_document
 from smidgen.export.html import render
+from smidgen.inference import logits
 from smidgen.preprocess import read_image
 from smidgen.target import load
-from smidgen.train.engine import predict
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))  # the tests' driver of the browser
@@ -146,8 +146,8 @@ def replay_images(page: Page, data: Data) -> list[tuple[str, str, str]]:
     images, labels = data.test.images[:IMAGES, 0].numpy(), data.test.labels[:IMAGES].tolist()
     pictures = [enlarged(image) for image in images]
     inputs = torch.from_numpy(np.stack([read_image(picture) for picture in pictures]))[:, None]
-    python = predict(target.model, inputs, target.mean, target.std).argmax(dim=1).tolist()
-    plain = predict(target.model, data.test.images[:IMAGES], target.mean, target.std).argmax(dim=1)
+    python = logits(target.model, inputs, target.mean, target.std).argmax(dim=1).tolist()
+    plain = logits(target.model, data.test.images[:IMAGES], target.mean, target.std).argmax(dim=1)
     said, accepted = [], 0
     for picture in pictures:
         choose_file(page, "digit.png", picture)

@@ -19,6 +19,7 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
+import torch
 
 from smidgen.anatomy import count_parameters
 from smidgen.data import Data, load_data, normalise
@@ -27,9 +28,9 @@ from smidgen.export.footprint import footprint
 from smidgen.export.onnx import run_onnx, write_onnx
 from smidgen.export.parity import Parity, compare, run_cortex_m, run_host_c, run_javascript
 from smidgen.export.qdq import write_qdq
+from smidgen.inference import accuracy, logits
 from smidgen.quantize import Graph, quantize_for, to_document
 from smidgen.target import Target, load
-from smidgen.train.engine import predict
 from smidgen.train.record import hardware, versions
 from smidgen.zoo import has_weights, list_models, weights_header
 
@@ -48,15 +49,14 @@ CORES = {"Cortex-M0+ (emulated)": "cortex-m0plus", "Cortex-M4 (emulated)": "cort
 def measure(target: Target, data: Data) -> dict[str, Any]:
     """Everything that the document says of one model."""
     graph = quantize_for(data, target.model, target.mean, target.std, target.name)
-    labels = data.test.labels.numpy()
-    floats = predict(target.model, data.test.images, target.mean, target.std).numpy()
+    floats = logits(target.model, data.test.images, target.mean, target.std).numpy()
     integers = graph.run(data.test.images.numpy())
     found: dict[str, Any] = {
         "params": count_parameters(target.model),
         "weights": weights_header(target.name)["fingerprint"],
         "weight_bytes": graph.weight_bytes,
-        "float": float((floats.argmax(1) == labels).mean()),
-        "integer": float((integers.argmax(1) == labels).mean()),
+        "float": accuracy(torch.from_numpy(floats), data.test.labels),
+        "integer": accuracy(torch.from_numpy(integers), data.test.labels),
         "proofs": {},
     }
     for core in ("cortex-m0plus", "cortex-m4"):

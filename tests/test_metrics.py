@@ -26,10 +26,6 @@ def random_answers(n: int = 500, classes: int = 10) -> tuple[torch.Tensor, torch
     return torch.where(right, labels, guesses), labels
 
 
-def test_accuracy_is_the_share_of_hits() -> None:
-    assert metrics.accuracy(torch.tensor([1, 2, 3, 4]), torch.tensor([1, 2, 3, 0])) == 0.75
-
-
 def test_confusion_and_class_scores_agree_with_scikit_learn() -> None:
     predictions, labels = random_answers()
     confusion = metrics.confusion_matrix(predictions, labels, 10)

@@ -13,11 +13,15 @@ from torch import Tensor, nn
 
 from smidgen.augment import draw, resample
 from smidgen.data import Split
-from smidgen.errors import RecipeError
-from smidgen.recipe import Augment, Recipe, override
-from smidgen.train.engine import Process
-from smidgen.train.native import Shard, Team, UnsupportedError, compile_network, library
-from smidgen.train.settle import settle
+from smidgen.recipe import Augment, Recipe
+from smidgen.train.batches import Shard
+from smidgen.train.flat import FlatParameters, ShardSums
+from smidgen.train.native import (
+    NativeBackend,
+    NativeThreads,
+    UnsupportedError,
+    compile_network,
+)
 from smidgen.zoo import create_model, list_models
 
 MEAN, STD = 0.13, 0.31
@@ -96,8 +100,8 @@ NETWORKS |= {"branches": Branches, "narrow": narrow, "leaky": leaky}
 
 
 def some_images(count: int, height: int = 28, width: int = 28) -> Tensor:
-    chance = torch.Generator().manual_seed(3)
-    return torch.randint(0, 256, (count, 1, height, width), dtype=torch.uint8, generator=chance)
+    generator = torch.Generator().manual_seed(3)
+    return torch.randint(0, 256, (count, 1, height, width), dtype=torch.uint8, generator=generator)
 
 
 def inputs_of(greys: Tensor) -> Tensor:
@@ -118,20 +122,13 @@ def by_kernels(
     seed: int = 0,
 ) -> dict[str, Tensor]:
     """Gradient, score and statistics of one step, labels smoothed by 0.1."""
-    found = {
-        "parameters": flat(list(module.parameters())),
-        "score": torch.zeros(2),
-        "statistics": flat([b for b in module.buffers() if b.is_floating_point()]),
-    }
-    found["gradient"] = torch.zeros_like(found["parameters"])
+    weights = FlatParameters(copy.deepcopy(module))
+    sums, generator = ShardSums(weights), torch.Generator().manual_seed(seed)
     recipe = Recipe(model="any", batch_size=len(labels) + 1, workers=1, label_smoothing=0.1,
                     augment=augment)  # fmt: skip
-    shard = Shard(compile_network(module, *images.shape[2:]), recipe, MEAN, STD, **found)
-    shard.take(Split(images, labels), draws or {}, len(images), seed)
-    team = Team(0)
-    team.step([shard])
-    team.dismiss()
-    return found
+    backend = NativeBackend(weights, recipe, MEAN, STD, sums, (images.shape[2], images.shape[3]))
+    backend.backward(Shard(Split(images, labels), draws or {}, len(images), generator))
+    return {"gradient": sums.gradient, "score": sums.score, "statistics": sums.statistics}
 
 
 class Branching(nn.Sequential):
@@ -340,25 +337,26 @@ def test_what_the_kernels_cannot_do_is_named(module: nn.Module, reason: str) -> 
         compile_network(module, 28, 28)
 
 
-def test_a_network_they_cannot_do_is_left_to_torch(recipe: Recipe) -> None:
-    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.GELU(), nn.Flatten(), nn.Linear(1352, 10))
-    recipe = override(recipe, {"workers": 1, "backend": "auto"})
-    assert settle(recipe, module, torch.device("cpu"), Process()).backend == "torch"
-    with pytest.raises(RecipeError, match=r"backend = 'native' cannot train .*gelu"):
-        settle(override(recipe, {"backend": "native"}), module, torch.device("cpu"), Process())
+def test_threads_compute_what_one_thread_does() -> None:
+    """Five shards on two threads and the caller's, again and again; and no shard at all."""
+    torch.manual_seed(1)
+    weights = FlatParameters(without_dropout(create_model("tiny_mnist")))
+    recipe = Recipe(model="any", batch_size=50, workers=5)
+    shards = [
+        Shard(Split(some_images(10).roll(i, 0), torch.arange(10)), {}, 50, torch.Generator())
+        for i in range(5)
+    ]
 
+    def gradients(threads: int) -> list[Tensor]:
+        sums = [ShardSums(weights) for _ in shards]
+        backends = [NativeBackend(weights, recipe, MEAN, STD, each) for each in sums]
+        pool = NativeThreads(threads)
+        pool.run([], [])
+        for _ in range(3):
+            pool.run(backends, shards)
+        pool.destroy()
+        return [each.vector for each in sums]
 
-def test_without_a_compiler_torch_trains(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    library.cache_clear()
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    module = create_model("tiny_mnist")
-    try:
-        settled = settle(
-            override(recipe, {"backend": "auto", "workers": 1, "batch_size": 48}),
-            module, torch.device("cpu"), Process(),
-        )  # fmt: skip
-        assert settled.backend == "torch"
-        with pytest.raises(RecipeError, match="no C compiler"):
-            settle(override(recipe, {"backend": "native"}), module, torch.device("cpu"), Process())
-    finally:
-        library.cache_clear()
+    alone, together = gradients(0), gradients(2)
+    assert not torch.equal(alone[0], alone[1])
+    assert all(torch.equal(one, other) for one, other in zip(alone, together, strict=True))

@@ -11,11 +11,13 @@ from torch import Tensor, nn
 
 from smidgen.data import Data, Split
 from smidgen.errors import ModelError, RecipeError, RunError
+from smidgen.inference import logits
 from smidgen.recipe import Recipe, load_recipe, override, to_toml
 from smidgen.train import fit, resume
-from smidgen.train.engine import Network, Process, predict
+from smidgen.train.data_parallel import DataParallel
+from smidgen.train.distributed import Process
 from smidgen.train.native import library
-from smidgen.train.teacher import taught
+from smidgen.train.teacher import with_soft_labels
 from smidgen.zoo import create_model
 
 CPU = torch.device("cpu")
@@ -47,21 +49,22 @@ def test_the_loss_mixes_labels_and_teacher(
 ) -> None:
     if backend == "native" and library() is None:
         pytest.skip("the kernels are built by a C compiler, and there is none")
-    chance = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (21, 1, 28, 28), dtype=torch.uint8, generator=chance)
-    soft = torch.rand(21, 10, generator=chance)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (21, 1, 28, 28), dtype=torch.uint8, generator=generator)
+    soft = torch.rand(21, 10, generator=generator)
     batch = Split(images, torch.arange(21) % 10, soft / soft.sum(1, keepdim=True))
     recipe = with_teacher(recipe, "any", weight=weight, temperature=temperature)
     recipe = override(recipe, {"backend": backend, "label_smoothing": 0.1})
-    network = Network(linear(), recipe, 0.0, 1.0, CPU, Process())
-    with network:
-        network.start_epoch(0)
-        score = network.backward(batch, {})
+    engine = DataParallel(linear(), recipe, 0.0, 1.0, CPU, Process())
+    with engine:
+        engine.start_epoch(0)
+        score = engine.backward(batch, {})
     oracle = linear().double()
     loss = loss_by_hand(oracle(images.double() / 255), batch, weight, temperature)
     loss.backward()
     gradient = torch.cat([parameter.grad.flatten() for parameter in oracle.parameters()])
-    torch.testing.assert_close(network.parameters.grad, gradient.float(), rtol=1e-3, atol=1e-6)
+    found = engine.weights.parameters.grad
+    torch.testing.assert_close(found, gradient.float(), rtol=1e-3, atol=1e-6)
     assert score[0].item() == pytest.approx(21 * loss.item(), rel=1e-4)
 
 
@@ -70,16 +73,18 @@ def test_teachers_answer_together_at_their_temperature(
 ) -> None:
     runs = [fit(override(recipe, {"seed": s, "epochs": 1}), few, tmp_path / str(s)) for s in (0, 1)]
     split = few.fit_split()[0]
-    found = taught(split, with_teacher(recipe, *(r.path for r in runs), temperature=2.0), few)
+    found = with_soft_labels(
+        split, with_teacher(recipe, *(r.path for r in runs), temperature=2.0), few
+    )
     expected = torch.zeros(len(split), 10)
     for run in runs:
         module = create_model("tiny_mnist")
         module.load_state_dict(run.state_dict())
-        logits = predict(module, split.images, few.mean, few.std) / 2
-        expected += logits.exp() / logits.exp().sum(1, keepdim=True) / 2
+        odds = (logits(module, split.images, few.mean, few.std) / 2).exp()
+        expected += odds / odds.sum(1, keepdim=True) / 2
     assert found.soft is not None
     torch.testing.assert_close(found.soft, expected)
-    assert taught(split, recipe, few) is split
+    assert with_soft_labels(split, recipe, few) is split
     chosen = torch.tensor([5, 0])
     assert torch.equal(found.rows(chosen).soft, found.soft[chosen])
 

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,14 +11,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 from smidgen.data import Data, Split, normalise
-from smidgen.errors import RecipeError, RunError, TrainingError
-from smidgen.recipe import Recipe, override, to_toml
+from smidgen.errors import RunError, TrainingError
+from smidgen.recipe import Recipe, override
 from smidgen.run import Run
-from smidgen.train import Progress, fit, new_module, new_optimizer, resume, worker
+from smidgen.train import Progress, fit, new_optimizer, resume, torch_backend
+from smidgen.train.data_parallel import DataParallel
+from smidgen.train.distributed import Process
 from smidgen.train.dropout import SeededDropout
-from smidgen.train.engine import Network, Process, epoch_batches, predict
 from smidgen.train.schedule import learning_rate
-from smidgen.train.settle import choose_device, settle
 
 CPU = torch.device("cpu")
 
@@ -34,13 +31,13 @@ def same(first: Run, second: Run) -> bool:
     return all(torch.equal(a, b) for a, b in zip(weights(first), weights(second), strict=True))
 
 
-def network(recipe: Recipe, module: nn.Module) -> Network:
-    return Network(module, recipe, 0.0, 1.0, CPU, Process())
+def engine_of(recipe: Recipe, module: nn.Module) -> DataParallel:
+    return DataParallel(module, recipe, 0.0, 1.0, CPU, Process())
 
 
 def some_batch(count: int) -> Split:
-    chance = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (count, 1, 28, 28), dtype=torch.uint8, generator=chance)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (count, 1, 28, 28), dtype=torch.uint8, generator=generator)
     return Split(images, torch.arange(count) % 10)
 
 
@@ -75,16 +72,16 @@ def test_one_worker_does_what_a_plain_torch_loop_does(
     recipe = override(recipe, {"workers": 1, "memory_format": memory_format, "backend": backend,
                                "clip_norm": 0.5, "label_smoothing": 0.1, **settings})  # fmt: skip
     ours, theirs, batch = plain_module(), plain_module(), some_batch(16)
-    flat = network(recipe, ours)
+    engine = engine_of(recipe, ours)
     optimizer, oracle = (
-        new_optimizer(flat),
+        new_optimizer(engine.weights, recipe),
         OPTIMIZERS[name](theirs.parameters()),
     )
-    with flat:
-        flat.start_epoch(0)
+    with engine:
+        engine.start_epoch(0)
         for _ in range(3):
-            loss, hits = flat.backward(batch, {}).tolist()
-            nn.utils.clip_grad_norm_([flat.parameters], 0.5)
+            loss, hits = engine.backward(batch, {}).tolist()
+            nn.utils.clip_grad_norm_([engine.weights.parameters], 0.5)
             optimizer.step()
 
             logits = theirs.train()(normalise(batch.images, 0.0, 1.0))
@@ -111,30 +108,30 @@ def test_two_workers_sum_the_gradients_of_their_shards(recipe: Recipe, backend: 
     for replica, images, labels in zip(replicas, *shards, strict=True):
         logits = replica(normalise(images, 0.0, 1.0))
         (F.cross_entropy(logits, labels, reduction="sum") / 15).backward()
-    flat = network(override(recipe, {"workers": 2, "backend": backend}), module)
-    with flat:
-        flat.start_epoch(0)
-        flat.backward(batch, {})
+    engine = engine_of(override(recipe, {"workers": 2, "backend": backend}), module)
+    with engine:
+        engine.start_epoch(0)
+        engine.backward(batch, {})
     gradient = torch.cat(
         [
             (a.grad + b.grad).flatten()
             for a, b in zip(*(r.parameters() for r in replicas), strict=True)
         ]
     )
-    torch.testing.assert_close(flat.parameters.grad, gradient, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(engine.weights.parameters.grad, gradient, rtol=1e-4, atol=1e-6)
     running_means = torch.stack([replica[1].running_mean for replica in replicas])
     torch.testing.assert_close(module[1].running_mean, running_means.mean(dim=0))
 
 
 @pytest.mark.parametrize("backend", ["torch", "native"])
 def test_a_shard_without_images_adds_nothing(recipe: Recipe, backend: str) -> None:
-    flat = network(override(recipe, {"workers": 2, "backend": backend}), plain_module())
-    with flat:
-        flat.start_epoch(0)
-        _, hits = flat.backward(some_batch(1), {}).tolist()
+    engine = engine_of(override(recipe, {"workers": 2, "backend": backend}), plain_module())
+    with engine:
+        engine.start_epoch(0)
+        _, hits = engine.backward(some_batch(1), {}).tolist()
     assert hits in (0, 1)
-    assert flat.parameters.grad is not None
-    assert torch.isfinite(flat.parameters.grad).all()
+    assert engine.weights.parameters.grad is not None
+    assert torch.isfinite(engine.weights.parameters.grad).all()
 
 
 def test_a_seed_decides_every_bit_and_nothing_else_does(
@@ -201,31 +198,6 @@ def test_full_trains_on_the_validation_images_too(
 def test_the_digits_are_learnt(digits: Data, recipe: Recipe, tmp_path: Path) -> None:
     recipe = override(recipe, {"epochs": 8, "schedule.name": "onecycle"})
     assert fit(recipe, digits, tmp_path / "run").result()["test_accuracy"] > 0.95
-
-
-def test_an_epoch_is_one_pass(few: Data, recipe: Recipe) -> None:
-    numbered = Split(torch.zeros(100, 1, 28, 28, dtype=torch.uint8), torch.arange(100))
-    batches = [batch.labels for batch, _ in epoch_batches(numbered, recipe, 0)]
-    assert [len(batch) for batch in batches] == [32, 32, 32, 4]
-    assert torch.cat(batches).sort().values.tolist() == list(range(100))
-    again = [batch.labels for batch, _ in epoch_batches(numbered, recipe, 1)]
-    assert torch.cat(batches).tolist() != torch.cat(again).tolist()
-
-
-def test_the_average_follows_the_weights(recipe: Recipe) -> None:
-    flat = network(override(recipe, {"ema": 0.5, "workers": 1}), nn.Linear(1, 1))
-    start = flat.parameters.detach().clone()
-    flat.parameters.data.add_(1)
-    flat.average(step=1000)
-    torch.testing.assert_close(flat.mean_parameters, start + 0.5)
-    torch.testing.assert_close(flat.averaged.weight.flatten(), start[:1] + 0.5)
-
-
-def test_predict_on_all_cores_equals_the_module(few: Data) -> None:
-    module = plain_module().eval()
-    images = few.train.images.repeat(3, 1, 1, 1)
-    expected = module(normalise(images, few.mean, few.std))
-    torch.testing.assert_close(predict(module, images, few.mean, few.std), expected)
 
 
 schedules = st.sampled_from(["onecycle", "step", "constant"])
@@ -314,7 +286,10 @@ def test_a_lost_loss_stops_the_training_and_leaves_nothing(
 def test_a_worker_that_fails_ends_the_training(
     few: Data, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "resample", lambda *_: (_ for _ in ()).throw(MemoryError("worker")))
+    def fail(*_: object) -> None:
+        raise MemoryError("worker")
+
+    monkeypatch.setattr(torch_backend, "resample", fail)
     with pytest.raises(MemoryError, match="worker"):
         fit(override(recipe, {"backend": "torch"}), few, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -336,53 +311,6 @@ def test_a_damaged_checkpoint_is_refused(few: Data, run_folder: Path) -> None:
     (run_folder / "last.pt").write_bytes(content)
     with pytest.raises(RunError, match="damaged"):
         resume(run_folder, few)
-
-
-def test_settle_measures_what_the_recipe_leaves_open(recipe: Recipe) -> None:
-    open_choices = {"precision": "auto", "memory_format": "auto", "backend": "auto"}
-    recipe = override(recipe, {"workers": 0} | open_choices)
-    module = new_module(recipe, 10)
-    settled = settle(recipe, module, CPU, Process())
-    assert settled.workers >= 1
-    assert settled.precision in ("float32", "bfloat16")
-    assert settled.memory_format in ("contiguous", "channels_last")
-    assert settled.backend in ("native", "torch")
-    assert settle(recipe, module, CPU, Process()) == settled  # remembered, not measured again
-
-
-@pytest.mark.parametrize(
-    ("changes", "process", "message"),
-    [
-        ({"workers": 40}, Process(), "batch_size = 32 is smaller than workers = 40"),
-        ({"workers": 3}, Process(0, 2), "workers = 3 is no multiple of the 2 processes"),
-    ],
-)
-def test_settle_refuses_what_cannot_work(
-    recipe: Recipe, changes: dict[str, int], process: Process, message: str
-) -> None:
-    with pytest.raises(RecipeError, match=message):
-        settle(override(recipe, changes), plain_module(), CPU, process)
-
-
-def test_a_device_that_is_not_there_is_refused() -> None:
-    with pytest.raises(RecipeError, match=r"--device 'tpu' is not available .* choose from cpu"):
-        choose_device("tpu")
-
-
-def test_two_processes_train_what_one_does(digits: Data, recipe: Recipe, tmp_path: Path) -> None:
-    recipe = override(recipe, {"epochs": 1})
-    (tmp_path / "recipe.toml").write_text(to_toml(recipe))
-    together = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    train = ["-m", "smidgen", "train", "--recipe", "recipe.toml", "--out", "two", "--json"]
-    done = subprocess.run(
-        [sys.executable, *together, *train],
-        check=True, capture_output=True, timeout=120, cwd=tmp_path,
-    )  # fmt: skip
-    assert json.loads(done.stdout)["images_seen"] == 1372  # once, and by one process
-    one = fit(recipe, digits, tmp_path / "one")
-    two = Run.open(tmp_path / "two")
-    for mine, theirs in zip(weights(one), weights(two), strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_more_workers_than_cores_are_slower_and_no_different(

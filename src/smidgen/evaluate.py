@@ -12,10 +12,10 @@ import torch.nn.functional as F
 
 from smidgen.data import Data, load_data
 from smidgen.errors import DataError
+from smidgen.inference import count_correct, logits
 from smidgen.metrics import confusion_matrix, expected_calibration_error, wilson_interval
 from smidgen.preprocess import read_image
 from smidgen.target import Target, load
-from smidgen.train.engine import predict
 
 
 def evaluate(target: Target | str, data: Data | None = None) -> dict[str, Any]:
@@ -33,17 +33,17 @@ def evaluate(target: Target | str, data: Data | None = None) -> dict[str, Any]:
             f"trained for {', '.join(target.classes)}; choose --data {target.data}"
         )
     labels = data.test.labels
-    logits = predict(target.model, data.test.images, target.mean, target.std)
-    predictions = logits.argmax(dim=1)
-    correct = int((predictions == labels).sum())
+    answers = logits(target.model, data.test.images, target.mean, target.std)
+    correct = int(count_correct(answers, labels))
+    confusion = confusion_matrix(answers.argmax(dim=1), labels, len(data.classes))
     return {
         "accuracy": correct / len(labels),
         "correct": correct,
         "n": len(labels),
         "interval": list(wilson_interval(correct, len(labels))),
-        "loss": F.cross_entropy(logits, labels).item(),
-        "confusion": confusion_matrix(predictions, labels, len(data.classes)).tolist(),
-        "ece": expected_calibration_error(logits.softmax(dim=1), labels),
+        "loss": F.cross_entropy(answers, labels).item(),
+        "confusion": confusion.tolist(),
+        "ece": expected_calibration_error(answers.softmax(dim=1), labels),
     }
 
 
@@ -53,7 +53,7 @@ def classify(target: Target, paths: Sequence[Path]) -> list[dict[str, Any]]:
     Raises DataError for a picture that cannot be read.
     """
     images = torch.from_numpy(np.stack([read_image(path) for path in paths]))[:, None]
-    probabilities = predict(target.model, images, target.mean, target.std).softmax(dim=1)
+    probabilities = logits(target.model, images, target.mean, target.std).softmax(dim=1)
     best = probabilities.max(dim=1)
     return [
         {

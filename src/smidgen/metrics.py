@@ -24,11 +24,6 @@ from smidgen.errors import RunError
 Interval = tuple[float, float]
 
 
-def accuracy(predictions: Tensor, labels: Tensor) -> float:
-    """The share of images whose prediction is their label."""
-    return float((predictions == labels).double().mean())
-
-
 def confusion_matrix(predictions: Tensor, labels: Tensor, classes: int) -> Tensor:
     """How often each true class (row) was taken for each class (column), int64 (C, C)."""
     return torch.bincount(labels * classes + predictions, minlength=classes**2).view(-1, classes)

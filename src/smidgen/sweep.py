@@ -114,8 +114,8 @@ def write_summary(runs: list[Run], out: Path) -> dict[str, Any]:
 def _fit_one(recipe: Recipe, out: Path, data_dir: Path | None) -> Path:
     if (out / "result.json").is_file():
         finished = Run.open(out).recipe
-        settled = {"workers", "precision", "memory_format", "backend"}
-        if finished.model_dump(exclude=settled) != recipe.model_dump(exclude=settled):
+        chosen = {"workers", "precision", "memory_format", "backend"}
+        if finished.model_dump(exclude=chosen) != recipe.model_dump(exclude=chosen):
             raise RunError(f"{str(out)!r} holds a run of another recipe; choose another --out")
         return out
     return fit(recipe, load_data(recipe.data, data_dir), out).path

@@ -1,14 +1,13 @@
 """Seconds of training until the test images are classified well enough.
 
-The weights are noted down about ten times a second while training goes on, and are scored
-afterwards, so that the clock runs for training alone. That reads the test set often; it shows how
-fast a fixed recipe is, and nothing is chosen by it.
+The weights are copied about ten times a second during the training and scored after it, so that
+the clock runs for training alone. That reads the test set often; it shows how fast a fixed recipe
+is, and nothing is chosen by it.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from statistics import fmean, median
 from typing import Any
 
@@ -17,15 +16,17 @@ from torch import nn
 
 from smidgen.bench.standard import train_standard
 from smidgen.data import Data
+from smidgen.inference import accuracy, logits
 from smidgen.recipe import Recipe, load_recipe, override
 from smidgen.train import new_module, new_optimizer, train_epoch
-from smidgen.train.engine import Network, Process, predict
+from smidgen.train.autotune import tune
+from smidgen.train.data_parallel import DataParallel
+from smidgen.train.distributed import Process
 from smidgen.train.progress import Meter, Progress
-from smidgen.train.settle import settle
 
 CPU = torch.device("cpu")
 SCORED = 40
-Moment = tuple[float, dict[str, torch.Tensor]]
+Snapshot = tuple[float, dict[str, torch.Tensor]]
 
 
 def time_to_accuracy(
@@ -35,10 +36,10 @@ def time_to_accuracy(
 
     A target that a seed never reaches counts as infinitely late.
     """
-    settled = settle(recipe, new_module(recipe, len(data.classes)), CPU, Process())
+    tuned = tune(recipe, new_module(recipe, len(data.classes)), CPU, Process())
     runs = []
     for seed in range(seeds):
-        curve = _scored(_engine_moments(override(settled, {"seed": seed}), data), settled, data)
+        curve = _scored(_engine_snapshots(override(tuned, {"seed": seed}), data), tuned, data)
         runs.append(
             {
                 "seconds": curve[-1][0],
@@ -48,7 +49,7 @@ def time_to_accuracy(
         )
     medians = {key: median(run[key] for run in runs) for key in runs[0] if key != "accuracy"}
     return {
-        "workers": settled.workers,
+        "workers": tuned.workers,
         "runs": runs,
         "median": medians,
         "mean_accuracy": fmean(run["accuracy"] for run in runs),
@@ -61,51 +62,49 @@ def race(data: Data, recipe: Recipe, target: float = 0.98, rounds: int = 5) -> d
     The standard loop goes on epoch after epoch until it is there.
     """
     published = load_recipe("tiny_mnist")
-    settled = settle(recipe, new_module(recipe, len(data.classes)), CPU, Process())
+    tuned = tune(recipe, new_module(recipe, len(data.classes)), CPU, Process())
     times: dict[str, list[float]] = {"standard": [], "engine": []}
     for seed in range(rounds):
-        moments = _engine_moments(override(settled, {"seed": seed}), data)
-        times["engine"].append(_first(_scored(moments, settled, data), target))
+        snapshots = _engine_snapshots(override(tuned, {"seed": seed}), data)
+        times["engine"].append(_first(_scored(snapshots, tuned, data), target))
         times["standard"].append(_standard_time(override(published, {"seed": seed}), data, target))
     pairs = zip(times["standard"], times["engine"], strict=True)
     return {"seconds": {name: median(taken) for name, taken in times.items()},
             "ratio": median(slow / fast for slow, fast in pairs), "rounds": times}  # fmt: skip
 
 
-def _engine_moments(recipe: Recipe, data: Data) -> list[Moment]:
+def _engine_snapshots(recipe: Recipe, data: Data) -> list[Snapshot]:
     """The weights of one training, with the seconds of training so far."""
-    network = Network(
-        new_module(recipe, len(data.classes)), recipe, data.mean, data.std, CPU, Process()
-    )
-    optimizer = new_optimizer(network)
-    moments: list[Moment] = []
+    module = new_module(recipe, len(data.classes))
+    engine = DataParallel(module, recipe, data.mean, data.std, CPU, Process())
+    optimizer = new_optimizer(engine.weights, recipe)
+    snapshots: list[Snapshot] = []
 
-    def note(progress: Progress) -> None:
-        state = {key: value.clone() for key, value in network.averaged.state_dict().items()}
-        moments.append((progress.images_seen / progress.images_per_second, state))
+    def copy_weights(progress: Progress) -> None:
+        state = {key: value.clone() for key, value in engine.weights.averaged.state_dict().items()}
+        snapshots.append((progress.images_seen / progress.images_per_second, state))
 
     seconds = 0.0
-    with network:
+    with engine:
         for epoch in range(recipe.epochs):
-            meter = Meter(epoch, recipe, len(data.train), seconds, note)
-            train_epoch(network, optimizer, data.train, epoch, meter)
+            meter = Meter(epoch, recipe, len(data.train), seconds, copy_weights)
+            train_epoch(engine, optimizer, data.train, epoch, meter)
             meter.finish()
             seconds = meter.seconds()
-    return moments
+    return snapshots
 
 
-def _scored(moments: list[Moment], recipe: Recipe, data: Data) -> list[tuple[float, float]]:
-    """Seconds and accuracy of some forty moments, the last among them."""
+def _scored(snapshots: list[Snapshot], recipe: Recipe, data: Data) -> list[tuple[float, float]]:
+    """Seconds and accuracy of about forty snapshots, the last among them."""
     module = new_module(recipe, len(data.classes))
-    every = max(1, len(moments) // SCORED)
-    chosen = [*moments[:-1][::every], moments[-1]]
-    return [(seconds, _accuracy(module, state, data)) for seconds, state in chosen]
+    every = max(1, len(snapshots) // SCORED)
+    chosen = [*snapshots[:-1][::every], snapshots[-1]]
+    return [(seconds, _test_accuracy(module, state, data)) for seconds, state in chosen]
 
 
-def _accuracy(module: nn.Module, state: dict[str, torch.Tensor], data: Data) -> float:
+def _test_accuracy(module: nn.Module, state: dict[str, torch.Tensor], data: Data) -> float:
     module.load_state_dict(state)
-    logits = predict(module, data.test.images, data.mean, data.std)
-    return (logits.argmax(dim=1) == data.test.labels).double().mean().item()
+    return accuracy(logits(module, data.test.images, data.mean, data.std), data.test.labels)
 
 
 def _first(curve: list[tuple[float, float]], target: float) -> float:
@@ -113,23 +112,15 @@ def _first(curve: list[tuple[float, float]], target: float) -> float:
 
 
 def _standard_time(recipe: Recipe, data: Data, target: float, most_epochs: int = 10) -> float:
+    """Seconds of training until the target is reached, looked for after every hundredth batch."""
     module = new_module(recipe, len(data.classes))
-    judge = copy.deepcopy(module)
-    for seconds in _standard_checkpoints(module, recipe, data, most_epochs):
-        if _accuracy(judge, module.state_dict(), data) >= target:
-            return seconds
-    return float("inf")
-
-
-def _standard_checkpoints(
-    module: nn.Module, recipe: Recipe, data: Data, most_epochs: int
-) -> Iterator[float]:
-    """Trains on; yields the seconds of training so far after every hundredth batch."""
-    before = taken = 0.0
+    scored = copy.deepcopy(module)
     optimizer = torch.optim.Adam(module.parameters(), lr=recipe.optimizer.lr)
+    before = taken = 0.0
     for _ in range(most_epochs):
         steps = train_standard(module, data.train, recipe, (data.mean, data.std), 0, optimizer)
         for step, (_, taken) in enumerate(steps, 1):
-            if step % 100 == 0:
-                yield before + taken
+            if step % 100 == 0 and _test_accuracy(scored, module.state_dict(), data) >= target:
+                return before + taken
         before += taken
+    return float("inf")

@@ -20,11 +20,13 @@ from smidgen.anatomy import describe
 from smidgen.augment import augment
 from smidgen.bench.standard import train_standard
 from smidgen.data import Data, Split
+from smidgen.inference import one_thread_per_operator
 from smidgen.recipe import Augment, Recipe, load_recipe, override
 from smidgen.train import fit, new_module, new_optimizer, train_epoch
-from smidgen.train.engine import Network, Process
+from smidgen.train.autotune import tune
+from smidgen.train.data_parallel import DataParallel
+from smidgen.train.distributed import Process
 from smidgen.train.progress import Meter
-from smidgen.train.settle import settle
 
 CPU = torch.device("cpu")
 AFFINE = Augment(rotation=10.0, translation=0.1, scale=0.1, shear=5.0)
@@ -42,7 +44,7 @@ def against_standard_loop(data: Data, rounds: int = 5, images: int = 12_800) -> 
         "standard, 0 workers": lambda: _standard_rate(recipe, split, data, 0),
         "standard, 2 workers": lambda: _standard_rate(recipe, split, data, 2),
     }
-    runners["engine"]()  # settles, and warms up
+    runners["engine"]()  # measures what the recipe leaves open, and warms up
     rates: dict[str, list[float]] = {name: [] for name in runners}
     for _, (name, run) in itertools.product(range(rounds), runners.items()):
         rates[name].append(run())
@@ -61,7 +63,7 @@ def scaling(models: list[str], data: Data, rounds: int = 5) -> dict[str, Any]:
     cores = os.cpu_count() or 1
     found = {}
     for name in models:
-        recipes = [_settled(override(_recipe(name), {"workers": n})) for n in (1, cores)]
+        recipes = [_tuned(override(_recipe(name), {"workers": n})) for n in (1, cores)]
         for recipe in recipes:
             engine_rate(recipe, split, data)
         pairs = [[engine_rate(r, split, data) for r in recipes] for _ in range(rounds)]
@@ -77,7 +79,7 @@ def roofline(models: list[str], data: Data, rounds: int = 3) -> dict[str, Any]:
     """Training FLOP/s of each model as a share of the float32 matrix product on all cores."""
     found = {}
     for name in models:
-        recipe = _settled(override(_recipe(name), {"precision": "float32"}))
+        recipe = _tuned(override(_recipe(name), {"precision": "float32"}))
         flops = training_flops(new_module(recipe, 10))
         count = max(recipe.batch_size, min(6_400, int(4e11 / flops)))
         split = Split(data.train.images[:count], data.train.labels[:count])
@@ -94,13 +96,13 @@ def roofline(models: list[str], data: Data, rounds: int = 3) -> dict[str, Any]:
 
 def engine_rate(recipe: Recipe, split: Split, data: Data) -> float:
     """Images a second of one epoch of the engine over the split."""
-    settled = _settled(recipe)
-    module = new_module(settled, len(data.classes))
-    network = Network(module, settled, data.mean, data.std, CPU, Process())
-    optimizer = new_optimizer(network)
-    with network:
-        meter = Meter(0, settled, len(split), 0.0, lambda progress: None)
-        train_epoch(network, optimizer, split, 0, meter)
+    tuned = _tuned(recipe)
+    module = new_module(tuned, len(data.classes))
+    engine = DataParallel(module, tuned, data.mean, data.std, CPU, Process())
+    optimizer = new_optimizer(engine.weights, tuned)
+    with engine:
+        meter = Meter(0, tuned, len(split), 0.0, lambda progress: None)
+        train_epoch(engine, optimizer, split, 0, meter)
         meter.finish()
     return len(split) / meter.seconds()
 
@@ -125,16 +127,11 @@ def matmul_flops(size: int = 1024, repeats: int = 20) -> float:
         for _ in range(repeats):
             factor @ factor
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(cores) as pool:
-            list(pool.map(multiply, factors))
-            started = time.perf_counter()
-            list(pool.map(multiply, factors))
-            seconds = time.perf_counter() - started
-    finally:
-        torch.set_num_threads(before)
+    with one_thread_per_operator(), ThreadPoolExecutor(cores) as pool:
+        list(pool.map(multiply, factors))
+        started = time.perf_counter()
+        list(pool.map(multiply, factors))
+        seconds = time.perf_counter() - started
     return cores * repeats * 2 * size**3 / seconds
 
 
@@ -143,7 +140,7 @@ def growth(data: Data, rounds: int = 5, images: int = 12_800, epochs: int = 10) 
 
     And the most memory this process has held, in megabytes, after two epochs and after `epochs`.
     """
-    recipe = _settled(load_recipe("tiny_mnist"))
+    recipe = _tuned(load_recipe("tiny_mnist"))
     once, twice = (
         Split(data.train.images[:count], data.train.labels[:count])
         for count in (images, 2 * images)
@@ -169,8 +166,9 @@ def growth(data: Data, rounds: int = 5, images: int = 12_800, epochs: int = 10) 
 
 def augmentation(rounds: int = 5, batch_size: int = 256) -> dict[str, float]:
     """Images a second of rotation, translation, scale and shear, on one core and on all."""
-    chance = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (batch_size, 1, 28, 28), dtype=torch.uint8, generator=chance)
+    generator = torch.Generator().manual_seed(0)
+    shape = batch_size, 1, 28, 28
+    images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
     repeats = 40
 
     def change(worker: int) -> None:
@@ -179,35 +177,28 @@ def augmentation(rounds: int = 5, batch_size: int = 256) -> dict[str, float]:
             augment(images, AFFINE, own)
 
     found: dict[str, float] = {}
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        for cores in sorted({1, os.cpu_count() or 1}):
-            with ThreadPoolExecutor(cores) as pool:
-                times = []
-                for _ in range(rounds):
-                    started = time.perf_counter()
-                    list(pool.map(change, range(cores)))
-                    times.append(time.perf_counter() - started)
-            found[f"{cores} {'core' if cores == 1 else 'cores'}"] = (
-                cores * repeats * batch_size / median(times)
-            )
-    finally:
-        torch.set_num_threads(before)
+    for cores in sorted({1, os.cpu_count() or 1}):
+        times = []
+        with one_thread_per_operator(), ThreadPoolExecutor(cores) as pool:
+            for _ in range(rounds):
+                started = time.perf_counter()
+                list(pool.map(change, range(cores)))
+                times.append(time.perf_counter() - started)
+        name = f"{cores} {'core' if cores == 1 else 'cores'}"
+        found[name] = cores * repeats * batch_size / median(times)
     return found
 
 
 def _standard_rate(recipe: Recipe, split: Split, data: Data, loader_workers: int) -> float:
     module = new_module(recipe, len(data.classes))
-    for images, seconds in train_standard(module, split, recipe, (data.mean, data.std),
-                                          loader_workers):  # fmt: skip
-        seen, taken = images, seconds
-    return seen / taken
+    normalisation = data.mean, data.std
+    *_, (images, seconds) = train_standard(module, split, recipe, normalisation, loader_workers)
+    return images / seconds
 
 
 def _recipe(model: str) -> Recipe:
     return override(load_recipe(model), {"augment": {}})
 
 
-def _settled(recipe: Recipe) -> Recipe:
-    return settle(recipe, new_module(recipe, 10), CPU, Process())
+def _tuned(recipe: Recipe) -> Recipe:
+    return tune(recipe, new_module(recipe, 10), CPU, Process())

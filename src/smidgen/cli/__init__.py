@@ -7,6 +7,7 @@ from __future__ import annotations
 import atexit
 import gc
 import sys
+import warnings
 
 import typer
 
@@ -43,11 +44,20 @@ for command in (
 
 
 def main() -> None:
-    """Runs the command line; a user's mistake becomes one line on stderr and exit code 2."""
+    """Runs the command line; a user's mistake becomes one line on stderr and exit code 2.
+
+    So does a warning, without an exit.
+    """
     # At exit Python would look for garbage among the half million objects of torch: 0.3 seconds.
     atexit.register(gc.freeze)
-    try:
-        app()
-    except SmidgenError as problem:
-        print("smidgen:", *str(problem).split(), file=sys.stderr)
-        sys.exit(2)
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: _complain(message)
+        try:
+            app()
+        except SmidgenError as problem:
+            _complain(problem)
+            sys.exit(2)
+
+
+def _complain(problem: object) -> None:
+    print("smidgen:", *str(problem).split(), file=sys.stderr)

@@ -237,9 +237,11 @@ def _train_seeds(recipe: Recipe, seeds: int, out: Path, data_dir: Path | None, j
 
 def _report(run: Any, data: Any, json_: bool) -> None:
     """Writes the pictures and the card, and prints the result; under torchrun, one process does."""
-    if not _leads():
-        return
     from smidgen.report import write_report
+    from smidgen.train.distributed import is_main_process
+
+    if not is_main_process():
+        return
 
     write_report(run, data)
     result = run.result()
@@ -257,16 +259,13 @@ def _report(run: Any, data: Any, json_: bool) -> None:
     )
 
 
-def _leads() -> bool:
-    """Whether this process is the one that speaks, of those that torchrun has started."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 @contextmanager
 def _progress(json_: bool) -> Iterator[Watch]:
     """A live line on a terminal, one plain line an epoch elsewhere."""
+    from smidgen.train.distributed import is_main_process
+
     people = console(json_)
-    if not _leads():
+    if not is_main_process():
         yield lambda progress: None
         return
 

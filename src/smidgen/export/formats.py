@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from smidgen.anatomy import count_parameters
@@ -22,9 +23,9 @@ from smidgen.export.onnx import run_onnx, write_onnx
 from smidgen.export.parity import Parity, compare, run_cortex_m, run_host_c, run_javascript
 from smidgen.export.qdq import write_qdq
 from smidgen.export.toolchain import find, is_installed
+from smidgen.inference import accuracy, logits
 from smidgen.quantize import Graph, quantize_for
 from smidgen.target import Target
-from smidgen.train.engine import predict
 
 EMULATED = 1000  # images for the emulator, which takes milliseconds for each
 ONNX_TOLERANCE = 1e-4  # of float logits: another runtime adds up in another order
@@ -75,7 +76,7 @@ def make_onnx(targets: Sequence[Target], data: Data, bits: int) -> Export:
     """`model.onnx`, float, and `model-int8.onnx`, QDQ, both run by ONNX Runtime."""
     (target,) = targets
     graph = quantize_for(data, target.model, target.mean, target.std, target.name, bits)
-    floats = predict(target.model, data.test.images, target.mean, target.std).numpy()
+    floats = logits(target.model, data.test.images, target.mean, target.std).numpy()
     integers = graph.run(data.test.images.numpy())
     images = normalise(data.test.images, target.mean, target.std).numpy()
     files = {
@@ -118,10 +119,9 @@ def make_html(targets: Sequence[Target], data: Data, bits: int) -> Export:
 
 def _accuracies(target: Target, data: Data, integers: NDArray[np.int32]) -> dict[str, float]:
     """The accuracy on the test images of the float network and of the integer graph."""
-    floats = predict(target.model, data.test.images, target.mean, target.std).numpy()
-    labels = data.test.labels.numpy()
-    both = {"float": floats, "integer": integers}
-    return {name: float((logits.argmax(axis=1) == labels).mean()) for name, logits in both.items()}
+    floats = logits(target.model, data.test.images, target.mean, target.std)
+    both = {"float": floats, "integer": torch.from_numpy(integers)}
+    return {name: accuracy(answers, data.test.labels) for name, answers in both.items()}
 
 
 def _about(

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from smidgen.data import Data, Split
+from smidgen.data import Data
 from smidgen.errors import ExportError
+from smidgen.inference import accuracy
 from smidgen.quantize import float_graph as FG
 from smidgen.quantize.calibration import Grid, Scheme, calibrate
 from smidgen.quantize.convert import convert
@@ -61,15 +62,15 @@ def quantize_for(
     calibration = fit.images[:CALIBRATION]
     layers, scheme = _prepare(model, calibration, mean, std, bits)
     graph = convert(layers, scheme, name, _input_shape(calibration), data.classes)
-    logits = _logits(model, validation.images, mean, std)
-    floats = (logits.argmax(dim=1) == validation.labels).float().mean().item()
-    reached = _accuracy(graph, validation)
-    if floats - reached <= ALLOWED_DROP:
+    wanted = accuracy(_logits(model, validation.images, mean, std), validation.labels)
+    reached = accuracy(_integers(graph, validation.images), validation.labels)
+    if wanted - reached <= ALLOWED_DROP:
         return graph
-    wanted = _logits(model, fit.images, mean, std)
-    finetune(layers, scheme, fit.images, wanted, torch.Generator().manual_seed(0))
+    answers = _logits(model, fit.images, mean, std)
+    finetune(layers, scheme, fit.images, answers, torch.Generator().manual_seed(0))
     tuned = convert(layers, scheme, name, _input_shape(calibration), data.classes)
-    return tuned if _accuracy(tuned, validation) > reached else graph
+    better = accuracy(_integers(tuned, validation.images), validation.labels) > reached
+    return tuned if better else graph
 
 
 def _prepare(
@@ -79,7 +80,7 @@ def _prepare(
         raise ExportError("no calibration images; give at least one, better a thousand")
     channels, height, width = images.shape[1:]
     layers = lower(model, (channels, height, width))
-    normalised = (images.float() / 255 - mean) / std
+    normalised = _normalise(images, mean, std)
     return layers, calibrate(layers, normalised, Grid(1 / (255 * std), 255 * mean), bits)
 
 
@@ -88,13 +89,17 @@ def _input_shape(images: Tensor) -> tuple[int, int, int]:
     return height, width, channels
 
 
+def _normalise(images: Tensor, mean: float, std: float) -> Tensor:
+    """`data.normalise` in another order of rounding, which decides the last bits of a graph."""
+    return (images.float() / 255 - mean) / std
+
+
+@torch.no_grad()
 def _logits(model: nn.Module, images: Tensor, mean: float, std: float) -> Tensor:
-    """The float network's logits (N, K) for uint8 images."""
-    with torch.no_grad():
-        batches = [(batch.float() / 255 - mean) / std for batch in images.split(1000)]
-        return torch.cat([model(batch) for batch in batches])
+    """The float network's logits (N, K) for uint8 images (N, C, H, W)."""
+    return torch.cat([model(_normalise(batch, mean, std)) for batch in images.split(1000)])
 
 
-def _accuracy(graph: Graph, split: Split) -> float:
-    said = graph.run(split.images.numpy()).argmax(axis=1)
-    return float((said == split.labels.numpy()).mean())
+def _integers(graph: Graph, images: Tensor) -> Tensor:
+    """The integer graph's logits (N, K), int32, for uint8 images (N, C, H, W)."""
+    return torch.from_numpy(graph.run(images.numpy()))

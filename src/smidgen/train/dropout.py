@@ -23,9 +23,9 @@ _LEVELS = 2**16
 class SeededDropout(TorchFunctionMode):
     """While active in a thread, its dropouts draw from `generator` and not from torch's global one.
 
-    The global generator is one for all threads, so that workers side by side would draw from it
-    in an order that no seed decides. The probability is rounded to a multiple of 2**-16: four
-    draws come out of one 64-bit number, which is six times faster than torch's own.
+    All threads share the global generator, so that workers side by side would draw from it in an
+    order that no seed determines. The probability is rounded to a multiple of 2**-16: one 64-bit
+    random number gives four draws, which is six times faster than torch's own dropout.
     """
 
     def __init__(self, generator: torch.Generator) -> None:

@@ -1,4 +1,4 @@
-"""Keeps the memory that a training step frees, for the next step to use again."""
+"""Keeps the memory that a training step frees, so that the next step can use it again."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ def keep_freed_memory() -> None:
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except AttributeError:
-        return  # musl, for one, has no such knob
+        return  # another C library, such as musl
     mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
     mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)

@@ -13,7 +13,7 @@ from torch import Tensor
 from smidgen.errors import TrainingError
 from smidgen.recipe import Recipe
 
-LOOK_EVERY = 20  # steps between two looks at the running sums
+LOOK_EVERY = 20  # steps between two looks at the clock
 REPORT_EVERY = 0.1  # seconds between two reports
 
 
@@ -49,7 +49,7 @@ class Meter:
         self.stopped = 0.0
 
     def add(self, sums: Tensor, images: int) -> None:
-        """Counts one batch: its summed loss and hits. Raises TrainingError if the loss is lost."""
+        """Counts a batch: summed loss and hits. Raises TrainingError if the loss is not finite."""
         self.sums = self.sums.to(sums.device).add_(sums)
         self.seen += images
         self.steps += 1
@@ -58,7 +58,7 @@ class Meter:
             self.watch(self._progress())
 
     def finish(self) -> dict[str, float | None]:
-        """The epoch's row: what training alone has taken and reached."""
+        """The epoch's row: images, seconds of training alone, loss and accuracy."""
         self.stopped = time.perf_counter()
         progress = self._progress(finished_epoch=True)
         row: dict[str, float | None] = {
@@ -72,7 +72,7 @@ class Meter:
         return row
 
     def seconds(self) -> float:
-        """What training alone has taken since the first epoch; stands still after `finish`."""
+        """Seconds of training alone since the first epoch; they no longer grow after `finish`."""
         return self.seconds_before + (self.stopped or time.perf_counter()) - self.started
 
     def _progress(self, finished_epoch: bool = False) -> Progress:

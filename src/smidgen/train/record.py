@@ -13,65 +13,71 @@ import torch
 import torch.nn.functional as F
 
 from smidgen.data import Data, Split
+from smidgen.inference import accuracy, logits
 from smidgen.run import Run
-from smidgen.train.engine import Network, predict
+from smidgen.train.data_parallel import DataParallel
 
 
-def score(name: str, network: Network, split: Split | None) -> dict[str, float | None]:
+def score(name: str, engine: DataParallel, split: Split | None) -> dict[str, float | None]:
     """`NAME_loss` and `NAME_accuracy` of the weights that would be kept; None without a split."""
     if split is None:
         return {f"{name}_loss": None, f"{name}_accuracy": None}
-    logits = predict(network.averaged, split.images.to(network.device), network.mean, network.std)
-    labels = split.labels.to(logits.device)
+    split = split.to(engine.device)
+    answers = logits(engine.weights.averaged, split.images, engine.mean, engine.std)
     return {
-        f"{name}_loss": F.cross_entropy(logits, labels).item(),
-        f"{name}_accuracy": (logits.argmax(dim=1) == labels).double().mean().item(),
+        f"{name}_loss": F.cross_entropy(answers, split.labels).item(),
+        f"{name}_accuracy": accuracy(answers, split.labels),
     }
 
 
-def finish(run: Run, network: Network, data: Data, test_reads: int) -> None:
-    """Writes the weights, the final look at the test set and the result."""
-    recipe, module = network.recipe, network.averaged
+def finish(run: Run, engine: DataParallel, data: Data, test_reads: int) -> None:
+    """Writes the weights, the logits of the final look at the test set, and the result."""
+    module = engine.weights.averaged
     header = {
-        "model": recipe.model,
+        "model": engine.recipe.model,
         "data": data.name,
         "mean": repr(data.mean),
         "std": repr(data.std),
         "classes": json.dumps(data.classes),
     }
     run.write_weights(module.state_dict(), header)
-    logits = predict(module, data.test.images.to(network.device), data.mean, data.std).cpu()
-    run.write_test_logits(logits)
-    last = run.metrics()[-1]
-    seconds = last["seconds"] or 0.0
-    run.write_result(
-        {
-            "run": str(run.path),
-            "model": recipe.model,
-            "data": data.name,
-            "params": network.parameters.numel(),
-            "epochs": recipe.epochs,
-            "images_seen": round(last["images_seen"] or 0),
-            "images_per_epoch": len(data.train if recipe.full else data.fit_split()[0]),
-            "seed": recipe.seed,
-            "train_accuracy": last["train_accuracy"],
-            "val_accuracy": last["val_accuracy"],
-            "test_accuracy": (logits.argmax(dim=1) == data.test.labels).double().mean().item(),
-            "seconds": seconds,
-            "images_per_second": (last["images_seen"] or 0) / max(seconds, 1e-9),
-            "full": recipe.full,
-            "test_reads": test_reads,
-            "workers": recipe.workers,
-            "precision": recipe.precision,
-            "memory_format": recipe.memory_format,
-            "backend": recipe.backend,
-            "mean": data.mean,
-            "std": data.std,
-            "classes": list(data.classes),
-            "hardware": hardware(network.device),
-            "versions": versions(),
-        }
-    )
+    images = data.test.images.to(engine.device)
+    answers = logits(module, images, data.mean, data.std).cpu()
+    run.write_test_logits(answers)
+    run.write_result(_result(run, engine, data, accuracy(answers, data.test.labels), test_reads))
+
+
+def _result(
+    run: Run, engine: DataParallel, data: Data, test_accuracy: float, test_reads: int
+) -> dict[str, Any]:
+    recipe, last = engine.recipe, run.metrics()[-1]
+    images_seen, seconds = last["images_seen"] or 0, last["seconds"] or 0.0
+    return {
+        "run": str(run.path),
+        "model": recipe.model,
+        "data": data.name,
+        "params": engine.weights.parameters.numel(),
+        "epochs": recipe.epochs,
+        "images_seen": round(images_seen),
+        "images_per_epoch": len(data.train if recipe.full else data.fit_split()[0]),
+        "seed": recipe.seed,
+        "train_accuracy": last["train_accuracy"],
+        "val_accuracy": last["val_accuracy"],
+        "test_accuracy": test_accuracy,
+        "seconds": seconds,
+        "images_per_second": images_seen / max(seconds, 1e-9),
+        "full": recipe.full,
+        "test_reads": test_reads,
+        "workers": recipe.workers,
+        "precision": recipe.precision,
+        "memory_format": recipe.memory_format,
+        "backend": recipe.backend,
+        "mean": data.mean,
+        "std": data.std,
+        "classes": list(data.classes),
+        "hardware": hardware(engine.device),
+        "versions": versions(),
+    }
 
 
 def hardware(device: torch.device | None = None) -> dict[str, Any]:

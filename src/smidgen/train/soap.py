@@ -1,9 +1,9 @@
 """SOAP, over the whole network at once where it is small.
 
-Adam in the eigenbasis of the gradients' covariance (Vyas et al. 2024, arXiv:2409.11321). A matrix
-of weights keeps one covariance for its rows and one for its columns, whose product stands for that
-of its weights. A network of up to `WHOLE` parameters can afford the real one: it is taken for a
-single column, so that shared weights, norms and biases are whitened together.
+Adam in the eigenbasis of the gradients' covariance (Vyas et al. 2024, arXiv:2409.11321). For a
+matrix of weights that covariance is approximated by the Kronecker product of two, of its rows and
+of its columns. A network of up to `WHOLE` parameters can afford the exact one: all its parameters
+are treated as a single column, so that shared weights, norms and biases are whitened together.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Soap(torch.optim.Optimizer):
         self.tensors = tensors if parameters.numel() > WHOLE else [parameters.detach()]
 
     @torch.no_grad()
-    def step(self) -> None:  # type: ignore[override]  # no closure: the gradient is there
+    def step(self) -> None:  # type: ignore[override]  # no closure: the gradient is given
         """Moves the parameters against their gradient."""
         group = self.param_groups[0]
         parameters, (beta1, beta2) = group["params"][0], group["betas"]
@@ -48,18 +48,20 @@ class Soap(torch.optim.Optimizer):
         if not state:
             state["step"] = torch.tensor(0.0)
             for i, tensor in enumerate(self.tensors):
-                state |= {f"{name}.{i}": kept for name, kept in _start(_matrix(tensor)).items()}
+                state |= {
+                    f"{name}.{i}": kept for name, kept in _initial_state(_matrix(tensor)).items()
+                }
         state["step"] += 1
         step, update = int(state["step"]), torch.empty_like(parameters)
         changes, gradients = (views(self.tensors, flat) for flat in (update, parameters.grad))
         for i, (change, gradient) in enumerate(zip(changes, gradients, strict=True)):
             kept = {name: state[f"{name}.{i}"] for name in NAMES}
-            _follow(kept, _matrix(gradient))
+            _update_covariances(kept, _matrix(gradient))
             if step % FREQUENCY == 0:
-                _turn(kept)
-            turned = kept["rows"].T @ _matrix(gradient) @ kept["columns"]
-            mean = kept["exp_avg"].lerp_(turned, 1 - beta1) / (1 - beta1**step)
-            square = kept["exp_avg_sq"].lerp_(turned.square(), 1 - beta2) / (1 - beta2**step)
+                _rotate_moments(kept)
+            rotated = kept["rows"].T @ _matrix(gradient) @ kept["columns"]
+            mean = kept["exp_avg"].lerp_(rotated, 1 - beta1) / (1 - beta1**step)
+            square = kept["exp_avg_sq"].lerp_(rotated.square(), 1 - beta2) / (1 - beta2**step)
             adam = mean / (square.sqrt() + group["eps"])
             change.copy_((kept["rows"] @ adam @ kept["columns"].T).view(change.shape))
         parameters.mul_(1 - group["lr"] * group["weight_decay"]).sub_(update, alpha=group["lr"])
@@ -70,7 +72,7 @@ def _matrix(tensor: Tensor) -> Tensor:
     return tensor.reshape(len(tensor), -1)
 
 
-def _start(matrix: Tensor) -> dict[str, Tensor]:
+def _initial_state(matrix: Tensor) -> dict[str, Tensor]:
     """`NAMES` before the first gradient: zeros, and the axes (m, m) and (n, n) as they are."""
     m, n = matrix.shape
     zeros = matrix.detach().new_zeros
@@ -81,17 +83,17 @@ def _start(matrix: Tensor) -> dict[str, Tensor]:
     return kept
 
 
-def _follow(kept: dict[str, Tensor], gradient: Tensor) -> None:
+def _update_covariances(kept: dict[str, Tensor], gradient: Tensor) -> None:
     kept["row_covariance"].addmm_(gradient, gradient.T, beta=DECAY, alpha=1 - DECAY)
     kept["column_covariance"].addmm_(gradient.T, gradient, beta=DECAY, alpha=1 - DECAY)
 
 
-def _turn(kept: dict[str, Tensor]) -> None:
-    """Turns the moments into the covariances' present eigenbases.
+def _rotate_moments(kept: dict[str, Tensor]) -> None:
+    """Rotates the moments into the eigenbases of the covariances as they are now.
 
-    The mean turns with them. Of the squares only those along the old axes are known, so that they
-    are carried over as if the gradient had no covariance between two of these. A covariance that
-    is no longer finite has no basis, and its training will be stopped for it.
+    The mean is rotated exactly. The squares are known along the old axes only, and are rotated as
+    if the gradient had no covariance between two of these. A covariance that is no longer finite
+    has no eigenbasis; the training is stopped soon after, for its loss.
     """
     covariances = kept["row_covariance"], kept["column_covariance"]
     if not all(covariance.isfinite().all() for covariance in covariances):

@@ -1,4 +1,4 @@
-"""What the recipe's teacher, a network trained before, makes of the training images."""
+"""The soft labels of the recipe's teachers: trained networks whose probabilities are learned."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import torch
 
 from smidgen.data import Data, Split
 from smidgen.errors import RecipeError
+from smidgen.inference import logits
 from smidgen.recipe import Recipe
 from smidgen.target import Target, load
-from smidgen.train.engine import predict
 
 OTHERWISE = "name another, or none: --set teacher.networks=[]"
 
 
-def taught(split: Split, recipe: Recipe, data: Data) -> Split:
-    """The split with the mean probabilities of the recipe's teachers; as it is if there are none.
+def with_soft_labels(split: Split, recipe: Recipe, data: Data) -> Split:
+    """The split with the mean probabilities of the recipe's teachers; unchanged without teachers.
 
     Raises ModelError and RunError for a teacher that is not there, RecipeError for one that was
     trained on other data or, where the run holds a validation split out, on images of that.
@@ -25,8 +25,8 @@ def taught(split: Split, recipe: Recipe, data: Data) -> Split:
     for name in recipe.teacher.networks:
         teacher = load(name)
         _refuse(teacher, name, recipe, data)
-        logits = predict(teacher.model, split.images, teacher.mean, teacher.std)
-        soft += (logits / recipe.teacher.temperature).softmax(dim=1)
+        answers = logits(teacher.model, split.images, teacher.mean, teacher.std)
+        soft += (answers / recipe.teacher.temperature).softmax(dim=1)
     return Split(split.images, split.labels, soft / len(recipe.teacher.networks))
 
 

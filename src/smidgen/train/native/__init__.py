@@ -1,8 +1,8 @@
-"""A worker whose gradient is computed by our own kernels instead of torch's.
+"""The gradient of a shard, computed by our own kernels instead of torch's.
 
 They do what torch does, to rounding, for the layers that small networks are made of; a network
-with any other layer is left to torch. One call does a whole shard, from grey levels to gradient,
-without the interpreter, so that two workers are nearly twice as fast as one.
+with any other layer is left to torch. One call computes a whole shard, from grey levels to
+gradient, without the interpreter, so that two workers are nearly twice as fast as one.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from smidgen.augment import COARSE
-from smidgen.data import Split
+from smidgen.mnist import INPUT_SHAPE
 from smidgen.recipe import Recipe
+from smidgen.train.batches import Shard
+from smidgen.train.flat import FlatParameters, ShardSums
 from smidgen.train.native.library import CFeatureMap, CInstruction, CNetwork, library
 from smidgen.train.native.program import (
     BATCH_NORM,
@@ -30,26 +32,32 @@ from smidgen.train.native.program import (
     compile_network,
 )
 
-__all__ = ["Shard", "Team", "UnsupportedError", "compile_network", "library"]
+__all__ = ["NativeBackend", "NativeThreads", "UnsupportedError", "compile_network", "library"]
 
 
-class Shard:
-    """Memory for the values and gradients of one worker's part of a recipe's batches.
+class NativeBackend:
+    """Computes gradients by the kernels, in memory of its own for the values of one shard.
 
-    `vectors` are the worker's own, float32 and contiguous, and stay where they are: `parameters`
-    are read, `gradient` and `score` are added to, `statistics` are moved on. Images are normalised
-    with that mean and standard deviation.
+    The vectors of `weights` and `sums` must stay where they are. Raises UnsupportedError for a
+    network with a layer that the kernels do not know.
     """
 
     def __init__(
-        self, program: Program, recipe: Recipe, mean: float, std: float, **vectors: Tensor
+        self,
+        weights: FlatParameters,
+        recipe: Recipe,
+        mean: float,
+        std: float,
+        sums: ShardSums,
+        sides: tuple[int, int] = INPUT_SHAPE[1:],
     ) -> None:
-        built = library()
-        assert built is not None
+        self.library = _loaded()
+        program = compile_network(weights.module, *sides)
         most = -(-recipe.batch_size // recipe.workers)
-        maps, places = _maps(program, -(-most // built.smidgen_lanes()))
+        lanes = self.library.smidgen_lanes()
+        maps, places = _maps(program, -(-most // lanes))
         instructions, saved = _instructions(program)
-        taps, weights = _largest(program)
+        taps, largest = _largest(program)
         self.network = CNetwork(
             instructions=len(instructions),
             classes=program.maps[program.instructions[-1].output].channels,
@@ -64,9 +72,13 @@ class Shard:
             weight=recipe.teacher.weight,
             temperature=recipe.teacher.temperature,
         )
-        self.memory = vectors | {
-            "arena": torch.zeros(places * built.smidgen_lanes()),
-            "packed": torch.zeros(weights),
+        self.memory = {
+            "parameters": weights.parameters.data,
+            "gradient": sums.gradient,
+            "score": sums.score,
+            "statistics": sums.statistics,
+            "arena": torch.zeros(places * lanes),
+            "packed": torch.zeros(largest),
             "saved": torch.zeros(saved),
             "input_offsets": torch.zeros(taps, dtype=torch.int64),
             "output_offsets": torch.zeros(taps, dtype=torch.int64),
@@ -74,21 +86,24 @@ class Shard:
         }
         self._point(self.memory)
 
-    def take(self, own: Split, draws: dict[str, Tensor], batch: int, seed: int) -> None:
-        """Makes these images the shard's own, out of a batch of that size, augmented as drawn.
+    def backward(self, shard: Shard) -> None:
+        """Adds the shard's gradient and score to the sums, and moves the statistics on."""
+        _run(self.library, None, [self.read(shard)])
 
-        `seed`, 32 bits, decides the dropout.
-        """
-        self.network.images, self.network.batch, self.network.seed = len(own), batch, seed
-        self.own = {
-            "grey": own.images,
-            "label": own.labels,
-            "soft": own.soft,
-            "matrices": draws.get("affine"),
-            "fields": draws.get("elastic"),
-            "corners": draws.get("cutout"),
+    def read(self, shard: Shard) -> CNetwork:
+        """The C structure that makes the kernels compute that shard; valid until the next one."""
+        self.network.images, self.network.batch = len(shard.split), shard.batch_size
+        self.network.seed = int(torch.randint(2**32, (), generator=shard.generator))
+        self.inputs = {
+            "grey": shard.split.images,
+            "label": shard.split.labels,
+            "soft": shard.split.soft,
+            "matrices": shard.draws.get("affine"),
+            "fields": shard.draws.get("elastic"),
+            "corners": shard.draws.get("cutout"),
         }
-        self._point(self.own)
+        self._point(self.inputs)
+        return self.network
 
     def _point(self, vectors: Mapping[str, Tensor | None]) -> None:
         for name, vector in vectors.items():
@@ -96,24 +111,33 @@ class Shard:
             setattr(self.network, name, None if vector is None else vector.data_ptr())
 
 
-class Team:
-    """Threads of the kernels' own, up to `members` beside the caller's, until `dismiss`."""
+class NativeThreads:
+    """A pool of C threads, which start the next step sooner than Python's: they wait awake."""
 
-    def __init__(self, members: int) -> None:
-        built = library()
-        assert built is not None
-        self.library = built
-        self.threads = built.smidgen_gather(members)
+    def __init__(self, threads: int) -> None:
+        self.library = _loaded()
+        self.pool = self.library.smidgen_create_pool(threads)
 
-    def step(self, shards: Sequence[Shard]) -> None:
-        """Adds each shard's gradient and score to its vectors; the shards run side by side."""
-        networks = (POINTER(CNetwork) * len(shards))(*(pointer(shard.network) for shard in shards))
-        self.library.smidgen_step(self.threads, networks, len(shards))
+    def run(self, backends: Sequence[NativeBackend], shards: Sequence[Shard]) -> None:
+        """Computes each backend's shard, side by side; the caller's thread takes part."""
+        pairs = zip(backends, shards, strict=True)
+        _run(self.library, self.pool, [backend.read(shard) for backend, shard in pairs])
 
-    def dismiss(self) -> None:
+    def destroy(self) -> None:
         """Ends the threads."""
-        self.library.smidgen_dismiss(self.threads)
-        self.threads = None
+        self.library.smidgen_destroy_pool(self.pool)
+        self.pool = None
+
+
+def _loaded() -> ctypes.CDLL:
+    built = library()
+    assert built is not None
+    return built
+
+
+def _run(built: ctypes.CDLL, pool: int | None, networks: Sequence[CNetwork]) -> None:
+    pointers = (POINTER(CNetwork) * len(networks))(*map(pointer, networks))
+    built.smidgen_run_pool(pool, pointers, len(networks))
 
 
 def _spread(side: int) -> Tensor:

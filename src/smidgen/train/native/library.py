@@ -91,14 +91,13 @@ def library() -> ctypes.CDLL | None:
         loaded = ctypes.CDLL(str(path))
     except (OSError, subprocess.SubprocessError):
         return None
-    loaded.smidgen_activation.argtypes, loaded.smidgen_activation.restype = (
-        [c_char_p, c_int32],
-        c_int32,
-    )
-    loaded.smidgen_gather.argtypes, loaded.smidgen_gather.restype = [c_int32], c_void_p
-    loaded.smidgen_step.argtypes = [c_void_p, POINTER(POINTER(CNetwork)), c_int32]
-    loaded.smidgen_dismiss.argtypes = [c_void_p]
-    loaded.smidgen_step.restype = loaded.smidgen_dismiss.restype = None
+    loaded.smidgen_activation.argtypes = [c_char_p, c_int32]
+    loaded.smidgen_activation.restype = c_int32
+    loaded.smidgen_create_pool.argtypes = [c_int32]
+    loaded.smidgen_create_pool.restype = c_void_p
+    loaded.smidgen_run_pool.argtypes = [c_void_p, POINTER(POINTER(CNetwork)), c_int32]
+    loaded.smidgen_destroy_pool.argtypes = [c_void_p]
+    loaded.smidgen_run_pool.restype = loaded.smidgen_destroy_pool.restype = None
     return loaded
 
 
@@ -113,7 +112,7 @@ def _compile(compiler: str, path: Path) -> None:
 
 
 def _processor() -> str:
-    """What tells two processors apart that a home folder may be shared between."""
+    """The processor's features, since machines that differ in them may share a home folder."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

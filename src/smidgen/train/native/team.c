@@ -1,86 +1,86 @@
-/* Threads that take a shard each, step after step. The next step is a tenth of a millisecond away,
-   so they look out for it before they sleep: waking a thread takes as long as the gap. */
+/* A pool of threads that compute a shard each, step after step. The next step is a tenth of a
+   millisecond away, so they wait awake before they sleep: waking a thread takes as long as that. */
 
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#define LOOKS 200000 /* about a millisecond */
+#define SPINS 200000 /* about a millisecond */
 
 typedef struct {
     pthread_t thread;
     pthread_mutex_t lock;
-    pthread_cond_t given;
+    pthread_cond_t submitted;
     _Atomic(network *) shard; /* NULL once it is done */
-} member;
+} worker;
 
 typedef struct {
-    int32_t members;
-    member member[];
-} team;
+    int32_t threads;
+    worker worker[];
+} thread_pool;
 
-static network END; /* instead of a shard: go home */
+static network END; /* instead of a shard: the thread ends */
 
 static void *work(void *self)
 {
-    member *m = self;
+    worker *w = self;
     for (;;) {
-        for (int32_t look = 0; look < LOOKS && !m->shard; look++)
+        for (int32_t spin = 0; spin < SPINS && !w->shard; spin++)
             atomic_signal_fence(memory_order_seq_cst);
-        pthread_mutex_lock(&m->lock);
-        while (!m->shard)
-            pthread_cond_wait(&m->given, &m->lock);
-        pthread_mutex_unlock(&m->lock);
-        if (m->shard == &END)
+        pthread_mutex_lock(&w->lock);
+        while (!w->shard)
+            pthread_cond_wait(&w->submitted, &w->lock);
+        pthread_mutex_unlock(&w->lock);
+        if (w->shard == &END)
             return 0;
-        step(m->shard);
-        m->shard = 0;
+        step(w->shard);
+        w->shard = 0;
     }
 }
 
-static void give(member *m, network *shard)
+static void submit(worker *w, network *shard)
 {
-    pthread_mutex_lock(&m->lock);
-    m->shard = shard;
-    pthread_cond_signal(&m->given);
-    pthread_mutex_unlock(&m->lock);
+    pthread_mutex_lock(&w->lock);
+    w->shard = shard;
+    pthread_cond_signal(&w->submitted);
+    pthread_mutex_unlock(&w->lock);
 }
 
-/* At most that many threads beside the caller's; smidgen_dismiss ends them. */
-team *smidgen_gather(int32_t members)
+/* At most that many threads beside the caller's, until smidgen_destroy_pool. */
+thread_pool *smidgen_create_pool(int32_t threads)
 {
-    team *t = calloc(1, sizeof(team) + (size_t)members * sizeof(member));
-    for (int32_t i = 0; t && i < members; i++) {
-        member *m = &t->member[i];
-        pthread_mutex_init(&m->lock, 0);
-        pthread_cond_init(&m->given, 0);
-        if (pthread_create(&m->thread, 0, work, m))
+    thread_pool *pool = calloc(1, sizeof(thread_pool) + (size_t)threads * sizeof(worker));
+    for (int32_t i = 0; pool && i < threads; i++) {
+        worker *w = &pool->worker[i];
+        pthread_mutex_init(&w->lock, 0);
+        pthread_cond_init(&w->submitted, 0);
+        if (pthread_create(&w->thread, 0, work, w))
             break;
-        t->members++;
+        pool->threads++;
     }
-    return t;
+    return pool;
 }
 
-/* A step of each shard: the members take one each in turn, the caller what is left. */
-void smidgen_step(team *t, network *const *shards, int32_t count)
+/* A step of each shard: the threads take one each, the caller what is left. `pool` may be NULL. */
+void smidgen_run_pool(thread_pool *pool, network *const *shards, int32_t count)
 {
-    const int32_t helped = least(t ? t->members : 0, count - 1);
-    for (int32_t i = 0; i < helped; i++)
-        give(&t->member[i], shards[i]);
-    for (int32_t i = helped; i < count; i++)
+    const int32_t submitted = count ? least(pool ? pool->threads : 0, count - 1) : 0;
+    for (int32_t i = 0; i < submitted; i++)
+        submit(&pool->worker[i], shards[i]);
+    for (int32_t i = submitted; i < count; i++)
         step(shards[i]);
-    for (int32_t i = 0; i < helped; i++)
-        for (int32_t look = 1; t->member[i].shard; look++)
-            if (look % 1000 == 0)
+    for (int32_t i = 0; i < submitted; i++)
+        for (int32_t spin = 1; pool->worker[i].shard; spin++)
+            if (spin % 1000 == 0)
                 sched_yield();
 }
 
-void smidgen_dismiss(team *t)
+void smidgen_destroy_pool(thread_pool *pool)
 {
-    for (int32_t i = 0; t && i < t->members; i++) {
-        give(&t->member[i], &END);
-        pthread_join(t->member[i].thread, 0);
+    for (int32_t i = 0; pool && i < pool->threads; i++) {
+        submit(&pool->worker[i], &END);
+        pthread_join(pool->worker[i].thread, 0);
     }
-    free(t);
+    free(pool);
 }

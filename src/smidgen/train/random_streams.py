@@ -1,11 +1,11 @@
-"""The random numbers of a training, each stream from a generator of its own."""
+"""The random numbers of a training: independent streams, each with generators of its own."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
-ORDER, AUGMENT, DROPOUT, INIT = range(4)  # streams of random numbers, independent of each other
+ORDER, AUGMENT, DROPOUT, INIT = range(4)  # the streams
 
 
 def generator(seed: int, stream: int, *counters: int) -> torch.Generator:

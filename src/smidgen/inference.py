@@ -1,0 +1,59 @@
+"""What a network answers for images, and how often it is right.
+
+Shapes: N images, H × W pixels, K classes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from smidgen.data import normalise
+
+CHUNK = 250  # images in one forward pass
+
+
+def logits(module: nn.Module, images: Tensor, mean: float, std: float) -> Tensor:
+    """The logits (N, K), float32, of uint8 images (N, 1, H, W); the module goes to eval mode.
+
+    Chunks of the images run side by side, one on each core, so that the result does not depend
+    on the number of cores.
+    """
+    module.eval()
+
+    @torch.inference_mode()
+    def forward(chunk: Tensor) -> Tensor:
+        output: Tensor = module(normalise(chunk, mean, std))
+        return output.float()
+
+    chunks = images.split(CHUNK)
+    if images.device.type != "cpu" or len(chunks) == 1:
+        return torch.cat([forward(chunk) for chunk in chunks])
+    with one_thread_per_operator(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        return torch.cat(list(pool.map(forward, chunks)))
+
+
+def count_correct(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many images have their largest logit, the first of equals, at their label: int64 ()."""
+    return (logits.argmax(dim=1) == labels).sum()
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> float:
+    """The fraction of images that are classified as their label; logits (N, K), labels (N,)."""
+    return count_correct(logits, labels).item() / len(labels)
+
+
+@contextmanager
+def one_thread_per_operator() -> Iterator[None]:
+    """Runs each operator of torch in the thread that calls it, for callers with many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

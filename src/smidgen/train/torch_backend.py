@@ -1,0 +1,85 @@
+"""The gradient of a shard, computed by torch."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from smidgen.augment import resample
+from smidgen.data import Split, standardise
+from smidgen.inference import count_correct
+from smidgen.recipe import Recipe
+from smidgen.train.batches import Shard
+from smidgen.train.dropout import SeededDropout
+from smidgen.train.flat import FlatParameters, ShardSums, point, statistics, trainable, views
+
+FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+
+
+class TorchBackend:
+    """Computes gradients by torch, on a copy of the module that reads the same parameters."""
+
+    def __init__(
+        self, weights: FlatParameters, recipe: Recipe, mean: float, std: float, sums: ShardSums
+    ) -> None:
+        self.recipe, self.mean, self.std, self.sums = recipe, mean, std, sums
+        self.module = copy.deepcopy(weights.module).train()
+        parameters = trainable(self.module)
+        point(parameters, weights.parameters.data)
+        point(statistics(self.module), sums.statistics)
+        for parameter, view in zip(parameters, views(parameters, sums.gradient), strict=True):
+            parameter.grad = view
+
+    def backward(self, shard: Shard) -> None:
+        """Adds the shard's gradient and score to the sums, and moves the statistics on."""
+        recipe, labels = self.recipe, shard.split.labels
+        greys = resample(shard.split.images, shard.draws, recipe.augment)  # (N, 1, H, W)
+        inputs = standardise(greys, self.mean, self.std)
+        inputs = inputs.contiguous(memory_format=FORMATS[recipe.memory_format])
+        low = recipe.precision == "bfloat16"
+        dropout = SeededDropout(shard.generator)
+        with dropout, torch.autocast(inputs.device.type, torch.bfloat16, enabled=low):
+            logits = self.module(inputs).float()  # (N, K)
+        loss = summed_loss(logits, shard.split, recipe)
+        (loss / shard.batch_size).backward()
+        self.sums.score[0] += loss.detach()
+        self.sums.score[1] += count_correct(logits.detach(), labels)
+
+
+class TorchThreads:
+    """A pool of Python threads, in which torch's operators run side by side."""
+
+    def __init__(self, threads: int) -> None:
+        self.pool = ThreadPoolExecutor(max(threads, 1))  # a thread starts when it gets a task
+
+    def run(self, backends: Sequence[TorchBackend], shards: Sequence[Shard]) -> None:
+        """Computes each backend's shard; the caller's thread takes the first."""
+        first, *others = zip(backends, shards, strict=True)
+        futures = [self.pool.submit(backend.backward, shard) for backend, shard in others]
+        first[0].backward(first[1])
+        for future in futures:
+            future.result()
+
+    def destroy(self) -> None:
+        """Ends the threads."""
+        self.pool.shutdown()
+
+
+def summed_loss(logits: Tensor, split: Split, recipe: Recipe) -> Tensor:
+    """The cross entropy of the labels, mixed with that of the soft labels where there are any.
+
+    At a temperature T the part of the soft labels is multiplied by T², so that its gradient is of
+    the same size at any temperature (Hinton, Vinyals & Dean 2015).
+    """
+    smoothing = recipe.label_smoothing
+    loss = F.cross_entropy(logits, split.labels, reduction="sum", label_smoothing=smoothing)
+    if split.soft is None:
+        return loss
+    weight, temperature = recipe.teacher.weight, recipe.teacher.temperature
+    soft = F.cross_entropy(logits / temperature, split.soft, reduction="sum")
+    return (1 - weight) * loss + weight * temperature**2 * soft
