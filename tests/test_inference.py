@@ -10,7 +10,8 @@ from torch import nn
 
 from smidgen.data import normalise
 from smidgen.errors import DataError
-from smidgen.inference import accuracy, count_correct, logits, one_thread_per_operator
+from smidgen.inference import accuracy, count_correct, logits
+from smidgen.network import one_thread_per_operator
 
 
 def network() -> nn.Module:

@@ -6,14 +6,13 @@ Shapes: N images, H × W pixels, K classes.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from smidgen.data import normalise
+from smidgen.network import one_thread_per_operator
 
 CHUNK = 250  # images in one forward pass
 
@@ -46,14 +45,3 @@ def count_correct(logits: Tensor, labels: Tensor) -> Tensor:
 def accuracy(logits: Tensor, labels: Tensor) -> float:
     """The fraction of images that are classified as their label; logits (N, K), labels (N,)."""
     return count_correct(logits, labels).item() / len(labels)
-
-
-@contextmanager
-def one_thread_per_operator() -> Iterator[None]:
-    """Runs each operator of torch in the thread that calls it, for callers with many threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -20,6 +20,7 @@ from smidgen.network import (
     Record,
     Value,
     noise,
+    one_thread_per_operator,
     private_copy,
     read_network,
     record,
@@ -127,6 +128,7 @@ class Anatomy:
         return f"<table>{title}{''.join(lines)}</table><ul>{facts}</ul>"
 
 
+@one_thread_per_operator()
 def describe(
     model: nn.Module, input_shape: tuple[int, int, int] = (1, 28, 28), name: str | None = None
 ) -> Anatomy:

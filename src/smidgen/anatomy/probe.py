@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smidgen.errors import ModelError
-from smidgen.network import forward, noise, private_copy
+from smidgen.network import forward, noise, one_thread_per_operator, private_copy
 
 EVAL_BATCHES = (1, 2, 16)
 TRAIN_BATCHES = (2, 16)  # batch norm over a single value has no variance to train with
@@ -33,6 +33,7 @@ class Behaviour:
     varies_in_eval: bool  # whether the same images give different outputs
 
 
+@one_thread_per_operator()
 def probe(model: nn.Module, input_shape: tuple[int, int, int] = (1, 28, 28)) -> Behaviour:
     """How the network behaves on a few batches of noise. The model itself is left as it is.
 

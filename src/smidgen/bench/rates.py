@@ -20,7 +20,7 @@ from smidgen.anatomy import describe
 from smidgen.augment import augment
 from smidgen.bench.standard import train_standard
 from smidgen.data import Data, Split
-from smidgen.inference import one_thread_per_operator
+from smidgen.network import one_thread_per_operator
 from smidgen.recipe import Augment, Recipe, load_recipe, override
 from smidgen.train import fit, new_module, new_optimizer, train_epoch
 from smidgen.train.autotune import tune

@@ -15,6 +15,7 @@ from smidgen.network.record import (
     forward,
     keeps_order,
     noise,
+    one_thread_per_operator,
     private_copy,
     record,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "forward",
     "keeps_order",
     "noise",
+    "one_thread_per_operator",
     "operations",
     "private_copy",
     "read_network",

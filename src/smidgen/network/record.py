@@ -139,6 +139,19 @@ def noise(images: int, input_shape: tuple[int, int, int] = (1, 28, 28), seed: in
     return torch.randn(images, *input_shape, generator=generator)
 
 
+@contextlib.contextmanager
+def one_thread_per_operator() -> Iterator[None]:
+    """Runs each operator of torch in the thread that calls it: for callers with many threads, and
+    for networks so small that threads would only wait for each other.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 class _Recorder(TorchDispatchMode):
     @classmethod
     def _should_skip_dynamo(cls) -> bool:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from smidgen.network import one_thread_per_operator
 from smidgen.quantize import float_graph as FG
 from smidgen.quantize.calibration import Scheme
 
@@ -33,12 +34,8 @@ def finetune(
     there are.
     """
     targets = (logits / TEMPERATURE).softmax(dim=1)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread_per_operator():
         _descend(layers, scheme, images, targets, generator)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _descend(
