@@ -65,8 +65,7 @@ def _rule(op: Operation, place: int, seen: Layouts) -> Layout:
         case ops.Dropout() | ops.Random() | ops.Identity():
             return join(_flowing(op, seen), output)
         case ops.Pool():
-            settings = zip(op.kernel, op.stride, op.padding, op.dilation, strict=True)
-            return _windows(first, list(settings), output)
+            return _windows(first, _sizes(op), output)
         case ops.AdaptivePool():
             return _resized(first, output, len(op.size), resized)
         case ops.Upsample():
@@ -77,17 +76,8 @@ def _rule(op: Operation, place: int, seen: Layouts) -> Layout:
             return mix(first, op.dims)
         case ops.Concatenation():
             return _concatenation(op, seen)
-        case ops.Reshape():
-            return reshape(first, output)
-        case ops.Permutation():
-            return replace(first, dims=tuple(first.dims[dim] for dim in op.dims))
-        case ops.Slice():
-            return _cut(first, op.dim, op.starts[place], op.step, output[op.dim])
-        case ops.Select():
-            layout = _cut(first, op.dim, op.indices[place], 1, 1)
-            return replace(layout, dims=layout.dims[: op.dim] + layout.dims[op.dim + 1 :])
-        case ops.Pad():
-            return _pad(first, op.before, output)
+        case ops.Reshape() | ops.Permutation() | ops.Slice() | ops.Select() | ops.Pad():
+            return _moved(op, place, first)
         case ops.Unfold():
             return _unfold(op, first, output)
         case ops.PixelShuffle():
@@ -96,6 +86,27 @@ def _rule(op: Operation, place: int, seen: Layouts) -> Layout:
             return _partly_overwritten(op, seen, output)
         case ops.Attention() | ops.Recurrent() | ops.Unknown():
             return everything(_flowing(op, seen), output)
+        case _:
+            assert_never(op)
+
+
+def _moved(
+    op: ops.Reshape | ops.Permutation | ops.Slice | ops.Select | ops.Pad, place: int, layout: Layout
+) -> Layout:
+    """After what moves or leaves out units and changes none."""
+    output = op.outputs[place].shape
+    match op:
+        case ops.Reshape():
+            return reshape(layout, output)
+        case ops.Permutation():
+            return replace(layout, dims=tuple(layout.dims[dim] for dim in op.dims))
+        case ops.Slice():
+            return _cut(layout, op.dim, op.starts[place], op.step, output[op.dim])
+        case ops.Select():
+            layout = _cut(layout, op.dim, op.indices[place], 1, 1)
+            return replace(layout, dims=layout.dims[: op.dim] + layout.dims[op.dim + 1 :])
+        case ops.Pad():
+            return _pad(layout, op.before, output)
         case _:
             assert_never(op)
 
@@ -109,6 +120,11 @@ def _convolution(op: ops.Convolution, seen: Layouts) -> Layout:
     settings = zip(op.weight.shape[2:], op.stride, op.padding, op.dilation, strict=True)
     layout = _windows(layout, list(settings), output, spread)
     return widen(layout, [mix(seen[op.weight])]) if op.weight.flows else layout
+
+
+def _sizes(op: ops.Pool | ops.Unfold) -> list[Shape]:
+    """Kernel, stride, padding and dilation along each dimension."""
+    return list(zip(op.kernel, op.stride, op.padding, op.dilation, strict=True))
 
 
 def _windows(
@@ -178,8 +194,7 @@ def _cut(layout: Layout, dim: int, start: int, step: int, count: int) -> Layout:
 
 
 def _unfold(op: ops.Unfold, layout: Layout, output: Shape) -> Layout:
-    options = zip(op.kernel, op.stride, op.padding, op.dilation, strict=True)
-    for dim, (size, stride, padding, dilation) in enumerate(options, start=2):
+    for dim, (size, stride, padding, dilation) in enumerate(_sizes(op), start=2):
         count = (length(layout.dims[dim]) + 2 * padding - dilation * (size - 1) - 1) // stride + 1
         setting = (size, stride, padding, dilation)
         layout = along(layout, dim, partial(_apply, window, setting), count)

@@ -46,8 +46,5 @@ def data(
     shown = table(("class", *counts), rows, f"{loaded.name}, {path or 'built in'}", right)
     shown.add_section()
     shown.add_row("all", *(f"{sum(count):,}" for count in counts.values()))
-    screen = console()
-    screen.print(shown)
-    return screen.print(
-        f"mean {loaded.mean:.4f}, standard deviation {loaded.std:.4f} (of pixels / 255)"
-    )
+    console().print(shown)
+    return console().print(f"mean {loaded.mean:.4f}, deviation {loaded.std:.4f} (of pixels / 255)")

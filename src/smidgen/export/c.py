@@ -163,11 +163,23 @@ def _row(
     row: Row = {"operation": node.op.upper(), "input": stage.inputs[0], "output": stage.output}
     row |= {"channel": stage.channel, "channels": node.shape[2]}
     row |= {"shift": rescale.shift, "bias_shift": bias_shift, "bias": starts["biases"][number]}
-    bias_stride = int(len(biases) > 1)
-    row["bias_stride"] = bias_stride
+    row["bias_stride"] = int(len(biases) > 1)
     row |= _window(stage, schedule)
     if number in starts["multipliers"]:
         row["multiplier"] = starts["multipliers"][number]
+    _add_own_columns(row, stage, graph, schedule, starts)
+    return row
+
+
+def _add_own_columns(
+    row: Row,
+    stage: Stage,
+    graph: G.Graph,
+    schedule: Schedule,
+    starts: Mapping[str, Mapping[int, int]],
+) -> None:
+    """Adds the columns that only stages of one operation have."""
+    node = stage.node
     match node:
         case G.Add():
             row["other"] = stage.inputs[1]
@@ -180,8 +192,8 @@ def _row(
                 row["operation"] = "GLOBAL_AVERAGE"
         case G.Concat():
             row["channels"] = schedule.rings[stage.inputs[0]].shape[2]
-            row["multiplier"] = starts["multipliers"][number] + stage.channel
-            row["bias"] = starts["biases"][number] + bias_stride * stage.channel
+            row["multiplier"] = int(row["multiplier"]) + stage.channel
+            row["bias"] = int(row["bias"]) + int(row["bias_stride"]) * stage.channel
         case G.Conv():
             weights = graph.weights[node.weights]
             row |= {"weight": starts["weights"][node.weights], "bits": weights.bits}
@@ -190,12 +202,11 @@ def _row(
             if any(stage.padding):
                 row["outside"] = node.outside
         case G.Table():
-            row["table"] = starts["tables"][number]
+            row["table"] = starts["tables"][_number(stage, schedule)]
         case G.MaxPool():
             pass
         case _:
             assert_never(node)
-    return row
 
 
 def _window(stage: Stage, schedule: Schedule) -> Row:

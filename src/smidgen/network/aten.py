@@ -264,19 +264,8 @@ def _change_of_shape(name: str, a: Arguments, common: dict[str, Any]) -> Operati
         return None
     common, rank = common | {"input": source}, len(source.shape)
     match name:
-        case "slice":
-            dim, start = a["dim"] % rank, a["start"] or 0
-            start = max(start + source.shape[dim] if start < 0 else start, 0)
-            return ops.Slice(**common, dim=dim, starts=(start,), step=a["step"])
-        case "split" | "split_with_sizes" | "unsafe_split":
-            dim = a["dim"] % rank
-            starts = tuple(sum(o.shape[dim] for o in outputs[:i]) for i in range(len(outputs)))
-            return ops.Slice(**common, dim=dim, starts=starts, step=1)
-        case "select" | "unbind":
-            dim = a["dim"] % rank
-            indices = (a["index"],) if name == "select" else range(len(outputs))
-            indices = tuple(index % source.shape[dim] for index in indices)
-            return ops.Select(**common, dim=dim, indices=indices)
+        case "slice" | "split" | "split_with_sizes" | "unsafe_split" | "select" | "unbind":
+            return _parts(name, a, common)
         case "im2col":
             keys = {"kernel": "kernel_size", "stride": "stride", "padding": "padding"}
             sizes: Arguments = {key: each(a[aten], 2) for key, aten in keys.items()}
@@ -295,6 +284,23 @@ def _change_of_shape(name: str, a: Arguments, common: dict[str, Any]) -> Operati
         before = tuple(a["pad" if "pad" in a else "padding"][::2])
         return ops.Pad(**common, before=before)
     return ops.Upsample(**common, taps=_UPSAMPLES[name]) if name in _UPSAMPLES else None
+
+
+def _parts(name: str, a: Arguments, common: dict[str, Any]) -> Operation:
+    """Some of the positions along one dimension, or all of them in several tensors."""
+    source, outputs = a["self"], common["outputs"]
+    dim = a["dim"] % len(source.shape)
+    size = source.shape[dim]
+    match name:
+        case "slice":
+            start = a["start"] or 0
+            start = max(start + size if start < 0 else start, 0)
+            return ops.Slice(**common, dim=dim, starts=(start,), step=a["step"])
+        case "select" | "unbind":
+            indices = (a["index"],) if name == "select" else range(len(outputs))
+            return ops.Select(**common, dim=dim, indices=tuple(i % size for i in indices))
+    starts = tuple(sum(o.shape[dim] for o in outputs[:i]) for i in range(len(outputs)))
+    return ops.Slice(**common, dim=dim, starts=starts, step=1)
 
 
 def _order(name: str, a: Arguments, rank: int) -> tuple[int, ...]:

@@ -55,23 +55,10 @@ class NativeBackend:
         program = compile_network(weights.module, *sides)
         most = -(-recipe.batch_size // recipe.workers)
         lanes = self.library.smidgen_lanes()
-        maps, places = _maps(program, -(-most // lanes))
-        instructions, saved = _instructions(program)
+        self.network = _network(program, recipe, mean, std)
+        self.network.map, places = _maps(program, -(-most // lanes))
+        self.network.instruction, saved = _instructions(program)
         taps, largest = _largest(program)
-        self.network = CNetwork(
-            instructions=len(instructions),
-            classes=program.maps[program.instructions[-1].output].channels,
-            map=maps,
-            instruction=instructions,
-            coarse=COARSE,
-            elastic=recipe.augment.elastic,
-            cutout=recipe.augment.cutout,
-            mean=mean,
-            deviation=std,
-            smoothing=recipe.label_smoothing,
-            weight=recipe.teacher.weight,
-            temperature=recipe.teacher.temperature,
-        )
         self.memory = {
             "parameters": weights.parameters.data,
             "gradient": sums.gradient,
@@ -138,6 +125,22 @@ def _loaded() -> ctypes.CDLL:
 def _run(built: ctypes.CDLL, pool: int | None, networks: Sequence[CNetwork]) -> None:
     pointers = (POINTER(CNetwork) * len(networks))(*map(pointer, networks))
     built.smidgen_run_pool(pool, pointers, len(networks))
+
+
+def _network(program: Program, recipe: Recipe, mean: float, std: float) -> CNetwork:
+    """What the kernels need to know of a training, without memory."""
+    return CNetwork(
+        instructions=len(program.instructions),
+        classes=program.maps[program.instructions[-1].output].channels,
+        coarse=COARSE,
+        elastic=recipe.augment.elastic,
+        cutout=recipe.augment.cutout,
+        mean=mean,
+        deviation=std,
+        smoothing=recipe.label_smoothing,
+        weight=recipe.teacher.weight,
+        temperature=recipe.teacher.temperature,
+    )
 
 
 def _spread(side: int) -> Tensor:

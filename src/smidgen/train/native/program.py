@@ -137,20 +137,15 @@ class _Compiler:
             case ops.Convolution():
                 self._convolution(op)
             case ops.Linear():
-                if len(op.input.shape) != 2:
-                    raise _unsupported(op, "with an input that is not (N, features)")
-                self._append(op, LINEAR, op.input, **self._weights(op.weight, op.bias))
+                self._linear(op)
             case ops.BatchNorm():
                 self._batch_norm(op)
             case ops.Activation():
                 self._activation(op)
             case ops.Pool():
-                is_plain = op.kernel == op.stride and not any(op.padding) and not op.ceil_mode
-                if not is_plain or set(op.dilation) != {1} or op.divisor or len(op.kernel) != 2:
-                    raise _unsupported(op, "of windows that overlap, are padded or dilated")
-                self._pool(op, op.kind, op.input, op.kernel)
+                self._pool(op)
             case ops.Reduction(name="mean", input=source) if sorted(op.dims) == [2, 3]:
-                self._pool(op, "average", source, source.shape[2:])
+                self._windows(op, "average", source, source.shape[2:])
             case ops.Add():
                 if op.factor != 1 or op.left.shape != op.right.shape:
                     raise _unsupported(op, "of different shapes, or with a factor")
@@ -232,7 +227,18 @@ class _Compiler:
         slope = {"relu": 0.0, "leaky_relu": settings[0] if settings else 0.0}.get(op.name, -1.0)
         self.instructions[-1] = replace(self.instructions[-1], setting=settings, slope=slope)
 
-    def _pool(self, op: Operation, kind: str, source: Value, kernel: Sequence[int]) -> None:
+    def _linear(self, op: ops.Linear) -> None:
+        if len(op.input.shape) != 2:
+            raise _unsupported(op, "with an input that is not (N, features)")
+        self._append(op, LINEAR, op.input, **self._weights(op.weight, op.bias))
+
+    def _pool(self, op: ops.Pool) -> None:
+        is_plain = op.kernel == op.stride and not any(op.padding) and not op.ceil_mode
+        if not is_plain or set(op.dilation) != {1} or op.divisor or len(op.kernel) != 2:
+            raise _unsupported(op, "of windows that overlap, are padded or dilated")
+        self._windows(op, op.kind, op.input, op.kernel)
+
+    def _windows(self, op: Operation, kind: str, source: Value, kernel: Sequence[int]) -> None:
         self._append(op, POOLS[kind], source, kernel_height=kernel[0], kernel_width=kernel[1])
 
     def _concatenation(self, op: ops.Concatenation) -> None:
