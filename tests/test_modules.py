@@ -47,6 +47,13 @@ def find(name: str) -> Path:
     return next(file for file in (*places, *inside) if file.exists())
 
 
+def imported_modules(module: str) -> set[str]:
+    """The other modules that the files of a module import."""
+    own = (file for file in FILES if module_of(file) == module)
+    return {module_of(other) for file in own for other in imported_files(file)} - {module}
+
+
+ARCHITECTURE = Path(__file__).parents[1] / "docs" / "architecture.md"
 LAYERS = read_layers()
 MODULES = sorted({module_of(file) for file in FILES} - {"__init__"})
 
@@ -57,12 +64,7 @@ def test_contributing_names_the_layer_of_every_module() -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_imports_lower_layers_only(module: str) -> None:
-    imported = {
-        module_of(other) for file in FILES if module_of(file) == module
-        for other in imported_files(file)
-    }  # fmt: skip
-    above = {other for other in imported - {module} if LAYERS[other] >= LAYERS[module]}
-    assert above == set()
+    assert {o for o in imported_modules(module) if LAYERS.get(o, 0) >= LAYERS[module]} == set()
 
 
 @pytest.mark.parametrize("module", ["cli", "recipe", "budget", "errors"])
@@ -120,3 +122,30 @@ def test_a_function_is_not_hidden_by_the_module_of_its_name() -> None:
 )
 def test_a_file_has_at_most_400_lines(file: Path) -> None:
     assert len(file.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+def drawn() -> str:
+    """The imports between modules as a Mermaid diagram, without what follows from others."""
+    reached: dict[str, set[str]] = {}  # by whatever way
+    arrows: list[str] = []
+    for module in sorted(MODULES, key=lambda name: (LAYERS[name], name)):
+        direct = imported_modules(module) - {"__init__"}
+        indirect = {far for near in direct for far in reached[near]}
+        reached[module] = direct | indirect
+        arrows += [f"    {module} --> {other}" for other in sorted(direct - indirect)]
+    return "\n".join(["```mermaid", "flowchart TD", *arrows, "```", ""])
+
+
+def test_the_architectures_picture_is_that_of_the_imports() -> None:
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    assert text == with_picture(text), f"draw it again: python {Path(__file__).name}"
+
+
+def with_picture(text: str) -> str:
+    """The page with the diagram between its two comments."""
+    between = re.compile(r"(<!-- drawn by: .*? -->\n).*(<!-- end -->)", re.DOTALL)
+    return between.sub(lambda found: found[1] + drawn() + found[2], text)
+
+
+if __name__ == "__main__":
+    ARCHITECTURE.write_text(with_picture(ARCHITECTURE.read_text("utf-8")), encoding="utf-8")
