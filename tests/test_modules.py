@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,11 @@ def test_a_module_imports_lower_layers_only(module: str) -> None:
     }  # fmt: skip
     above = {other for other in imported - {module} if LAYERS[other] >= LAYERS[module]}
     assert above == set()
+
+
+def test_no_two_files_import_each_other() -> None:
+    imports = {file: imported_files(file) for file in FILES}
+    TopologicalSorter(imports).prepare()  # a CycleError names the files
 
 
 @pytest.mark.parametrize("module", ["cli", "recipe", "budget", "errors"])
