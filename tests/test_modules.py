@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,11 @@ def test_contributing_names_the_layer_of_every_module() -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_imports_lower_layers_only(module: str) -> None:
     assert {o for o in imported_modules(module) if LAYERS.get(o, 0) >= LAYERS[module]} == set()
+
+
+def test_no_two_files_import_each_other() -> None:
+    imports = {file: imported_files(file) for file in FILES}
+    TopologicalSorter(imports).prepare()  # a CycleError names the files
 
 
 @pytest.mark.parametrize("module", ["cli", "recipe", "budget", "errors"])

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from smidgen.cli import main
 from smidgen.data import Data
@@ -48,10 +50,28 @@ def dropouts(module: nn.Module) -> list[float]:
     return [layer.p for layer in module.modules() if isinstance(layer, nn.Dropout)]
 
 
-@pytest.mark.parametrize("name", ["tiny_mnist", "mnist_classifier", "smidgen_1k"])
-def test_true_kernels_agree_and_nothing_is_changed(name: str, few: Data, recipe: Recipe) -> None:
+class Functional(nn.Module):
+    """Dropout as a function, which no layer gives away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(1, 6, 5), nn.Linear(6 * 12 * 12, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.max_pool2d(F.relu(self.stem(x)), 2)  # (N, 6, 12, 12)
+        return self.head(F.dropout(x, 0.5, self.training).flatten(1))
+
+
+NETWORKS = {name: lambda name=name: create_model(name)
+            for name in ("tiny_mnist", "mnist_classifier", "smidgen_1k")}  # fmt: skip
+
+
+@pytest.mark.parametrize("make", [*NETWORKS.values(), Functional], ids=[*NETWORKS, "functional"])
+def test_true_kernels_agree_and_nothing_is_changed(
+    make: Callable[[], nn.Module], few: Data, recipe: Recipe
+) -> None:
     torch.manual_seed(0)
-    module = create_model(name).train()
+    module = make().train()
     before, random = copy.deepcopy(module), torch.get_rng_state()
     difference = smallest_difference(module, recipe, few.train, few.mean, few.std)
     assert 0 < difference < TOLERANCE

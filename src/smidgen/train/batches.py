@@ -20,13 +20,13 @@ Draws = dict[str, Tensor]  # an augmentation's random numbers, as `augment.draw`
 class Shard:
     """A part of a batch: its images with their draws, and the number of images in the batch.
 
-    `generator` gives the random numbers of its dropout.
+    `generator` gives the random numbers of its dropout; without it nothing is dropped.
     """
 
     split: Split
     draws: Draws
     batch_size: int
-    generator: torch.Generator
+    generator: torch.Generator | None
 
 
 def epoch_batches(split: Split, recipe: Recipe, epoch: int) -> Iterator[tuple[Split, Draws]]:

@@ -23,12 +23,14 @@ _LEVELS = 2**16
 class SeededDropout(TorchFunctionMode):
     """While active in a thread, its dropouts draw from `generator` and not from torch's global one.
 
+    Without a generator they drop nothing.
+
     All threads share the global generator, so that workers side by side would draw from it in an
     order that no seed determines. The probability is rounded to a multiple of 2**-16: one 64-bit
     random number gives four draws, which is six times faster than torch's own dropout.
     """
 
-    def __init__(self, generator: torch.Generator) -> None:
+    def __init__(self, generator: torch.Generator | None) -> None:
         super().__init__()
         self.generator = generator
 
@@ -53,7 +55,7 @@ class SeededDropout(TorchFunctionMode):
         inplace: bool = False,
     ) -> Tensor:
         dropped = round(p * _LEVELS)
-        if not training or dropped == 0:
+        if not training or dropped == 0 or self.generator is None:
             return input
         with torch._C.DisableTorchFunction():
             sample = input[(...,) + (slice(0, 1),) * shared]

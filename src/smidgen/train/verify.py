@@ -14,7 +14,6 @@ from itertools import islice
 
 import torch
 from torch import nn
-from torch.nn.modules.dropout import _DropoutNd
 
 from smidgen.data import Split
 from smidgen.errors import TrainingError
@@ -29,7 +28,6 @@ TOLERANCE = 0.03
 BATCHES = 8  # tried until one is within the tolerance: nearly always the first
 IMAGES = 20  # of each batch, which fill some of the kernels' vectors whole and one in part
 NEGLIGIBLE = 0.01  # of the whole gradient's norm; a tensor's below that may be rounding alone
-NEVER = 1e-12  # a probability of dropout that drops nothing
 
 
 def report_difference(recipe: Recipe, difference: float) -> None:
@@ -54,7 +52,7 @@ def smallest_difference(
     smallest = float("inf")
     for batch, draws in islice(epoch_batches(split, recipe, 0), BATCHES):
         own = {name: values[:IMAGES] for name, values in draws.items()}
-        shard = Shard(batch.rows(slice(IMAGES)), own, len(batch), torch.Generator())
+        shard = Shard(batch.rows(slice(IMAGES)), own, len(batch), generator=None)
         smallest = min(smallest, gradient_difference(module, recipe, mean, std, shard))
         if smallest <= TOLERANCE:
             break
@@ -67,15 +65,10 @@ def gradient_difference(
     """How far the kernels' gradient of any parameter tensor is from torch's, relative to its norm.
 
     Both are of the same images and parameters, in float32; the largest difference of a tensor
-    counts. A layer of dropout keeps its place in the network but drops nothing, since the two
-    would drop other numbers.
+    counts. Give a shard without a generator: the two would drop different numbers.
     """
-    module = copy.deepcopy(module)
-    for layer in module.modules():
-        if isinstance(layer, _DropoutNd) and layer.p:
-            layer.p = NEVER
     recipe = recipe.model_copy(update={"batch_size": len(shard.split), "workers": 1})
-    weights = FlatParameters(module)
+    weights = FlatParameters(copy.deepcopy(module))
     by_kernels, by_torch = ShardSums(weights), ShardSums(weights)
     NativeBackend(weights, recipe, mean, std, by_kernels).backward(shard)
     TorchBackend(weights, recipe, mean, std, by_torch).backward(shard)

@@ -38,8 +38,8 @@ __all__ = ["NativeBackend", "NativeThreads", "UnsupportedError", "compile_networ
 class NativeBackend:
     """Computes gradients by the kernels, in memory of its own for the values of one shard.
 
-    The vectors of `weights` and `sums` must stay where they are. Raises UnsupportedError for a
-    network with a layer that the kernels do not know.
+    Images are `sides` pixels high and wide. The vectors of `weights` and `sums` must stay where
+    they are. Raises UnsupportedError for a network with an operation that the kernels do not know.
     """
 
     def __init__(
@@ -80,7 +80,10 @@ class NativeBackend:
     def read(self, shard: Shard) -> CNetwork:
         """The C structure that makes the kernels compute that shard; valid until the next one."""
         self.network.images, self.network.batch = len(shard.split), shard.batch_size
-        self.network.seed = int(torch.randint(2**32, (), generator=shard.generator))
+        if shard.generator is None:
+            self._drop_nothing()
+        else:
+            self.network.seed = int(torch.randint(2**32, (), generator=shard.generator))
         self.inputs = {
             "grey": shard.split.images,
             "label": shard.split.labels,
@@ -91,6 +94,11 @@ class NativeBackend:
         }
         self._point(self.inputs)
         return self.network
+
+    def _drop_nothing(self) -> None:
+        """Makes every dropout an identity, from now on; it keeps its place among the others."""
+        for i in range(self.network.instructions):
+            self.network.instruction[i].p = 0.0
 
     def _point(self, vectors: Mapping[str, Tensor | None]) -> None:
         for name, vector in vectors.items():
