@@ -201,6 +201,6 @@ static void step(const network *n)
         backward(n, &n->instruction[i]);
 }
 
-#include "team.c"
+#include "thread_pool.c"
 
 int32_t smidgen_lanes(void) { return LANES; }

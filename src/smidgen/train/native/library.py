@@ -17,7 +17,7 @@ from pathlib import Path
 import pooch
 
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-math-errno", "-shared", "-fPIC", "-pthread")
-SOURCES = ("kernels.c", "conv.c", "activations.c", "layers.c", "images.c", "team.c")
+SOURCES = ("kernels.c", "conv.c", "activations.c", "layers.c", "images.c", "thread_pool.c")
 
 
 class CFeatureMap(Structure):
