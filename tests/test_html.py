@@ -13,7 +13,13 @@ import pytest
 from smidgen.errors import ExportError
 from smidgen.export.bundle import bundle
 from smidgen.export.detector import describe, fit_detector
-from smidgen.export.document import Pool, build_document, frontier_document, pack, page_document
+from smidgen.export.document import (
+    add_image,
+    build_document,
+    frontier_document,
+    pack,
+    page_document,
+)
 from smidgen.export.html import render
 from smidgen.quantize import quantize, to_document
 from smidgen.target import load
@@ -155,11 +161,11 @@ def test_packed_images_are_what_the_page_unpacks(node):
     assert unpacked == images.reshape(4, 784).tolist()
 
 
-def test_a_pool_keeps_an_image_once():
-    pool = Pool()
+def test_a_page_holds_an_image_once():
+    positions = {}
     blank, white = np.zeros((28, 28), np.uint8), np.full((28, 28), 255, np.uint8)
-    assert [pool.add(blank), pool.add(white), pool.add(blank)] == [0, 1, 0]
-    assert len(pool.packed()) == 2
+    assert [add_image(image, positions) for image in (blank, white, blank)] == [0, 1, 0]
+    assert list(positions) == [pack(blank), pack(white)]
 
 
 def bars(count, rng):

@@ -27,11 +27,7 @@ def evaluate(target: Target | str, data: Data | None = None) -> dict[str, Any]:
     """
     target = load(target) if isinstance(target, str) else target
     data = data or load_data(target.data)
-    if data.classes != target.classes:
-        raise DataError(
-            f"{data.name!r} has the classes {', '.join(data.classes)}, but {target.name!r} was "
-            f"trained for {', '.join(target.classes)}; choose --data {target.data}"
-        )
+    target.require_classes(data, DataError)
     labels = data.test.labels
     answers = logits(target.model, data.test.images, target.mean, target.std)
     correct = int(count_correct(answers, labels))

@@ -171,18 +171,11 @@ class Run:
         """Keeps a text, such as the card, under that name."""
         self._write(name, lambda file: file.write_text(text, encoding="utf-8"))
 
-    def plot_path(self, name: str) -> Path:
-        """Where the picture of that name belongs; its folder exists afterwards."""
-        return self._folder("plots") / f"{name}.png"
-
-    def badge_path(self, name: str) -> Path:
-        """Where the badge of that name belongs; its folder exists afterwards."""
-        return self._folder("badges") / f"{name}.svg"
-
-    def _folder(self, name: str) -> Path:
-        with _explained(self.path / name, "write"):
-            (self.path / name).mkdir(exist_ok=True)
-        return self.path / name
+    def path_of(self, folder: str, name: str) -> Path:
+        """Where that file of a folder within, `plots` or `badges`, belongs; the folder exists."""
+        with _explained(self.path / folder, "write"):
+            (self.path / folder).mkdir(exist_ok=True)
+        return self.path / folder / name
 
     def _file(self, name: str) -> Path:
         path = self.path / name

@@ -9,11 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from smidgen.errors import ModelError, RunError
+from smidgen.data import Data
+from smidgen.errors import ModelError, RunError, SmidgenError
 from smidgen.mnist import CLASSES, MEAN, STD
 from smidgen.run import Run, read_weights
 from smidgen.source import build, is_source
-from smidgen.zoo import class_options, create_model, has_weights, weights_header
+from smidgen.zoo import create_model, has_weights, weights_header
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,14 @@ class Target:
     data: str
     run: Run | None
     trained: bool
+
+    def require_classes(self, data: Data, error: type[SmidgenError]) -> None:
+        """Raises `error` where the network was trained for other classes than the data's."""
+        if self.classes != data.classes:
+            raise error(
+                f"{self.name!r} was trained for {', '.join(self.classes)}, not for the classes of "
+                f"{data.name!r}; use it with its own data, {self.data}"
+            )
 
 
 def load(target: str, weights: bool = True) -> Target:
@@ -81,7 +90,7 @@ def _with_weights(
     header: dict[str, str], state: dict[str, Tensor], path: Path, run: Run | None
 ) -> Target:
     classes = json.loads(header["classes"])
-    model = create_model(header["model"], **class_options(len(classes)))
+    model = create_model(header["model"], classes=len(classes))
     try:
         model.load_state_dict(state)
     except RuntimeError as problem:

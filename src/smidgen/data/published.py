@@ -18,6 +18,8 @@ FILES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
+FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+           "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,18 +54,7 @@ PUBLISHED = {
     # https://github.com/zalandoresearch/fashion-mnist
     "fashion_mnist": Published(
         folder="FashionMNIST",
-        classes=(
-            "T-shirt/top",
-            "Trouser",
-            "Pullover",
-            "Dress",
-            "Coat",
-            "Sandal",
-            "Shirt",
-            "Sneaker",
-            "Bag",
-            "Ankle boot",
-        ),
+        classes=FASHION,
         mean=0.2860,
         std=0.3530,
         mirrors=(

@@ -35,21 +35,7 @@ MISTAKES = 12
 SAMPLES_PER_CLASS = 6
 
 Images = NDArray[np.uint8]
-
-
-class Pool:
-    """The images of a page, each packed once."""
-
-    def __init__(self) -> None:
-        self._positions: dict[str, int] = {}
-
-    def add(self, image: Images) -> int:
-        """The image's position in the page."""
-        return self._positions.setdefault(pack(image), len(self._positions))
-
-    def packed(self) -> list[str]:
-        """All images, in the order of their positions."""
-        return list(self._positions)
+Positions = dict[str, int]  # in the page, of packed images
 
 
 def page_document(targets: Sequence[str], data_dir: Path | str | None = None) -> dict[str, Any]:
@@ -78,22 +64,18 @@ def build_document(
     graph cannot express.
     """
     for target in targets:
-        if target.classes != data.classes:
-            raise ExportError(
-                f"{target.name!r} was trained for {', '.join(target.classes)}, not for the "
-                f"classes of {data.name!r}; a page holds networks of one data set"
-            )
+        target.require_classes(data, ExportError)
     if graphs is None:
         graphs = [quantize_for(data, t.model, t.mean, t.std, t.name) for t in targets]
-    pool = Pool()
+    positions: Positions = {}
     fit, validation = data.fit_split()
     detector = fit_detector(
         fit.images.numpy()[:, 0], fit.labels.numpy(), validation.images.numpy()[:, 0]
     )
     return {
-        "models": [_describe(t, g, data, pool) for t, g in zip(targets, graphs, strict=True)],
-        "samples": _samples(data, pool),
-        "images": pool.packed(),
+        "models": [_describe(t, g, data, positions) for t, g in zip(targets, graphs, strict=True)],
+        "samples": _samples(data, positions),
+        "images": list(positions),
         "detector": detector.to_document() if detector else None,
     }
 
@@ -106,8 +88,8 @@ def frontier_document() -> dict[str, Any]:
     return document
 
 
-def _describe(target: Target, graph: Graph, data: Data, pool: Pool) -> dict[str, Any]:
-    """One network of a page; the images of its worst mistakes go into the pool."""
+def _describe(target: Target, graph: Graph, data: Data, positions: Positions) -> dict[str, Any]:
+    """One network of a page; the images of its worst mistakes are added to the page's."""
     images, labels = data.test.images.numpy()[:, 0], data.test.labels.numpy()
     probabilities = softmax(graph.run(images) * graph.logit_scale, axis=1)
     said = probabilities.argmax(axis=1)
@@ -123,7 +105,7 @@ def _describe(target: Target, graph: Graph, data: Data, pool: Pool) -> dict[str,
         "graph": to_document(graph),
         "mistakes": [
             {
-                "image": pool.add(images[i]),
+                "image": add_image(images[i], positions),
                 "label": int(labels[i]),
                 "said": int(said[i]),
                 "probability": round(float(confidence[i]), 4),
@@ -131,6 +113,11 @@ def _describe(target: Target, graph: Graph, data: Data, pool: Pool) -> dict[str,
             for i in worst
         ],
     }
+
+
+def add_image(image: Images, positions: Positions) -> int:
+    """The position of an image in the page, which holds each image once."""
+    return positions.setdefault(pack(image), len(positions))
 
 
 def pack(image: Images) -> str:
@@ -151,11 +138,11 @@ def pack(image: Images) -> str:
     return base64.b64encode(packed).decode()
 
 
-def _samples(data: Data, pool: Pool) -> list[dict[str, int]]:
+def _samples(data: Data, positions: Positions) -> list[dict[str, int]]:
     """The first test images of each class."""
     images, labels = data.test.images.numpy()[:, 0], data.test.labels.numpy()
     return [
-        {"image": pool.add(images[i]), "label": label}
+        {"image": add_image(images[i], positions), "label": label}
         for label in range(len(data.classes))
         for i in np.flatnonzero(labels == label)[:SAMPLES_PER_CLASS].tolist()
     ]

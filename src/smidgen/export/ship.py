@@ -74,11 +74,7 @@ def _check(
     if not targets:
         raise ExportError("an export needs a target: a model's name, a run or a bundle folder")
     for target in targets:
-        if target.classes != data.classes:
-            raise ExportError(
-                f"{target.name!r} was trained for {', '.join(target.classes)}, not for the "
-                f"classes of {data.name!r}; export networks of one data set"
-            )
+        target.require_classes(data, ExportError)
     if out.exists() and not out.is_dir():
         raise ExportError(f"{str(out)!r} is a file; --out names a folder")
     if out.is_dir() and any(out.iterdir()) and not force:

@@ -56,7 +56,7 @@ def write_report(run: Run | Path | str, data: Data, goal: Goal | None = None) ->
     anatomy = describe(model.model, name=model.name)
     folder = Run(trial.path)
     drawn = _draw(trial, answers, data)
-    files = [folder.plot_path(name) for name in drawn]
+    files = [folder.path_of("plots", f"{name}.png") for name in drawn]
     for path, figure in zip(files, drawn.values(), strict=True):
         save(figure, path)
     badges = {
@@ -64,8 +64,8 @@ def write_report(run: Run | Path | str, data: Data, goal: Goal | None = None) ->
         "parameters": badge("parameters", f"{trial.results[0]['params']:,}"),
     }
     for name, picture in badges.items():
-        files.append(folder.badge_path(name))
-        _save_text(picture, files[-1])
+        files.append(folder.path_of("badges", f"{name}.svg"))
+        folder.write_text(f"badges/{name}.svg", picture)
     folder.write_text("summary.txt", summary(anatomy))
     folder.write_text("README.md", card(trial, answers, data, anatomy, list(drawn), goal))
     return [*files, trial.path / "summary.txt", trial.path / "README.md"]
@@ -74,10 +74,6 @@ def write_report(run: Run | Path | str, data: Data, goal: Goal | None = None) ->
 def save(figure: Figure, path: Path) -> None:
     """Writes the figure as a PNG file, whole or not at all."""
     write_whole(path, lambda file: figure.savefig(file, format="png"))
-
-
-def _save_text(text: str, path: Path) -> None:
-    write_whole(path, lambda file: file.write_text(text, encoding="utf-8"))
 
 
 def _draw(trial: Trial, answers: Answers, data: Data) -> dict[str, Figure]:

@@ -9,7 +9,6 @@ add models of their own through the entry-point group `smidgen.models`.
 
 from smidgen.zoo import mnist_classifier, mnist_net, net, skip_13k, smidgen, tiny_mnist
 from smidgen.zoo.registry import (
-    class_options,
     create_model,
     has_weights,
     list_models,
@@ -21,7 +20,6 @@ from smidgen.zoo.registry import (
 FAMILIES = (mnist_classifier, mnist_net, net, skip_13k, smidgen, tiny_mnist)  # register themselves
 
 __all__ = [
-    "class_options",
     "create_model",
     "has_weights",
     "list_models",

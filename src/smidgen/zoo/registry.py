@@ -48,19 +48,13 @@ def create_model(name: str, pretrained: bool = False, **options: Any) -> nn.Modu
     _load_entry_points()
     if name not in _builders:
         raise ModelError(f"unknown model {name!r}{did_you_mean(name, _builders)}")
+    if options.get("classes") == NUM_CLASSES:
+        del options["classes"]  # a model of MNIST's ten classes need not know the option
     model = _builders[name](**options)
     if pretrained:
         model.load_state_dict(weights(name))
         model.eval()
     return model
-
-
-def class_options(count: int) -> dict[str, Any]:
-    """The options of `create_model` for so many classes.
-
-    None for MNIST's ten, so that a model of ten classes need not know the option.
-    """
-    return {} if count == NUM_CLASSES else {"classes": count}
 
 
 def has_weights(name: str) -> bool:
