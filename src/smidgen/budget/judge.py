@@ -11,14 +11,16 @@ from smidgen.budget.rules import Budget
 if TYPE_CHECKING:  # this module loads without torch
     from smidgen.anatomy import Anatomy, Behaviour
 
+Value = int | float | str
+
 
 @dataclass(frozen=True)
 class Rule:
     """One rule: its limit, what was measured, and, where it fails, what to change."""
 
     rule: str
-    limit: int | float | str
-    actual: int | float | str
+    limit: Value
+    actual: Value
     passed: bool
     note: str = ""
 
@@ -113,11 +115,16 @@ _TRAINING_RULES = (
 )
 
 
-def _at_most(rule: str, limit: int | None, actual: int, note: str = "") -> Iterator[Rule]:
+def _rule(rule: str, limit: Value, actual: Value, passed: bool, advice: str) -> Rule:
+    """The rule, with the advice where it is broken."""
+    return Rule(rule, limit, actual, passed, "" if passed else advice)
+
+
+def _at_most(rule: str, limit: int | None, actual: int, advice: str) -> Iterator[Rule]:
     """The rule that a figure may not pass a limit, if there is a limit."""
     if limit is not None:
-        over = f"{actual - limit:,} too many: {note}" if actual > limit else ""
-        yield Rule(rule, limit, actual, actual <= limit, over)
+        advice = f"{actual - limit:,} too many: {advice}"
+        yield _rule(rule, limit, actual, actual <= limit, advice)
 
 
 def _weight(budget: Budget, anatomy: Anatomy) -> Iterator[Rule]:
@@ -160,15 +167,12 @@ def _heaviest(anatomy: Anatomy, figure: str) -> str:
 
 
 def _field(budget: Budget, anatomy: Anatomy) -> Iterator[Rule]:
-    actual, least, most = (
-        anatomy.receptive_field,
-        budget.min_receptive_field,
-        budget.max_receptive_field,
-    )
+    actual, least = anatomy.receptive_field, budget.min_receptive_field
     if least is not None:
-        note = "" if actual >= least else "add a convolution or a pool, or dilate one"
-        yield Rule("min_receptive_field", least, actual, actual >= least, note)
-    yield from _at_most("max_receptive_field", most, actual, "remove a pool or shrink a kernel")
+        advice = "add a convolution or a pool, or dilate one"
+        yield _rule("min_receptive_field", least, actual, actual >= least, advice)
+    most, advice = budget.max_receptive_field, "remove a pool or shrink a kernel"
+    yield from _at_most("max_receptive_field", most, actual, advice)
 
 
 def _kinds(budget: Budget, anatomy: Anatomy) -> Iterator[Rule]:
@@ -182,12 +186,12 @@ def _kinds(budget: Budget, anatomy: Anatomy) -> Iterator[Rule]:
         "linear": _present(anatomy.structure.linears, "linear layer", "add one"),
     }
     for kind in budget.require:
-        present, actual, note = found[kind]
-        yield Rule(kind, "required", actual, present, "" if present else note)
+        present, actual, advice = found[kind]
+        yield _rule(kind, "required", actual, present, advice)
     for kind in budget.forbid:
         present, actual, _ = found[kind]
-        note = f"replace it ({actual}), such as by a 1 × 1 convolution and a global average pool"
-        yield Rule(kind, "forbidden", actual, not present, note if present else "")
+        advice = f"replace it ({actual}), such as by a 1 × 1 convolution and a global average pool"
+        yield _rule(kind, "forbidden", actual, not present, advice)
 
 
 def _present(names: tuple[str, ...], what: str, advice: str) -> tuple[bool, str, str]:
@@ -224,37 +228,33 @@ def _global_pool(anatomy: Anatomy) -> tuple[bool, str, str]:
 def _behaviour(budget: Budget, anatomy: Anatomy, behaviour: Behaviour) -> Iterator[Rule]:
     yield _output_shape(budget.classes, behaviour.output_shapes)
     bad = [*behaviour.failures, *behaviour.not_finite]
-    yield Rule(
+    yield _rule(
         "finite",
         "everywhere",
         "; ".join(bad[:1] + [f"and {len(bad) - 1} more"] * (len(bad) > 1)) or "finite",
         not bad,
         "outputs and gradients must be finite for every batch size; look for a fixed batch size, "
-        "a division by zero or a logarithm of zero"
-        if bad
-        else "",
+        "a division by zero or a logarithm of zero",
     )
     yield _probabilities(behaviour)
     random = ", ".join(dict.fromkeys(anatomy.structure.random_in_eval))
     changes = bool(random) or behaviour.varies_in_eval
-    yield Rule(
+    yield _rule(
         "dropout_in_training_only",
         "none in eval mode",
         f"random in {random or 'eval mode'}" if changes else "none in eval mode",
         not changes,
-        "pass training=self.training to F.dropout, or use nn.Dropout" if changes else "",
+        "pass training=self.training to F.dropout, or use nn.Dropout",
     )
     yield _dead(anatomy, behaviour)
     moves = behaviour.depends_on_batch
-    yield Rule(
+    yield _rule(
         "independent_of_batch",
         "in eval mode",
         f"outputs move by {moves:.1%} with the batch" if moves else "independent",
         not moves,
         "an image's output must not depend on its neighbours: pass training=self.training to "
-        "batch norm, and choose dim=1 for sums and softmax"
-        if moves
-        else "",
+        "batch norm, and choose dim=1 for sums and softmax",
     )
 
 
@@ -266,8 +266,8 @@ def _output_shape(classes: int, shapes: dict[int, tuple[int, ...]]) -> Rule:
             known = len(shape) > 1 and shape[0] == size
             actual = f"(N, {rest})" if known else f"{shape} for a batch of {size}"
             break
-    note = "" if actual == wanted else f"return logits {wanted}, for a batch of one too"
-    return Rule("output_shape", wanted, actual, actual == wanted, note)
+    advice = f"return logits {wanted}, for a batch of one too"
+    return _rule("output_shape", wanted, actual, actual == wanted, advice)
 
 
 def _probabilities(behaviour: Behaviour) -> Rule:
@@ -292,26 +292,20 @@ def _dead(anatomy: Anatomy, behaviour: Behaviour) -> Rule:
     ]
     dead = unused + [f"{name} (no gradient)" for name in cut_off]
     numbers = sum(anatomy.unused.values())
-    return Rule(
-        "dead_layers",
-        "none",
-        ", ".join(dead) or "none",
-        not dead,
-        f"call or delete them; {numbers:,} parameters are defined for nothing" if dead else "",
-    )
+    advice = f"call or delete them; {numbers:,} parameters are never used"
+    return _rule("dead_layers", "none", ", ".join(dead) or "none", not dead, advice)
 
 
 def _training(budget: Budget, training: Training) -> Iterator[Rule]:
     yield from _at_most("max_epochs", budget.max_epochs, training.epochs, "train for fewer epochs")
-    yield from _at_most(
-        "max_images_seen", budget.max_images_seen, training.images_seen, "train on fewer images"
-    )
+    seen, advice = training.images_seen, "train on fewer images"
+    yield from _at_most("max_images_seen", budget.max_images_seen, seen, advice)
     passes = training.images_per_epoch * training.epochs
-    note = "an epoch is one pass over the training images; count the passes as epochs"
-    yield from _at_most("one_pass_per_epoch", passes, training.images_seen, note)
+    advice = "an epoch is one pass over the training images; count the passes as epochs"
+    yield from _at_most("one_pass_per_epoch", passes, seen, advice)
     yield from _scores(budget, training)
-    note = "look at the validation split while you choose, and at the test images once"
-    yield from _at_most("max_test_reads", budget.max_test_reads, training.test_reads, note)
+    advice = "look at the validation split while you choose, and at the test images once"
+    yield from _at_most("max_test_reads", budget.max_test_reads, training.test_reads, advice)
 
 
 def _scores(budget: Budget, training: Training) -> Iterator[Rule]:
@@ -322,8 +316,8 @@ def _scores(budget: Budget, training: Training) -> Iterator[Rule]:
     }
     if training.train_accuracy is not None and budget.min_train_accuracy is not None:
         least, actual = budget.min_train_accuracy, training.train_accuracy
-        note = "" if actual >= least else f"{100 * (least - actual):.2f} points short; train longer"
-        yield Rule("min_train_accuracy", least, actual, actual >= least, note)
+        advice = f"{100 * (least - actual):.2f} points short; train longer"
+        yield _rule("min_train_accuracy", least, actual, actual >= least, advice)
     for rule, score in scores.items():
         least = getattr(budget, rule)
         if least is None or score is None:

@@ -208,21 +208,16 @@ def quickstart(
 
 
 def _train_seeds(recipe: Recipe, seeds: int, out: Path, data_dir: Path | None, json_: bool) -> None:
-    from rich.progress import Progress
+    from rich.progress import track
 
     from smidgen.data import load_data
     from smidgen.report import write_report
     from smidgen.sweep import fit_seeds, write_summary
 
     people = console(json_)
-    runs = []
     coming = fit_seeds(recipe, seeds, out, data_dir=data_dir)
-    with Progress(console=people) as bar:
-        task = bar.add_task(f"{recipe.model}, {seeds} seeds", total=seeds)
-        for run in coming:
-            runs.append(run)
-            bar.advance(task)
-    summary = write_summary(runs, out)
+    title = f"{recipe.model}, {seeds} seeds"
+    summary = write_summary(list(track(coming, title, total=seeds, console=people)), out)
     score = summary["test_accuracy"]
     low, high = score["interval"]
     people.print(

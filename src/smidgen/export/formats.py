@@ -125,11 +125,7 @@ def _accuracies(target: Target, data: Data, integers: NDArray[np.int32]) -> dict
 
 
 def _about(
-    target: Target,
-    data: Data,
-    graph: Graph,
-    accuracy: dict[str, float],
-    weighed: Footprint | None,
+    target: Target, data: Data, graph: Graph, accuracy: dict[str, float], weighed: Footprint | None
 ) -> list[str]:
     """What the C files say of themselves."""
     parameters = count_parameters(target.model)

@@ -12,11 +12,4 @@ what that user can read and could forge its own verdict. Grade strangers in a co
 from smidgen.grade.process import Grade, Limits, find_submissions, grade_folder, grade_one
 from smidgen.grade.results import write_results
 
-__all__ = [
-    "Grade",
-    "Limits",
-    "find_submissions",
-    "grade_folder",
-    "grade_one",
-    "write_results",
-]
+__all__ = ["Grade", "Limits", "find_submissions", "grade_folder", "grade_one", "write_results"]

@@ -183,13 +183,7 @@ def _interpret(
         return Grade(name, "crashed", seconds, f"died of {signal.Signals(-code).name}")
     try:
         document = json.loads(written)
-        return Grade(
-            name,
-            document["status"],
-            seconds,
-            document["note"],
-            document["figures"],
-            document["rules"],
-        )
+        status, note = document["status"], document["note"]
+        return Grade(name, status, seconds, note, document["figures"], document["rules"])
     except (ValueError, KeyError, TypeError):
         return Grade(name, "exited", seconds, f"exited with code {code} before the check ended")

@@ -26,15 +26,6 @@ BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6
 STYLES = {"train": (BLUE, "o", "-"), "val": (ORANGE, "s", "--"), "test": (GREEN, "^", ":")}
 NAMES = {"train": "training", "val": "validation", "test": "test"}
 ACCURACY_TICKS = (0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9998, 0.9999)
-LEGEND: dict[str, Any] = {
-    "loc": "upper center",
-    "bbox_to_anchor": (0.5, -0.13),
-    "ncols": 3,
-    "frameon": False,
-    "fontsize": 9,
-    "columnspacing": 1.2,
-    "handlelength": 1.8,
-}
 LOSS_TICKS = tuple(digit * 10.0**power for power in range(-5, 3) for digit in (1, 2, 5))
 
 Row = dict[str, float | None]
@@ -67,7 +58,8 @@ def curves(runs: Sequence[Sequence[Row]], final_test: float | None) -> Figure:
         axes.grid(color="#E5E5E5", linewidth=0.8)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(**LEGEND)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3, frameon=False,
+                    fontsize=9, columnspacing=1.2, handlelength=1.8)  # fmt: skip
     return figure
 
 
