@@ -28,16 +28,9 @@ def data(
         for split, images in {"fit": fit, "val": val, "test": loaded.test}.items()
     }
     if json_:
-        return emit(
-            {
-                "data": loaded.name,
-                "path": str(path) if path else None,
-                "classes": loaded.classes,
-                "counts": counts,
-                "mean": loaded.mean,
-                "std": loaded.std,
-            }
-        )
+        where = {"data": loaded.name, "path": str(path) if path else None}
+        what = {"classes": loaded.classes, "counts": counts}
+        return emit(where | what | {"mean": loaded.mean, "std": loaded.std})
     rows = [
         (name, *(f"{count[label]:,}" for count in counts.values()))
         for label, name in enumerate(loaded.classes)

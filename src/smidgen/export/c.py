@@ -156,55 +156,45 @@ def _row(
     stage: Stage, graph: G.Graph, schedule: Schedule, starts: Mapping[str, Mapping[int, int]]
 ) -> Row:
     """The table's row of a stage."""
-    node = stage.node
-    number = _number(stage, schedule)
+    node, number = stage.node, _number(stage, schedule)
     rescale = _rescale(node)
     biases, bias_shift = rescale.short_bias()
+    bias_stride = int(len(biases) > 1)
+    bias = starts["biases"][number] + bias_stride * stage.channel
     row: Row = {"operation": node.op.upper(), "input": stage.inputs[0], "output": stage.output}
-    row |= {"channel": stage.channel, "channels": node.shape[2]}
-    row |= {"shift": rescale.shift, "bias_shift": bias_shift, "bias": starts["biases"][number]}
-    row["bias_stride"] = int(len(biases) > 1)
+    row |= {"channel": stage.channel, "channels": node.shape[2], "shift": rescale.shift}
+    row |= {"bias_shift": bias_shift, "bias": bias, "bias_stride": bias_stride}
     row |= _window(stage, schedule)
     if number in starts["multipliers"]:
-        row["multiplier"] = starts["multipliers"][number]
-    _add_own_columns(row, stage, graph, schedule, starts)
-    return row
+        row["multiplier"] = starts["multipliers"][number] + stage.channel
+    if number in starts["tables"]:
+        row["table"] = starts["tables"][number]
+    return row | _own_columns(stage, graph, schedule, starts["weights"])
 
 
-def _add_own_columns(
-    row: Row,
-    stage: Stage,
-    graph: G.Graph,
-    schedule: Schedule,
-    starts: Mapping[str, Mapping[int, int]],
-) -> None:
-    """Adds the columns that only stages of one operation have."""
-    node = stage.node
-    match node:
+def _own_columns(
+    stage: Stage, graph: G.Graph, schedule: Schedule, weight_starts: Mapping[int, int]
+) -> Row:
+    """The columns of a row that depend on its operation."""
+    match node := stage.node:
         case G.Add():
-            row["other"] = stage.inputs[1]
+            return {"other": stage.inputs[1]}
         case G.Multiply():
             is_map = schedule.rings[stage.inputs[1]].shape == node.shape
-            row |= {"other": stage.inputs[1], "other_moves": int(is_map)}
-            row |= {"zero": node.zeros[0], "other_zero": node.zeros[1]}
+            row: Row = {"other": stage.inputs[1], "other_moves": int(is_map)}
+            return row | {"zero": node.zeros[0], "other_zero": node.zeros[1]}
         case G.AveragePool():
-            if _is_global(stage, schedule):
-                row["operation"] = "GLOBAL_AVERAGE"
+            return {"operation": "GLOBAL_AVERAGE"} if _is_global(stage, schedule) else {}
         case G.Concat():
-            row["channels"] = schedule.rings[stage.inputs[0]].shape[2]
-            row["multiplier"] = int(row["multiplier"]) + stage.channel
-            row["bias"] = int(row["bias"]) + int(row["bias_stride"]) * stage.channel
+            return {"channels": schedule.rings[stage.inputs[0]].shape[2]}
         case G.Conv():
             weights = graph.weights[node.weights]
-            row |= {"weight": starts["weights"][node.weights], "bits": weights.bits}
-            row["depth"] = weights.values.shape[3]
-            row["per_group"] = len(weights.values) // node.groups
-            if any(stage.padding):
-                row["outside"] = node.outside
-        case G.Table():
-            row["table"] = starts["tables"][_number(stage, schedule)]
-        case G.MaxPool():
-            pass
+            row = {"weight": weight_starts[node.weights], "bits": weights.bits}
+            row |= {"depth": weights.values.shape[3]}
+            row |= {"per_group": len(weights.values) // node.groups}
+            return row | {"outside": node.outside} if any(stage.padding) else row
+        case G.Table() | G.MaxPool():
+            return {}
         case _:
             assert_never(node)
 
