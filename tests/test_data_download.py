@@ -55,7 +55,7 @@ def publish(monkeypatch: pytest.MonkeyPatch, port: int, *paths: str, seconds: fl
     mirrors = tuple(f"http://127.0.0.1:{port}/{path}/" for path in paths)
     small = published.Published("MNIST", tuple("0123456789"), 0.5, 0.25, mirrors, digests(FILES))
     monkeypatch.setitem(published.PUBLISHED, "mnist", small)
-    monkeypatch.setattr(download, "PATIENCE_S", seconds)
+    monkeypatch.setattr(download, "ANSWER_TIMEOUT_S", seconds)
 
 
 def left_in(folder: Path) -> set[str]:

@@ -131,7 +131,7 @@ def test_a_run_becomes_a_page(run_folder, digits):
     packed = [pack(image) for image in digits.test.images[:, 0].numpy()]
     for mistake in model["mistakes"]:
         image = packed.index(document["images"][mistake["image"]])
-        assert digits.test.labels[image] == mistake["label"] != mistake["said"]
+        assert digits.test.labels[image] == mistake["label"] != mistake["predicted"]
     assert {sample["label"] for sample in document["samples"]} == set(range(10))
     assert document["images"] == list(dict.fromkeys(document["images"]))
     assert "tiny_mnist" in render(document)

@@ -108,7 +108,7 @@ def test_a_blank_paper_has_no_answer_and_a_scribble_is_none_of_these(desk):
     assert "Draw a digit" in desk.locator("#sure").text_content()
     draw(desk, SCRIBBLE)
     assert answer(desk) == "none of these"
-    assert desk.locator(".said").all_text_contents() == ["–"] * desk.locator(".model").count()
+    assert desk.locator(".prediction").all_text_contents() == ["–"] * desk.locator(".model").count()
 
 
 def test_undo_and_clear(desk):
@@ -137,7 +137,7 @@ def test_a_sample_and_a_mistake_are_put_on_the_paper(desk):
     settle(desk)
     assert desk.locator("#status").text_content() == f"A test image of {label}."
     first = desk.locator(".model").first
-    assert first.locator(".said").text_content() in (said, "–")
+    assert first.locator(".prediction").text_content() in (said, "–")
     assert first.locator(".top").text_content() == said
 
 

@@ -1,4 +1,4 @@
-"""A target against a budget: everything that can be measured without training."""
+"""Checks a target against a budget, with all that can be measured without training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures that a README states, set beside the measured ones."""
+"""The figures that a README states, compared with the measured ones."""
 
 from __future__ import annotations
 

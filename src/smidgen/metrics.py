@@ -65,7 +65,7 @@ def expected_calibration_error(probabilities: Tensor, labels: Tensor, bins: int 
 
 
 def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> Interval:
-    """Wilson's score interval of a share: where the accuracy on endless new images would lie.
+    """Wilson's score interval of a share: where the accuracy on unlimited new images would lie.
 
     Wilson 1927; unlike the textbook p ± z·√(p(1 − p)/n) it holds near 100 % too.
     """
@@ -120,7 +120,7 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
     """The two-sided p-value that two classifiers err equally often, from where they differ.
 
     The counts are the images that only the first, and only the second, got right. If neither is
-    better each such image is a fair coin (McNemar 1947, in the exact binomial form).
+    better, each such image is a fair coin toss (McNemar 1947, in the exact binomial form).
     """
     n = only_first + only_second
     coefficient = total = 1
@@ -144,7 +144,7 @@ class SeedSummary:
 def over_seeds(values: Sequence[float], confidence: float = 0.95) -> SeedSummary:
     """The mean over seeds with its spread and Student's t interval of the mean.
 
-    The interval says where the mean over endless seeds would lie, on the same test images. It is
+    The interval says where the mean over unlimited seeds would lie, on the same test images. It is
     not cut at 1. Raises RunError for fewer than two values.
     """
     from scipy.special import stdtrit  # slow to import, so only where it is used
@@ -174,8 +174,8 @@ def pass_probability(values: Sequence[float], threshold: float) -> float:
 def student_t_test(values: Sequence[float], single: float) -> float:
     """The two-sided p-value that one run is one more seed of a recipe (Student 1908).
 
-    The recipe's own spread stands for both, as with one run there is no other. Without any spread
-    it is 1 where the figures are equal and 0 otherwise. Raises RunError for fewer than two values.
+    The spread is the recipe's, because one run has none. Without any spread the p-value
+    is 1 where the figures are equal and 0 otherwise. Raises RunError for fewer than two values.
     """
     from scipy.special import stdtr
 

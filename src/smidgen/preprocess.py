@@ -81,8 +81,8 @@ def extract_ink(grey: Grey) -> Grey:
     """What stands out from the background of a grey picture (H, W), 0 = background, same scale.
 
     The background is the median of the picture's border; the ink is darker or lighter, whichever
-    goes further. What is within the border's noise (eight times its median deviation), or below
-    a sixteenth of the strongest ink, is background; never more than half of the strongest ink.
+    differs more. What is within the border's noise (eight times its median deviation), or below a
+    sixteenth of the strongest ink, is background too, but nothing above half of the strongest ink.
     """
     border = _border(grey)
     background = _median(border)

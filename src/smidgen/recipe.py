@@ -1,4 +1,4 @@
-"""A recipe says everything a training run depends on, as frozen models to and from TOML.
+"""A recipe: everything that a training run depends on, as frozen models to and from TOML.
 
     recipe = load_recipe("tiny_mnist")                # shipped, or a path to a .toml file
     recipe = override(recipe, {"optimizer.lr": 0.01})  # dotted keys, as `--set` takes them
@@ -118,10 +118,11 @@ class Augment(Frozen):
 
 
 class Teacher(Frozen):
-    """Trained networks whose answers are learned beside the labels (Hinton, Vinyals & Dean 2015).
+    """Trained networks from whose outputs a network learns (Hinton, Vinyals & Dean 2015).
 
-    `networks` are zoo names or run folders. Their mean probabilities for each training image, as
-    it is, at the temperature, count `weight` in the loss and the labels the rest.
+    `networks` are zoo names or run folders. Soft labels are the mean of their probabilities, at the
+    temperature, for each training image without augmentation. In the loss they have the weight
+    `weight`, and the labels the rest.
     """
 
     networks: list[str] = Field(default_factory=list)
@@ -134,7 +135,7 @@ Schedule = Annotated[Constant | OneCycle | Cosine | Step, Field(discriminator="n
 
 
 class Recipe(Frozen):
-    """Everything a training run depends on, but for the machine it runs on.
+    """Everything that a training run depends on, except the machine that it runs on.
 
     `full` trains on the validation split too. `ema` is the decay per step of the running average
     that becomes the final weights (0: the last step's weights are final). `clip_norm` bounds the
@@ -142,7 +143,7 @@ class Recipe(Frozen):
     curve; nothing is ever chosen on it. `workers` is the number of shards a batch is cut into,
     each with its own batch-norm statistics and its own core. `backend` is what computes the
     gradient: torch, in that precision and memory format, or smidgen's own kernels, in float32.
-    0 and "auto" are measured and replaced by the choice before training starts.
+    0 and "auto" are replaced, before training starts, by what is measured to be fastest.
     """
 
     model: Annotated[str, Field(min_length=1)]

@@ -1,4 +1,4 @@
-"""The run folder: what a training leaves behind, and the only module that knows its files.
+"""The run folder: what a training writes. No other module knows its files.
 
 recipe.toml        the resolved recipe, enough to run it again
 metrics.csv        one row an epoch, appended
@@ -124,7 +124,7 @@ class Run:
         return read_weights(self._file("model.safetensors"))[0]
 
     def weights_header(self) -> dict[str, str]:
-        """What stands in the header of the weights: model, data, mean, std, classes."""
+        """The header of the weights: model, data, mean, std, classes."""
         return read_weights(self._file("model.safetensors"))[1]
 
     def write_weights(self, state: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
@@ -172,7 +172,7 @@ class Run:
         self._write(name, lambda file: file.write_text(text, encoding="utf-8"))
 
     def path_of(self, folder: str, name: str) -> Path:
-        """Where that file of a folder within, `plots` or `badges`, belongs; the folder exists."""
+        """The path of a file in the subfolder `plots` or `badges`, which is made if necessary."""
         with _explained(self.path / folder, "write"):
             (self.path / folder).mkdir(exist_ok=True)
         return self.path / folder / name
@@ -195,7 +195,7 @@ def free_folder(name: str) -> Path:
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Writes a file through a temporary neighbour, so that it is there whole or not at all.
+    """Writes a file completely or not at all: first a temporary one beside it, then renamed.
 
     Raises RunError when the disk is full or read-only.
     """

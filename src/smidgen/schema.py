@@ -69,7 +69,7 @@ def _explain(model: type[Frozen], problem: Any) -> str:
     """One pydantic error as `key.path = value: what is allowed`."""
     location, name = [str(part) for part in problem["loc"]], ""
     if len(location) > 1 and model.model_fields[location[0]].discriminator:
-        name = location.pop(1)  # pydantic puts there which of the optimisers or schedules it is
+        name = location.pop(1)  # where pydantic puts the name of the optimiser or schedule
     path = ".".join(location)
     match problem["type"]:
         case "extra_forbidden" if path in _keys(model):  # of another optimiser or schedule

@@ -1,4 +1,4 @@
-"""Serves the draw-a-digit page on this machine, to this machine."""
+"""Serves the draw-a-digit page on this machine's own address, 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -47,6 +47,6 @@ def _handler(body: bytes) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """The console is for people; a page that was fetched is no news."""
+            """Prints nothing for a request."""
 
     return Handler

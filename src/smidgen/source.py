@@ -29,7 +29,7 @@ def build(target: str) -> nn.Module:
     Without a name the file must hold exactly one module class that needs no arguments. The file
     is executed, with its folder importable. Raises ModelError, in one line, for a file that
     cannot be read or imported or that trains when imported, for a name that is not there or a
-    choice that is not clear, and for a constructor that fails or needs arguments.
+    choice that is ambiguous, and for a constructor that fails or needs arguments.
     """
     path, name = _split(target)
     if not path.is_file():
@@ -157,7 +157,7 @@ def _said(problem: BaseException) -> str:
 
 @contextlib.contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """While it lasts, the files beside the target can be imported."""
+    """Inside this context the files beside the target can be imported."""
     sys.path.insert(0, str(folder))
     try:
         yield

@@ -1,4 +1,4 @@
-"""A TARGET, as the commands take it, becomes a network that is ready to use."""
+"""Loads a TARGET, as the commands take it, as a network that is ready to use."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class Target:
 def load(target: str, weights: bool = True) -> Target:
     """The network that a zoo name, a run folder, a bundle folder or a Python file stands for.
 
-    A zoo name means its shipped weights. Without the need for `weights`, what has none will do: a
-    zoo model drawn from a fixed seed, a class or function in a file (`path/to/file.py:Net`).
+    A zoo name means its shipped weights. With `weights` false the network may have none: it is then
+    a zoo model drawn from a fixed seed, or a class or function in a file (`path/to/file.py:Net`).
     Raises ModelError and RunError for what is not there, or does not fit.
     """
     if is_source(target):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-WIDTH_OF_FILES = 120  # of what is piped or captured, where no terminal says how wide it is
+WIDTH_OF_FILES = 120  # of output that is piped or captured, and so has no terminal's width
 
 
 def console(json_: bool = False) -> Console:

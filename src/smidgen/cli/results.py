@@ -1,4 +1,4 @@
-"""Commands that say what runs have shown: report, compare."""
+"""Commands that report on runs: report, compare."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command that writes a network for elsewhere: export."""
+"""The command that exports a network: export."""
 
 from __future__ import annotations
 

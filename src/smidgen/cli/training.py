@@ -66,12 +66,12 @@ def train(
 def _choose_recipe(
     model: str | None, recipe: str | None, settings: list[str] | None, changes: dict[str, Any]
 ) -> Recipe:
-    """The recipe with its changes; of two for the same key, the one of `settings` counts."""
+    """The recipe with its changes; `settings` have priority over `changes`."""
     from smidgen.recipe import parse_setting, recipe_for
     from smidgen.zoo import create_model
 
     if model is not None:
-        create_model(model)  # an unknown name is refused before anything else is looked at
+        create_model(model)  # refuses an unknown name before anything else
     return recipe_for(model, recipe, changes | dict(map(parse_setting, settings or [])))
 
 

@@ -50,7 +50,7 @@ def describe(
         from smidgen.anatomy import describe
         from smidgen.target import load
 
-    with _own_prints_apart():
+    with _prints_to_stderr():
         loaded = load(target, weights=False)
         anatomy = describe(loaded.model, name=loaded.name)
     if json_:
@@ -147,7 +147,7 @@ def _weigh(target: str, rules: Budget | None, readme: str) -> tuple[str, Verdict
         from smidgen.claims import check_claims
 
     epochs, firmware = (rules.last_epochs, rules.weighs_firmware) if rules else (1, False)
-    with _own_prints_apart():
+    with _prints_to_stderr():
         known = measure(target, epochs, firmware)
     verdict = known.judge(rules) if rules else Verdict(())
     return known.name, verdict, check_claims(readme, known.anatomy, known.training)
@@ -155,7 +155,7 @@ def _weigh(target: str, rules: Budget | None, readme: str) -> tuple[str, Verdict
 
 @contextlib.contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """While it lasts, Python does not look for garbage: imports of torch make objects that stay."""
+    """Keeps Python from looking for garbage while torch is imported, whose objects all stay."""
     gc.disable()
     try:
         yield
@@ -164,8 +164,8 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _own_prints_apart() -> Iterator[None]:
-    """What a user's network prints goes to stderr; stdout is for the answer."""
+def _prints_to_stderr() -> Iterator[None]:
+    """Sends what a user's network prints to stderr; stdout is for the result."""
     with contextlib.redirect_stdout(sys.stderr):
         yield
 

@@ -1,4 +1,4 @@
-"""Downloads of published files: mirrors in turn, content checked, written whole or not at all."""
+"""Downloads published files from one mirror after the other, and checks their content."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from urllib.parse import urlsplit
 from smidgen.data.idx import read_idx
 from smidgen.errors import DataError
 
-PATIENCE_S = 6.0  # for a first answer; after that there is no network
-STALL_S = 10.0  # without a byte in the middle of a download
+ANSWER_TIMEOUT_S = 6.0  # for the first answer; after that the network counts as missing
+READ_TIMEOUT_S = 10.0  # without a byte during a download
 CHUNK_BYTES = 2**16
 
 
 def download_files(digests: Mapping[str, str], mirrors: Sequence[str], folder: Path) -> None:
-    """Puts the gzipped files that a folder lacks there; `digests` are of the uncompressed content.
+    """Downloads the gzipped files that a folder lacks; `digests` are of the uncompressed content.
 
-    `mirrors` end in "/". Processes that start together take turns, and all but the first find
-    everything done. Raises DataError where no mirror answers (within 6 seconds), where none gives
-    the right content, and where the folder cannot be written.
+    `mirrors` end in "/". Of several processes one downloads, while the others wait. Raises
+    DataError where no mirror answers (within 6 seconds), where none gives the right content, and
+    where the folder cannot be written.
     """
-    first = _first_to_answer(mirrors, f"{next(iter(digests))}.gz", PATIENCE_S)
+    first = _first_to_answer(mirrors, f"{next(iter(digests))}.gz", ANSWER_TIMEOUT_S)
     if first is None:
         raise DataError(
             f"cannot download: none of {', '.join(map(_host, mirrors))} answers; connect to the "
@@ -56,7 +56,7 @@ def _download(archive: Path, digest: str, mirrors: Sequence[str]) -> None:
     from requests import RequestException
 
     load = pooch.HTTPDownloader(
-        progressbar=sys.stderr.isatty(), chunk_size=CHUNK_BYTES, timeout=STALL_S
+        progressbar=sys.stderr.isatty(), chunk_size=CHUNK_BYTES, timeout=READ_TIMEOUT_S
     )
     failures = []
     for mirror in mirrors:
@@ -78,17 +78,17 @@ def _download(archive: Path, digest: str, mirrors: Sequence[str]) -> None:
     )
 
 
-def _first_to_answer(mirrors: Sequence[str], name: str, patience_s: float) -> str | None:
-    """The mirror that is first to say it has the file, or None after so many seconds.
+def _first_to_answer(mirrors: Sequence[str], name: str, timeout_s: float) -> str | None:
+    """The mirror that is first to answer that it has the file, or None after so many seconds.
 
-    All are asked at once, in threads that nobody waits for: a resolver without a network can
-    block for longer than any timeout of ours.
+    All are asked at once, in threads that are not joined: without a network, the resolution of a
+    name can block for longer than the timeout.
     """
     import pooch
     from requests import RequestException
 
     answers: queue.SimpleQueue[tuple[str, bool]] = queue.SimpleQueue()
-    ask = pooch.HTTPDownloader(timeout=patience_s)
+    ask = pooch.HTTPDownloader(timeout=timeout_s)
 
     def put_answer(mirror: str) -> None:
         try:
@@ -98,7 +98,7 @@ def _first_to_answer(mirrors: Sequence[str], name: str, patience_s: float) -> st
 
     for mirror in mirrors:
         threading.Thread(target=put_answer, args=(mirror,), daemon=True).start()
-    deadline = time.monotonic() + patience_s
+    deadline = time.monotonic() + timeout_s
     for _ in mirrors:
         try:
             mirror, has_file = answers.get(timeout=max(deadline - time.monotonic(), 0))

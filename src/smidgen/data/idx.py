@@ -24,7 +24,7 @@ from smidgen.mnist import INPUT_SHAPE
 
 DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MAX_DIMENSIONS = 4
-MAX_BYTES = 2**30  # twenty times MNIST; a header that announces more is taken for damage
+MAX_BYTES = 2**30  # twenty times MNIST; a header with a larger size counts as damaged
 GZIP_MAGIC = b"\x1f\x8b"
 AGAIN = "get the file anew"
 
@@ -35,7 +35,7 @@ def read_idx(path: Path, digest: str | None = None) -> Array:
     """The array in an IDX file, raw or gzipped whatever its name, of the type it was written in.
 
     `digest` ("sha256:…" or "md5:…", in hexadecimal) is what the uncompressed content must have.
-    No more is inflated than the header announces. Raises DataError for a file that is missing,
+    No more is decompressed than the header says. Raises DataError for a file that is missing,
     damaged, or of another digest.
     """
     try:

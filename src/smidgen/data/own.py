@@ -1,4 +1,4 @@
-"""Data of one's own: four IDX files, or a folder of pictures for every class."""
+"""Data sets of the user: four IDX files, or a folder of pictures for each class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks for elsewhere, each proven equal to its source: C, ONNX, one HTML file.
+"""Exports of networks, each verified against its source: C, ONNX, one HTML file.
 
 document = export([load("tiny_mnist")], load_data("mnist"), "c", Path("exports/tiny_mnist"))
 """

@@ -1,11 +1,11 @@
 """The integer graph as a pair of C99 files, `model.h` and `model.c`.
 
-The code in `templates/` reads one table with a row per layer. A column that is the same in every
-row is left out of the table, and its value stands in the code instead, so that the compiler can
-work with it: a network without strides pays nothing for strides.
+The code in `templates/` reads one table with a row for each layer. A column with the same value in
+every row is not stored: the value is written into the code, where the compiler can use it. So a
+network without strides needs no code for strides.
 
-All that the C knows of an operation stands in its template: its function, and below that, headed by
-comments, the lines that end.c takes from it.
+A template holds all the C code of one operation: its function, followed by sections, each under a
+comment, which are inserted into end.c.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from smidgen.quantize import graph as G
 
 Row = dict[str, int | str]  # a line of a table: numbers, and names of C, by column
 
-ABOUT = "$about"  # where in their comments the files say what they are
+ABOUT = "$about"  # the place in the files' comments for what they are
 SECTION = re.compile(r"\n?^/\* @(\w+): .*\*/\n", re.MULTILINE)
 UNCHANGED = G.Rescale(np.ones(1, np.int32), np.zeros(1, np.int32), shift=0)
 LANES, TAPS = 16, 4  # what conv_fast.c rounds up to, at most
@@ -82,14 +82,14 @@ def _sections(name: str) -> dict[str, str]:
 
 
 def _pieces(operations: Sequence[str], layers: int) -> dict[str, str]:
-    """What end.c takes from the sections of the operations, and from its own."""
+    """The code to insert into end.c, from the sections of the operations and its own."""
     end = _sections("end.c")
     own = [_sections(f"{name}.c") for name in operations]
     branches = [
         Template(end["branch"]).substitute(operation=name.upper(), channel=sections["channel"])
         for name, sections in zip(operations, own, strict=True)
     ]
-    first = ChainMap(*own, end)  # an operation's section goes before that of end.c
+    first = ChainMap(*own, end)  # sections of operations replace those of end.c
     return {
         "row": "".join(sections.get("row", "") for sections in own),
         "pixel": "".join(sections.get("pixel", "") for sections in own),
@@ -101,7 +101,7 @@ def _pieces(operations: Sequence[str], layers: int) -> dict[str, str]:
 
 
 def _sizes(graph: G.Graph, schedule: Schedule) -> dict[str, object]:
-    """What the templates need to know of the network as a whole."""
+    """The values in the templates that concern the whole network."""
     averages = [node for node in graph.nodes if isinstance(node, G.AveragePool)]
     areas = [node.kernel[0] * node.kernel[1] for node in averages]
     fast = [_fast_sizes(stage, graph, schedule) for stage in schedule.stages]
@@ -129,7 +129,7 @@ def _sizes(graph: G.Graph, schedule: Schedule) -> dict[str, object]:
 
 
 def _fast_sizes(stage: Stage, graph: G.Graph, schedule: Schedule) -> dict[str, int]:
-    """How much of its arrays conv_fast.c needs for a stage."""
+    """The sizes of the arrays in conv_fast.c that a stage needs."""
     node = stage.node
     if not isinstance(node, G.Conv):
         return dict.fromkeys(("beyond", "lines", "products", "woven", "lanes"), 0)
@@ -200,7 +200,7 @@ def _own_columns(
 
 
 def _window(stage: Stage, schedule: Schedule) -> Row:
-    """Where in its input a stage finds what a pixel of its output is made of."""
+    """The columns that say which part of its input a stage reads for a pixel of its output."""
     source = schedule.rings[stage.inputs[0]].shape
     height, width, _ = schedule.rings[stage.output].shape
     parts, step, kernel = stage.pool[1], stage.stride, stage.kernel
@@ -234,13 +234,13 @@ def _rescale(node: G.Node) -> G.Rescale:
 
 
 def _fold(rows: Sequence[Row], read: Collection[str]) -> tuple[dict[str, str], list[str]]:
-    """What to write for each column that says nothing of its own, and the columns to keep; `read`
-    are those that the code reads.
+    """The code that replaces each column that is not stored, and the names of the stored columns.
 
-    A column is dropped where it has one number in all the rows that have it, or the number of
-    another column in each. A single row keeps its columns, or functions would have nothing to read.
+    `read` are the columns that the code reads. A column is not stored where it has the same number
+    in all rows that have it, or in every row the number of another column. A single row stores all
+    its columns, so that the struct has members.
     """
-    folded = dict.fromkeys(read, "0")  # what no row has, no row reads
+    folded = dict.fromkeys(read, "0")  # for columns that no row has, and therefore no layer reads
     kept: list[str] = []
     for name in dict.fromkeys(name for row in rows for name in row if name in read):
         having = [row for row in rows if name in row]
@@ -263,8 +263,8 @@ def _number(stage: Stage, schedule: Schedule) -> int:
 
 
 def _arrays(graph: G.Graph, schedule: Schedule) -> dict[str, dict[int, Sequence[int]]]:
-    """The parts of every C array: the packed weights by their place in the graph, and what
-    rescales and looks up by the number of the stage."""
+    """The parts of every C array: packed weights by their position in the graph, and multipliers,
+    biases and tables by the number of the stage."""
     packed = [b"".join(G.pack(row, w.bits) for row in w.values) for w in graph.weights]
     arrays: dict[str, dict[int, Sequence[int]]] = {
         "weights": dict(enumerate(np.frombuffer(part, np.int8).tolist() for part in packed)),

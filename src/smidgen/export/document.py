@@ -1,7 +1,7 @@
 """The data of a page: networks as integer graphs, their mistakes, sample images, a detector.
 
     {"models": [{"name", "params", "weight_bytes", "accuracy", "tested", "graph",
-                 "mistakes": [{"image", "label", "said", "probability"}]}],
+                 "mistakes": [{"image", "label", "predicted", "probability"}]}],
      "samples": [{"image", "label"}], "images": [...], "detector": {...} or null}
 
 `image` is a position in `images`, which are packed: base64 of 784 grey levels in rows, each run of
@@ -92,22 +92,22 @@ def _describe(target: Target, graph: Graph, data: Data, positions: Positions) ->
     """One network of a page; the images of its worst mistakes are added to the page's."""
     images, labels = data.test.images.numpy()[:, 0], data.test.labels.numpy()
     probabilities = softmax(graph.run(images) * graph.logit_scale, axis=1)
-    said = probabilities.argmax(axis=1)
+    predicted = probabilities.argmax(axis=1)
     confidence = probabilities.max(axis=1)
-    wrong = np.flatnonzero(said != labels)
+    wrong = np.flatnonzero(predicted != labels)
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
     return {
         "name": graph.name,
         "params": count_parameters(target.model),
         "weight_bytes": graph.weight_bytes,
-        "accuracy": float((said == labels).mean()),
+        "accuracy": float((predicted == labels).mean()),
         "tested": len(labels),
         "graph": to_document(graph),
         "mistakes": [
             {
                 "image": add_image(images[i], positions),
                 "label": int(labels[i]),
-                "said": int(said[i]),
+                "predicted": int(predicted[i]),
                 "probability": round(float(confidence[i]), 4),
             }
             for i in worst
@@ -121,7 +121,7 @@ def add_image(image: Images, positions: Positions) -> int:
 
 
 def pack(image: Images) -> str:
-    """A 28 × 28 image as the page carries it."""
+    """A 28 × 28 image as the page stores it."""
     packed = bytearray()
     zeros = 0
     for level in image.ravel().tolist():

@@ -1,4 +1,4 @@
-"""What a network takes on a microcontroller, measured on a firmware, not estimated."""
+"""The flash and RAM of a network on a microcontroller, measured on a firmware, not estimated."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from smidgen.quantize import Graph, quantize
 class Footprint:
     """Flash and RAM of the smallest firmware that holds a network, in bytes.
 
-    `flash_bytes` is all of it: vectors, start-up, main, the network's code and numbers. RAM is
-    what is static and the deepest stack; the image itself is the caller's and does not count.
+    `flash_bytes` is all of it: vectors, start-up, main, the network's code and numbers. RAM is the
+    static data and the deepest stack, without the image, which belongs to the caller.
     """
 
     core: str

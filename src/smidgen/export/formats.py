@@ -1,4 +1,4 @@
-"""What each format is made of, and how it is proven."""
+"""The files of each format, and how they are verified."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page on which networks read what one draws: one file, with no reference outside of it."""
+"""The page on which networks read a drawing: one file that refers to nothing outside of it."""
 
 from __future__ import annotations
 

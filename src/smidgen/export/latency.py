@@ -1,4 +1,4 @@
-"""How long a network takes for one image and for a thousand, by what runs it."""
+"""How long a network takes for one image and for a thousand, in torch, ONNX Runtime and C."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ NATIVE = ("-O3", "-march=native")
 def latency(model: nn.Module, rounds: int = 200) -> dict[str, dict[str, float]]:
     """Median milliseconds for a batch of 1 and of 1,000, by runner.
 
-    Runners are eager torch and ONNX Runtime, each with the better of one thread and all, and the C
-    code on one, built with -O3 -march=native; that has no batches, so 1,000 are 1,000 calls. The
-    images are noise: none of the three takes longer for one than for another. Raises
-    MissingExtraError without gcc or the extra `export`, and ExportError for what cannot be
-    exported.
+    Runners are eager torch and ONNX Runtime, each with one thread or with all, whichever is faster,
+    and the C code in one thread, built with -O3 -march=native; it has no batches, so 1,000 images
+    are 1,000 calls. The pixels do not matter: no runner's time depends on them. Raises
+    MissingExtraError without gcc or the extra `export`, and ExportError for a network that cannot
+    be exported.
     """
     found = {"eager torch": _torch(model.eval(), rounds), "ONNX Runtime": _onnx(model, rounds)}
     return found | {"C": _c(model)}

@@ -1,4 +1,4 @@
-"""Exports run beside their sources, image for image."""
+"""Exports compared with their sources, image by image."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Logits = NDArray[Any]  # (N, classes)
 
 @dataclass(frozen=True)
 class Parity:
-    """How an export's logits differ from its source's; `runner` is what it was run by.
+    """How an export's logits differ from its source's; `runner` says what ran it.
 
     `tolerance` is of the logits, `tolerated` a number of labels. Integers have neither.
     """
@@ -61,7 +61,7 @@ def compare(
 ) -> Parity:
     """The parity of the logits of the same images.
 
-    Raises ExportError where they are not even as many.
+    Raises ExportError where their numbers differ.
     """
     if expected.shape != found.shape:
         raise ExportError(f"{runner} gave {found.shape} logits instead of {expected.shape}")

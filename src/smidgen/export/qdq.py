@@ -1,8 +1,8 @@
 """The integer graph as ONNX of eight bits: QuantizeLinear and DequantizeLinear, "QDQ", around
-float operations, the form that runtimes turn into integer kernels of their own.
+float operations, the form from which runtimes choose their own integer kernels.
 
-Those round in their own ways, so this is the one export that is not equal to the graph to the
-bit: a number may land on the neighbouring step of its grid.
+These kernels differ in their rounding, so this is the one export that is not equal to the graph to
+the bit: a number may be one step of its grid away.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class _Writer:
             self.quantize(made, number)
 
     def quantize(self, name: str, number: int) -> None:
-        """Puts a float tensor on the grid of tensor `number`, and takes it off again."""
+        """Quantises a float tensor to the grid of tensor `number`, and dequantises it."""
         self._append("QuantizeLinear", [name, *self._grid(number)], f"q{number}")
         self._dequantize(number)
 
@@ -132,7 +132,7 @@ class _Writer:
         return names
 
     def _concat(self, node: G.Concat, number: int, made: str) -> None:
-        """The inputs side by side, times a gain and plus an offset by channel."""
+        """The inputs concatenated, times a gain and plus an offset for each channel."""
         out_scale = self.graph.scales[number]
         depths = [self._depth(tensor) for tensor in node.inputs]
         scales = np.repeat([self.graph.scales[tensor] for tensor in node.inputs], depths)
@@ -157,7 +157,7 @@ class _Writer:
         self._dequantize(number)
 
     def _ratio(self, node: G.Conv | G.Concat, number: int) -> Array:
-        """Steps of the output's grid that a unit of the accumulator is, by channel."""
+        """How many steps of the output's grid a unit of the accumulator is, by channel."""
         multiplier = np.broadcast_to(node.rescale.multiplier, (self._depth(number),))
         ratio: Array = multiplier.astype(np.float64) / 2**node.rescale.shift
         return ratio
@@ -172,7 +172,7 @@ class _Writer:
         return (self.graph.nodes[tensor - 1].shape if tensor else self.graph.input)[2]
 
     def _times(self, name: str, factor: str, value: Array) -> str:
-        """The product's name; the tensor's own where the factor is one, but for its rounding."""
+        """The product's name, or the tensor's own where the factor is one to within 0.1 %."""
         if np.abs(value - 1).max() < 1e-3:
             return name
         constant = self._constant(factor, value.astype(np.float32))

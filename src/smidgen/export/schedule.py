@@ -1,9 +1,9 @@
-"""Which row of which layer is computed when, and where in memory it lies.
+"""The order in which the rows of all layers are computed, and where in memory they lie.
 
-Hardly a tensor is ever whole in memory. A 3 × 3 convolution reads three rows of its input, so
-three rows are kept, in a ring. `plan_memory` plays the computation through, row by row, always
-with the deepest layer that has what it needs; from that it knows how many rows each ring holds,
-from when to when the ring is in use, and so which rings can lie in the same place.
+Few tensors are ever complete in memory. A 3 × 3 convolution reads three rows of its input, so
+three rows are kept, in a ring buffer. `plan_memory` simulates the computation row by row; each step
+is one of the deepest layer whose input is ready. The simulation shows how many rows each ring must
+hold and when it is in use, and therefore which rings can share memory.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class Stage:
     """What computes rows of one tensor: a node, a convolution together with the max pool that
     alone reads it, or one input's part of a concatenation.
 
-    It goes in steps, `steps` to a row of the output: a step is a row of the convolution before
-    its pool, or a row of the input of a max pool or of an average of everything. Tensor 0 is the
-    image. A sum may be its own input: it is then made in its place.
+    It needs `steps` steps for a row of the output: a step is a row of the convolution before its
+    pool, or a row of the input of a max pool or of a global average. Tensor 0 is the image. A sum
+    may have its output as an input: it is then computed in place.
     """
 
     node: G.Node
@@ -74,10 +74,10 @@ class Schedule:
 
 
 def plan_memory(graph: G.Graph) -> Schedule:
-    """The schedule of the least memory among those with at most two waits.
+    """The schedule that needs the least memory, of those with at most two waits.
 
-    A wait is a stage that starts only when all before it have ended, so that their rings are free
-    and what it reads is whole in memory.
+    A wait is a stage that starts only when all stages before it are complete, so that their rings
+    are free and its input is complete in memory.
     """
     stages, shapes = make_stages(graph)
     best = _schedule(stages, shapes, ())
@@ -88,7 +88,7 @@ def plan_memory(graph: G.Graph) -> Schedule:
 
 
 def _whole(wait: int, stages: list[Stage], shapes: list[G.Shape]) -> int:
-    """The bytes of the tensors that are whole in memory when a stage has waited."""
+    """The bytes of the tensors that are complete in memory when a stage starts after a wait."""
     made = {stage.output for stage in stages[:wait]}
     read = {tensor for stage in stages[wait:] for tensor in stage.inputs}
     return sum(shapes[t][0] * shapes[t][1] * shapes[t][2] for t in made & read)
@@ -151,21 +151,21 @@ def _stages_of(
 
 def _schedule(stages: list[Stage], shapes: list[G.Shape], waits: tuple[int, ...]) -> Schedule:
     """The schedule of the deepest stage first; stages in `waits` wait for all before them."""
-    play = _Play(stages, shapes)
+    progress = _Progress(stages, shapes)
     order = []
-    while (stage := play.deepest(waits)) is not None:
-        play.step(stage)
+    while (stage := progress.deepest(waits)) is not None:
+        progress.step(stage)
         order.append(stage)
-    sizes = [rows * shape[1] * shape[2] for rows, shape in zip(play.rows, shapes, strict=True)]
+    sizes = [rows * shape[1] * shape[2] for rows, shape in zip(progress.rows, shapes, strict=True)]
     kept = range(1, len(shapes) - 1)  # the image and the logits are the caller's
-    offsets = _place({t: (sizes[t], play.in_use[t]) for t in kept})
-    rings = tuple(Ring(shapes[t], play.rows[t], offsets.get(t, 0)) for t in range(len(shapes)))
+    offsets = _place({t: (sizes[t], progress.in_use[t]) for t in kept})
+    rings = tuple(Ring(shapes[t], progress.rows[t], offsets.get(t, 0)) for t in range(len(shapes)))
     size_bytes = max((offsets[t] + sizes[t] for t in kept), default=0)
     return Schedule(tuple(stages), tuple(order), rings, size_bytes)
 
 
-class _Play:
-    """A computation in progress: how far each stage is, and what that asks of each ring."""
+class _Progress:
+    """A computation in progress: how far each stage is, and how many rows each ring needs."""
 
     def __init__(self, stages: list[Stage], shapes: list[G.Shape]) -> None:
         tensors = range(len(shapes))

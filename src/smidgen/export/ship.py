@@ -1,4 +1,4 @@
-"""Writing an export: built and run beside its source first, and written only if it is equal."""
+"""Writes an export, after building it, running it and finding it equal to its source."""
 
 from __future__ import annotations
 
@@ -85,13 +85,13 @@ def _check(
 
 
 def _plain(proof: Parity) -> dict[str, Any]:
-    """A proof for JSON, where a tolerance without bound is null."""
+    """A proof for JSON, where an infinite tolerance is null."""
     bound = math.isfinite(proof.tolerance)
     return asdict(proof) | {"tolerance": proof.tolerance if bound else None}
 
 
 def _worst(proofs: Sequence[Parity]) -> dict[str, Any]:
-    """The parity of all runs that are bound to one: the most images, mismatches, difference."""
+    """The largest figures of all proofs whose tolerance is finite."""
     bound = [proof for proof in proofs if math.isfinite(proof.tolerance)]
     return {
         "images": max(proof.images for proof in bound),

@@ -1,4 +1,4 @@
-"""The programs that exports are proven with: compilers, the emulator, a JavaScript engine."""
+"""The programs that build and run exports: compilers, the emulator, a JavaScript engine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGES = {  # Debian's, by program
     "qemu-system-arm": "qemu-system-arm",
     "node": "nodejs",
 }
-MACHINES = {  # the emulated board for each core; there is none with an M0+, whose code an M0 runs
+MACHINES = {  # the emulated board for each core; that of the M0+ has an M0, which runs its code
     "cortex-m0plus": "microbit",
     "cortex-m3": "mps2-an385",
     "cortex-m4": "mps2-an386",

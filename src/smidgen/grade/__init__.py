@@ -4,9 +4,9 @@
         print(grade.submission, grade.status)
 
 The process has limits of time, memory and file size, a copy of the submission to work in, an
-empty environment and no terminal, and it and all that it started are killed when it ends. That
-keeps accidents apart. It is no wall against malice: a submission runs as the same user, can read
-what that user can read and could forge its own verdict. Grade strangers in a container.
+empty environment and no terminal; when it ends, it and all that it started are killed. That
+protects against accidents, not against malice: a submission runs as the same user, can read what
+that user can read and could forge its own verdict. Grade the code of strangers in a container.
 """
 
 from smidgen.grade.process import Grade, Limits, find_submissions, grade_folder, grade_one

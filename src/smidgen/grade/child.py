@@ -1,7 +1,7 @@
-"""The submission's side: limit this process, check the submission, write one JSON document.
+"""The process that checks one submission: it limits itself and writes one JSON document.
 
-Run as a program by the grader. Everything heavy is imported before the submission is, so that
-its time and memory are its own.
+The grader runs this file as a program. All large libraries are imported before the submission, so
+that the time and the memory which they take are not counted as the submission's.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ _REFUSED = _FORK | {
 
 
 def main() -> None:
-    """Checks the submission that the orders on the command line name."""
-    orders = json.loads(sys.argv[1])
+    """Checks the submission that the JSON on the command line names."""
+    job = json.loads(sys.argv[1])
     forks: list[str] = []
     itself = os.getpid()
-    with os.fdopen(orders["answer"], "w", encoding="utf-8") as answer:
-        _limit(orders)
+    with os.fdopen(job["answer"], "w", encoding="utf-8") as answer:
+        _limit(job)
         _refuse(forks)
-        document = _check(orders["target"], orders["budget"])
+        document = _check(job["target"], job["budget"])
         if os.getpid() != itself:
-            os._exit(0)  # a copy that was made below Python's eyes has no say
+            os._exit(0)  # a copy of this process, forked by C code, must not answer
         if forks or _has_children():
             document |= {"status": "forked", "note": "tries to start copies of its process"}
         json.dump(document, answer)
-    # Threads and exit handlers of the submission do not get to run on.
+    # Ends the submission's threads and skips its exit handlers.
     os._exit(0)
 
 
@@ -57,11 +57,11 @@ def _has_children() -> bool:
     return True
 
 
-def _limit(orders: dict[str, Any]) -> None:
+def _limit(job: dict[str, Any]) -> None:
     limits = {
-        resource.RLIMIT_AS: orders["memory_mb"] * 2**20,
-        resource.RLIMIT_CPU: int(orders["seconds"]) + 1,
-        resource.RLIMIT_FSIZE: orders["file_mb"] * 2**20,
+        resource.RLIMIT_AS: job["memory_mb"] * 2**20,
+        resource.RLIMIT_CPU: int(job["seconds"]) + 1,
+        resource.RLIMIT_FSIZE: job["file_mb"] * 2**20,
         resource.RLIMIT_CORE: 0,
     }
     for kind, limit in limits.items():
@@ -69,9 +69,9 @@ def _limit(orders: dict[str, Any]) -> None:
 
 
 def _refuse(forks: list[str]) -> None:
-    """From now on Python starts no process, kills none and opens no connection here.
+    """Forbids Python from now on to start or kill processes and to open connections.
 
-    PermissionError is what libraries expect that can do without (matplotlib asks `fc-list`).
+    PermissionError is what libraries handle that can do without (matplotlib calls `fc-list`).
     """
 
     def hook(event: str, _: object) -> None:
@@ -95,7 +95,7 @@ def _check(target: str, budget: str) -> dict[str, Any]:
             "receptive_field": anatomy.receptive_field,
         }
         verdict = measured.judge(rules).to_dict()
-    except BaseException as problem:  # whatever a submission raises, SystemExit too, is its grade
+    except BaseException as problem:  # a submission may raise anything, SystemExit too
         kind = "" if isinstance(problem, SmidgenError) else f"{type(problem).__name__}: "
         note = " ".join(f"{kind}{problem}".split())
         return {"status": "error", "note": note, "figures": figures, "rules": []}

@@ -1,4 +1,4 @@
-"""The grader's side: start a process for each submission, wait, and read what became of it."""
+"""Starts a process for each submission, waits for it, and reads its result."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Grade:
-    """What became of one submission.
+    """The result of one submission.
 
     passed, failed: it was checked, and `rules` holds its verdict. error: it could not be loaded
     or run, `note` says why. timeout, crashed, exited: its process hung, died of a signal, or
@@ -140,9 +140,9 @@ def _copy(submission: Path, scratch: Path, limits: Limits) -> Path:
 
 def _run(copied: Path, budget: str, limits: Limits, answer: IO[bytes]) -> int | None:
     """The exit code of the process that checks it (negative: a signal), None if it hung."""
-    orders = {"target": copied.name, "budget": budget, "answer": answer.fileno()}
+    job = {"target": copied.name, "budget": budget, "answer": answer.fileno()}
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "smidgen.grade.child", json.dumps(orders | asdict(limits))],
+        [sys.executable, "-P", "-m", "smidgen.grade.child", json.dumps(job | asdict(limits))],
         cwd=copied.parent,
         env=_environment(copied.parent),
         stdin=subprocess.DEVNULL,
@@ -162,7 +162,7 @@ def _run(copied: Path, budget: str, limits: Limits, answer: IO[bytes]) -> int | 
 
 
 def _environment(scratch: Path) -> dict[str, str]:
-    """All that the process inherits: where programs and smidgen lie, and its scratch folder."""
+    """All that the process inherits: paths of programs and of smidgen, and its scratch folder."""
     return {
         "PATH": os.defpath,
         "PYTHONPATH": str(Path(__file__).resolve().parents[2]),

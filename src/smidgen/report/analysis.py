@@ -1,4 +1,4 @@
-"""Target, result, analysis: the block that courses ask for, read off the run's own figures."""
+"""Target, result, analysis: the block that courses ask for, from the run's own figures."""
 
 from __future__ import annotations
 

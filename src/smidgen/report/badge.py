@@ -1,4 +1,4 @@
-"""Badges as local SVG files: no server draws them, and they say what the run says."""
+"""Badges with the run's figures, as local SVG files that need no server."""
 
 from __future__ import annotations
 

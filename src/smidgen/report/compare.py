@@ -1,11 +1,11 @@
-"""Runs side by side: are they different, or is it the luck of images and seeds?
+"""Comparisons of runs: do they differ by more than the chance of images and seeds?
 
-The first trial is the reference; every other one is held against it on the same test images. Two
-questions are asked, and only if both say so do the two count as different. Would other images say
-the same? The paired bootstrap interval of the difference must not hold zero. Could it be chance?
-A test must reject that: McNemar's exact test for one seed each, which can speak for these weights
-only, and a t-test over the seeds where there are more, Student's for one against many and Welch's
-for many against many. With k comparisons each is made at the level 5 % / k (Bonferroni).
+The first trial is the reference, with which every other one is compared on the same test images.
+Two trials count as different only if two conditions hold. For the images: the paired bootstrap
+interval of the difference must not contain zero. For the seeds: a test must reject that they are
+equal. With one seed each it is McNemar's exact test, which is about these weights alone; with more
+seeds it is a t-test, Student's for one against many and Welch's for many against many. Of k
+comparisons each is made at the level 5 % / k (Bonferroni).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from smidgen.report.plots import BLUE, GREY, RED
 from smidgen.report.trial import Answers, Trial, open_trial, read_answers
 
 LEVEL = 0.05
-SEED = 1947  # of the bootstrap, so that a comparison says the same every time
+SEED = 1947  # of the bootstrap, so that a comparison gives the same result every time
 
 
 @dataclass(frozen=True)

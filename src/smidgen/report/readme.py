@@ -1,4 +1,4 @@
-"""A run's figures in somebody's README, between two markers, and the check that they are true.
+"""A run's figures in a README, between two markers, and the check that they are current.
 
     <!-- smidgen:begin runs/one -->
     <!-- smidgen:end runs/one -->

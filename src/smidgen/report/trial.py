@@ -1,4 +1,4 @@
-"""What a report is about: one run, or the runs of one recipe that differ by their seed."""
+"""The subject of a report: one run, or runs of one recipe that differ in their seed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from smidgen.run import Run
 class Trial:
     """The finished runs of one recipe, one a seed, and the folder that holds their report.
 
-    `logits` are what each of the S runs said about the N test images, float32 (S, N, C).
+    `logits` are the outputs of the S runs for the N test images, float32 (S, N, C).
     """
 
     path: Path

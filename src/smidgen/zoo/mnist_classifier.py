@@ -33,7 +33,7 @@ def conv_bn_relu(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def pool_relu() -> nn.Sequential:
-    """Half the size, then ReLU: the two commute, and this way it costs a quarter."""
+    """Half the size, then ReLU: they commute, and in this order the ReLU costs a quarter."""
     return nn.Sequential(nn.MaxPool2d(2), nn.ReLU())
 
 

@@ -1,4 +1,4 @@
-"""Names to models, and models to the weights that ship with them."""
+"""Models by their names, and the weights that ship with them."""
 
 from __future__ import annotations
 

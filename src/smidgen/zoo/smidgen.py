@@ -11,15 +11,15 @@ from smidgen.mnist import NUM_CLASSES
 from smidgen.zoo.mnist_classifier import conv_bn, conv_bn_relu, pool_relu
 from smidgen.zoo.registry import register_model
 
-LEAK = 0.1  # the slope below zero of the smallest networks' ReLUs
+NEGATIVE_SLOPE = 0.1  # of the smallest networks' leaky ReLUs
 
 
 @register_model
 def smidgen_fast(classes: int = NUM_CLASSES) -> nn.Module:
     """12,638 parameters made for time to accuracy: little work at 28 × 28, a linear end.
 
-    A linear layer over what is left of the map learns faster than a global average, which matters
-    when there are seconds to learn in.
+    A linear layer over the last map learns faster than a global average, which matters in a
+    training of seconds.
     """
     return nn.Sequential(
         conv_bn(1, 12),
@@ -35,7 +35,7 @@ def smidgen_fast(classes: int = NUM_CLASSES) -> nn.Module:
 
 @register_model
 def smidgen_1epoch(classes: int = NUM_CLASSES) -> nn.Module:
-    """23,404 parameters for one look at each image: `smidgen_fast`, twice as deep."""
+    """23,404 parameters for a training of one epoch: `smidgen_fast`, twice as deep."""
     return nn.Sequential(
         conv_bn(1, 10),
         pool_relu(),  # (N, 10, 14, 14)
@@ -121,7 +121,7 @@ def smidgen_25k(classes: int = NUM_CLASSES) -> nn.Module:
 
 @register_model
 def smidgen_teacher(classes: int = NUM_CLASSES) -> nn.Module:
-    """71,274 parameters, for no budget: the recipes of smaller networks learn from it."""
+    """71,274 parameters, for no budget: in recipes the teacher of smaller networks."""
     return _chain((32, 96, 160, 160, 128), classes)
 
 
@@ -132,7 +132,7 @@ class Repeated(nn.Module):
         super().__init__()
         self.separable = nn.Sequential(*_separable_convolution(width, width))
         self.norms = nn.ModuleList(_gainless_norm(width) for _ in range(times))
-        self.relu = nn.LeakyReLU(LEAK)
+        self.relu = nn.LeakyReLU(NEGATIVE_SLOPE)
 
     def forward(self, x: Tensor) -> Tensor:
         for norm in self.norms:
@@ -143,8 +143,8 @@ class Repeated(nn.Module):
 def _loop(stem: int, width: int, classes: int, times: int = 3) -> nn.Module:
     """`_chain` for a few hundred parameters: its last separable convolutions are the same.
 
-    Where weights are that few, sharing them buys more width than it costs freedom; and the leak of
-    a ReLU keeps alive what would be silenced for good, where there is no unit to lose.
+    With so few weights, sharing them gains more by the greater width than it loses. The leaky ReLU
+    keeps units trainable that a ReLU could switch off for good: none can be spared.
     """
     return nn.Sequential(
         *_lean_layers((stem, width)),  # (N, width, 12, 12)
@@ -165,11 +165,11 @@ def _lean_layers(widths: Sequence[int]) -> list[nn.Module]:
         nn.Conv2d(1, stem, 3, padding=1, bias=False),
         _gainless_norm(stem),
         nn.MaxPool2d(2),
-        nn.LeakyReLU(LEAK),  # (N, stem, 14, 14)
+        nn.LeakyReLU(NEGATIVE_SLOPE),  # (N, stem, 14, 14)
     ]
     for inputs, outputs in itertools.pairwise(widths):
         layers += _separable_convolution(inputs, outputs)
-        layers += [_gainless_norm(outputs), nn.LeakyReLU(LEAK)]
+        layers += [_gainless_norm(outputs), nn.LeakyReLU(NEGATIVE_SLOPE)]
     return layers
 
 
@@ -185,8 +185,7 @@ def _chain(widths: Sequence[int], classes: int, dropout: float = 0.0) -> nn.Modu
 
     A separable convolution (Sifre 2014) is a 3 × 3 one in each channel, then a 1 × 1 one across
     them: for the same parameters three times as wide as a full one, which is worth more. Without
-    padding the map shrinks from 14 × 14 by two at a time, so that no pool has to throw away where
-    things are.
+    padding the map shrinks from 14 × 14 by two at a time, so that no pool has to discard positions.
     """
     stem = conv_bn(1, widths[0]), pool_relu()  # (N, widths[0], 14, 14)
     return nn.Sequential(*stem, *_tail(widths, classes, dropout))

@@ -1,4 +1,4 @@
-/* The smallest firmware with the network in it: what its size is, the network costs. The image is
+/* The smallest firmware that holds the network: its size is the cost of the network. The image is
  * the caller's, here at the end of RAM. */
 #include "model.h"
 

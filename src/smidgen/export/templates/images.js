@@ -2,7 +2,7 @@
 
 import { PIXELS } from "./preprocess.js";
 
-/** The grey levels of a packed image: after a 0 stands how many there are in the run. */
+/** The grey levels of a packed image: after a 0 comes the length of the run of zeros. */
 export function unpackImage(text) {
   const image = new Uint8Array(PIXELS);
   let at = 0;

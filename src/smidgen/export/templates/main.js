@@ -1,4 +1,4 @@
-// The page itself: what was drawn goes to every network, what they say goes to the panels.
+// The page itself: passes the drawing to every network, and their answers to the panels.
 
 import { decodeDetector, distance } from "./detector.js";
 import { unpackImage } from "./images.js";

@@ -8,7 +8,7 @@ const STEP = 10; // of a key, on a paper of 280
 const SMALL_STEP = 3;
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-/** The pad on a canvas; `changed` is called whenever its scene may be another. */
+/** The pad on a canvas; `changed` is called whenever its scene may have changed. */
 export function createPad(canvas, changed) {
   const history = createHistory();
   let stroke = null; // the one being drawn, the last of the scene
@@ -89,7 +89,7 @@ function listenToPointers(canvas, pad) {
   }
 }
 
-/** Arrows move a pen of their own, Space and Enter put it down and lift it. */
+/** The arrow keys move a separate pen, Space and Enter put it down and lift it. */
 function listenToKeys(canvas, pad) {
   let at = [PAPER / 2, PAPER / 2];
   const held = new Set();

@@ -1,4 +1,4 @@
-// What the reader sees on the paper, in the colour of the page's ink.
+// Draws what is on the paper, in the colour of the page's ink.
 
 import { PAPER, PEN } from "./strokes.js";
 
@@ -38,7 +38,7 @@ function tint({ data, width, height }, color) {
   return sheet;
 }
 
-/** Through the middles of the points, so that no corner of the polyline shows. */
+/** A curve through the midpoints of the line's segments, so that it has no visible corners. */
 function paintStroke(context, points) {
   context.beginPath();
   context.moveTo(...points[0]);

@@ -1,4 +1,4 @@
-// The parts of the page that show what the networks say. They are filled once and then only
+// The parts of the page that show the networks' answers. They are created once and then only
 // changed in place, so that nothing on the page moves.
 
 import { argmax, percent } from "./verdict.js";
@@ -29,14 +29,14 @@ export function createRow(model, list) {
   const show = (verdict) => {
     bars(verdict && verdict.probabilities);
     row.classList.toggle("none", Boolean(verdict?.none));
-    find("said").textContent = verdict ? (verdict.none ? "–" : verdict.label) : "";
+    find("prediction").textContent = verdict ? (verdict.none ? "–" : verdict.label) : "";
     if (verdict) clock(verdict.time);
   };
   show(null);
   return { show, radio };
 }
 
-/** A column for each class; the function sets their heights. */
+/** A column for each class, and a function that sets their heights. */
 function createBars(container, classes) {
   const columns = classes.map((name) => {
     const column = document.createElement("div");
@@ -60,7 +60,7 @@ function createBars(container, classes) {
   };
 }
 
-/** The function takes one time in milliseconds; shown is the median of the last fifteen. */
+/** A function that takes a time in milliseconds and shows the median of the last fifteen. */
 function createClock(place) {
   const times = [];
   place.textContent = "–";
@@ -93,7 +93,7 @@ export function listLayers(select, graph) {
   select.replaceChildren(...options);
 }
 
-/** Draws every channel of a tensor {shape, data} as a map, brightest the largest number. */
+/** Draws every channel of a tensor {shape, data} as a map; the largest number is the brightest. */
 export function showMaps(container, tensor) {
   const [height, width, channels] = tensor.shape;
   while (container.children.length > channels) container.lastChild.remove();
@@ -117,14 +117,14 @@ export function showMaps(container, tensor) {
 /** Fills the gallery with a model's mistakes; `pick` is called with a mistake's image. */
 export function showMistakes(list, model, images, pick) {
   const { classes } = model.graph;
-  list.replaceChildren(...model.mistakes.map(({ image, label, said, probability }) => {
+  list.replaceChildren(...model.mistakes.map(({ image, label, predicted, probability }) => {
     const item = document.createElement("li");
     const button = document.createElement("button");
     const canvas = document.createElement("canvas");
     const levels = unpackImage(images[image]);
     button.type = "button";
     showImage(canvas, levels);
-    button.append(canvas, `${classes[label]} read as ${classes[said]}, ${percent(probability)}`);
+    button.append(canvas, `${classes[label]} read as ${classes[predicted]}, ${percent(probability)}`);
     button.addEventListener("click", () => pick(levels, classes[label]));
     item.append(button);
     return item;

@@ -1,9 +1,9 @@
-// Opening a picture file without trusting it: what it is and how large, before it is decoded.
+// Opens a picture file without trusting it: its type and size are checked before it is decoded.
 
 const MAX_PIXELS = 50_000_000;
 const MAX_SIDE = 1024; // a larger picture is averaged down while it is decoded
 
-/** A sentence for the reader, not a bug. */
+/** A message for the user, not a bug. */
 export class PictureError extends Error {}
 
 /** The pixels {data, width, height} of a PNG, JPEG or WebP file. Throws PictureError. */
@@ -51,7 +51,7 @@ export function pictureHeader(bytes) {
   throw new PictureError("This is no PNG, JPEG or WebP picture.");
 }
 
-/** Goes from marker to marker until one starts a frame. */
+/** Reads the segments one after the other until one starts a frame, which has the size. */
 function jpegSize(view) {
   let at = 2;
   for (;;) {

@@ -80,7 +80,7 @@ export function toGrey({ data, width, height }) {
   return { data: luma, width, height };
 }
 
-/** The smallest box around all ink, or null. */
+/** The smallest box around all ink, or null without ink. */
 export function boundingBox({ data, width, height }) {
   let [left, top, right, bottom] = [width, height, -1, -1];
   for (let y = 0, i = 0; y < height; y++) {

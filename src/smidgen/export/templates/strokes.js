@@ -6,8 +6,8 @@ const BOX = 200; // of a drawing on its own: ten units for each pixel of the ima
 const STROKE = 25; // MNIST's median stroke is 2.5 pixels wide
 const SMALLEST = 12; // a drawing within fewer units counts as a dot of that size
 
-/** The ink of a drawing on its own, with a pen in proportion to it, so that a digit looks alike
- * to a network at whatever size and place it was drawn. */
+/** The ink of a drawing by itself, with a pen in proportion to it, so that a digit looks the same
+ * to a network at any size and place. */
 export function inkOf(strokes) {
   const box = extent(strokes);
   const scale = (BOX - STROKE) / Math.max(box.width, box.height, SMALLEST);

@@ -1,4 +1,4 @@
-// From logits to an answer, and whether there is a digit at all.
+// From logits to probabilities and an answer.
 
 /** The probabilities of logits that are integers times `scale`. */
 export function softmax(logits, scale) {
