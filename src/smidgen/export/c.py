@@ -106,7 +106,7 @@ def _sizes(graph: G.Graph, schedule: Schedule) -> dict[str, object]:
     areas = [node.kernel[0] * node.kernel[1] for node in averages]
     fast = [_fast_sizes(stage, graph, schedule) for stage in schedule.stages]
     slack = TAPS * max(s["lanes"] for s in fast)  # vectors and pointers reach past the end
-    woven = itertools.accumulate([0, *(s["woven"] for s in fast[:-1])])
+    reordered = itertools.accumulate([0, *(s["reordered"] for s in fast[:-1])])
     lanes = itertools.accumulate([0, *(s["lanes"] for s in fast[:-1])])
     return {
         "height": graph.input[0],
@@ -118,12 +118,12 @@ def _sizes(graph: G.Graph, schedule: Schedule) -> dict[str, object]:
         "memory": max(schedule.size_bytes, 1),
         "sums": max((node.shape[2] for node in averages), default=1),
         "sum_type": _narrowest([255 * area for area in areas]),
-        **{name: max(s[name] for s in fast) for name in ("beyond", "products")},
+        **{name: max(s[name] for s in fast) for name in ("padding_row", "products")},
         "lines": max(s["lines"] for s in fast) + slack,
-        "woven": sum(s["woven"] for s in fast) + slack,
+        "reordered": sum(s["reordered"] for s in fast) + slack,
         "lanes": sum(s["lanes"] for s in fast),
-        "woven_at": "\n".join(
-            f"    {{{weight}, {lane}}}," for weight, lane in zip(woven, lanes, strict=True)
+        "reordered_at": "\n".join(
+            f"    {{{weight}, {lane}}}," for weight, lane in zip(reordered, lanes, strict=True)
         ),
     }
 
@@ -132,7 +132,7 @@ def _fast_sizes(stage: Stage, graph: G.Graph, schedule: Schedule) -> dict[str, i
     """The sizes of the arrays in conv_fast.c that a stage needs."""
     node = stage.node
     if not isinstance(node, G.Conv):
-        return dict.fromkeys(("beyond", "lines", "products", "woven", "lanes"), 0)
+        return dict.fromkeys(("padding_row", "lines", "products", "reordered", "lanes"), 0)
     _, width, inputs = schedule.rings[stage.inputs[0]].shape
     columns = schedule.rings[stage.output].shape[1] * stage.pool[1]
     outputs, rows, kernel_width, depth = graph.weights[node.weights].values.shape
@@ -140,10 +140,10 @@ def _fast_sizes(stage: Stage, graph: G.Graph, schedule: Schedule) -> dict[str, i
     if depth == 1 and outputs == node.groups > 1:  # rows are interleaved
         rows, taps = _round_up(rows, TAPS), kernel_width
     return {
-        "beyond": width * inputs,
+        "padding_row": width * inputs,
         "lines": rows * (width + 2 * stage.padding[1]) * inputs,
         "products": columns * lanes,
-        "woven": rows * taps * lanes,
+        "reordered": rows * taps * lanes,
         "lanes": lanes,
     }
 

@@ -7,9 +7,9 @@ $about
  */
 #include "model.h"
 
-/* Where speed counts, every layer gets code of its own, with its numbers built in. Where size
- * counts, nothing is there twice, and only an inner loop gets a function, and with it registers, of
- * its own. */
+/* Optimised for speed, every layer gets a copy of the code with its numbers as constants. Optimised
+ * for size, no code is copied, and only the inner loops are functions, with registers of their
+ * own. */
 #if defined(__GNUC__) && defined(__OPTIMIZE__) && !defined(__OPTIMIZE_SIZE__)
 #define FAST 1
 #define FUNCTION static inline __attribute__((always_inline))

@@ -1,4 +1,4 @@
-/* A sum of products. Outside the input x does not move: it is the same number, again and again. */
+/* A sum of products. Outside of the input `move` is 0: every x is the same number. */
 INNER_LOOP int32_t dot(const uint8_t *x, int move, const int8_t *factors, int count)
 {
     int32_t acc = 0;
@@ -31,7 +31,7 @@ INNER_LOOP int32_t packed_dot(
 }
 
 /* A row of the kernel is summed at once where it lies within the row of the input and takes all of
- * its channels or one; else it is summed tap by tap. Only convolutions look at this. */
+ * its channels or one; else it is summed tap by tap. Only convolutions use this. */
 FUNCTION void place_kernel(const struct layer *layer, struct view *view)
 {
     const int channels = tensors[layer->input].channels;

@@ -1,11 +1,11 @@
 #if FAST
 #include <string.h>
 
-/* A convolution makes a row at once, at each column LANES channels together, in steps of TAPS
- * products for each of them. The rows that lie under the kernel are laid out in `lines`, with their
- * margins. In a depthwise convolution, where every channel has an input of its own, a step takes
- * TAPS rows, which are interleaved in a line; else it takes TAPS neighbours in a row, the same for
- * all channels. Groups of several channels have weights of zero for the others' inputs. */
+/* A convolution computes a whole row, at each column LANES channels together, in steps of TAPS
+ * products for each of them. The rows under the kernel are copied to `lines`, with their padding.
+ * In a depthwise convolution, where every channel has an input of its own, a step takes TAPS rows,
+ * which are interleaved in a line; else it takes TAPS neighbours in a row, the same for all
+ * channels. Groups of several channels have weights of zero for the other groups' inputs. */
 #define ROUND_UP(number, unit) (((number) + (unit) - 1) / (unit) * (unit))
 
 #if defined(__AVX512VNNI__)
@@ -49,20 +49,20 @@ FUNCTION void multiply_add(lanes *acc, const uint8_t *x, int is_depthwise, const
 #endif
 
 static uint8_t lines[$lines];
-static uint8_t beyond[$beyond];     /* a row outside the input */
-static int32_t products[$products]; /* by column and channel */
-static uint8_t values[$products];   /* and what becomes of them */
+static uint8_t padding_row[$padding_row]; /* a row outside the input */
+static int32_t products[$products];       /* by column and channel */
+static uint8_t values[$products];         /* the products, rescaled */
 
-/* Weights in the order of (steps, channels, TAPS), and what products are rescaled by. They are put
- * in order, and filled up with zeros to whole vectors, when they are first used. */
-static factor woven[$woven];
-static int32_t woven_multipliers[$lanes], woven_biases[$lanes];
+/* Weights in the order of (steps, channels, TAPS), and the numbers that rescale the products. They
+ * are reordered, and filled up with zeros to whole vectors, when they are first used. */
+static factor reordered[$reordered];
+static int32_t reordered_multipliers[$lanes], reordered_biases[$lanes];
 static const struct {
     int weight, lane;
-} woven_at[$layers] = {
-$woven_at
+} reordered_at[$layers] = {
+$reordered_at
 };
-static uint8_t is_woven[$layers];
+static uint8_t is_reordered[$layers];
 
 /* Where in `lines` a sum finds its inputs: `steps` in each of `count` lines, the distances in
  * bytes. */
@@ -89,14 +89,14 @@ FUNCTION struct window window_of(const struct layer *layer)
     return window;
 }
 
-static __attribute__((noinline)) void weave(const struct layer *layer)
+static __attribute__((noinline)) void reorder(const struct layer *layer)
 {
     const struct window window = window_of(layer);
     const int inputs = tensors[layer->input].channels;
     const int channels = tensors[layer->output].channels;
     const int taps = layer->kernel_height * layer->kernel_width * layer->depth;
     const int8_t *from = weights + layer->weight;
-    factor *to = woven + woven_at[layer - layers].weight;
+    factor *to = reordered + reordered_at[layer - layers].weight;
     for (int o = 0; o < channels; o++, from += (taps * layer->bits + 7) / 8) {
         for (int tap = 0; tap < taps; tap++) {
             const int ky = tap / layer->depth / layer->kernel_width;
@@ -107,12 +107,12 @@ static __attribute__((noinline)) void weave(const struct layer *layer)
             to[(step * ROUND_UP(channels, LANES) + o) * TAPS + at % TAPS] =
                 (factor)unpack(from, tap, layer->bits);
         }
-        const int lane = woven_at[layer - layers].lane + o;
+        const int lane = reordered_at[layer - layers].lane + o;
         const int32_t bias = biases[layer->bias + o * layer->bias_stride];
-        woven_multipliers[lane] = multipliers[layer->multiplier + o];
-        woven_biases[lane] = bias * (1 << layer->bias_shift);
+        reordered_multipliers[lane] = multipliers[layer->multiplier + o];
+        reordered_biases[lane] = bias * (1 << layer->bias_shift);
     }
-    is_woven[layer - layers] = 1;
+    is_reordered[layer - layers] = 1;
 }
 
 FUNCTION void fill_lines(const struct layer *layer, const uint8_t *const *rows)
@@ -126,7 +126,7 @@ FUNCTION void fill_lines(const struct layer *layer, const uint8_t *const *rows)
         for (int t = 0; t < window.interleaved; t++) {
             from[t] = y + t < layer->kernel_height ? rows[y + t] : rows[y];
             if (!from[t]) {
-                from[t] = memset(beyond, layer->outside, (size_t)bytes);
+                from[t] = memset(padding_row, layer->outside, (size_t)bytes);
             }
         }
         memset(to, layer->outside, (size_t)margin);
@@ -149,7 +149,7 @@ FUNCTION void multiply(const struct layer *layer, int columns, int stride)
     for (int b = 0; b < blocks; b++) {
         const int x = b + 1 < blocks ? b * block : columns - block; /* they may overlap */
         for (int o = 0; o < stride; o += LANES) {
-            const factor *weight = woven + woven_at[layer - layers].weight + o * TAPS;
+            const factor *weight = reordered + reordered_at[layer - layers].weight + o * TAPS;
             lanes acc[COLUMNS] = {{0}};
             for (int y = 0; y < window.count; y++) {
                 const uint8_t *from = lines + y * window.line + x * window.column;
@@ -175,8 +175,8 @@ FUNCTION void rescale_row(
 {
     const int width = tensors[layer->output].width;
     const int channels = tensors[layer->output].channels;
-    const int32_t *multiplier = woven_multipliers + woven_at[layer - layers].lane;
-    const int32_t *bias = woven_biases + woven_at[layer - layers].lane;
+    const int32_t *multiplier = reordered_multipliers + reordered_at[layer - layers].lane;
+    const int32_t *bias = reordered_biases + reordered_at[layer - layers].lane;
     if (layer->output == LOGITS) {
         for (int o = 0; o < channels; o++) {
             logits_out[o] = (products[o] * multiplier[o] + bias[o]) >> layer->shift;
@@ -212,8 +212,8 @@ FUNCTION void rescale_row(
 FUNCTION void conv_row(const struct layer *layer, const struct view *view, uint8_t *out)
 {
     const int stride = ROUND_UP(tensors[layer->output].channels, LANES);
-    if (!is_woven[layer - layers]) {
-        weave(layer);
+    if (!is_reordered[layer - layers]) {
+        reorder(layer);
     }
     fill_lines(layer, view->rows);
     multiply(layer, tensors[layer->output].width * layer->parts, stride);

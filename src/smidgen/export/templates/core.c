@@ -6,10 +6,11 @@ static struct progress {
     uint8_t row, step;
 } progress[$layers];
 
-/* What a layer sees of its input: the rows under its kernel, 0 where there is none, and where in
- * them the kernel begins, in bytes; the row of a second input; whether this is the first that it
- * sees for its output. A convolution sums `count` products at once, of inputs `move` bytes apart;
- * the next ones begin `piece` bytes on, up to `right`. `width` are the bytes of a row. */
+/* The part of its input that a layer reads: `rows` are the rows under the kernel, 0 outside of the
+ * input; `left` is the byte in them where the kernel begins; `other` is a row of a second input;
+ * `is_first` is whether it is the first part for its output. A convolution sums `count` products at
+ * a time, of inputs `move` bytes apart; the next ones begin `piece` bytes further, up to `right`.
+ * `width` is the size of a row in bytes. */
 struct view {
     const uint8_t *rows[$kernel_height];
     const uint8_t *other;

@@ -1,5 +1,5 @@
-/* One step of a layer: a row of its output, or its part in one. A pool, by itself or after a
- * convolution, has several steps for a row and several parts for a pixel, and keeps the largest. */
+/* One step of a layer: a row of its output, or a part of one. A pool, alone or after a convolution,
+ * needs several steps for a row and several parts for a pixel, and keeps the largest value. */
 FUNCTION void advance(int number)
 {
     const struct layer *layer = &layers[number];
@@ -68,16 +68,16 @@ $cases            }
     return best;
 }
 
-/* @branch: of an operation; with `if` they take less room than with `switch` */
+/* @branch: for an operation; `if` makes smaller code than `switch` */
 if (layer->operation == $operation) {
 $channel                }
 
-/* @case: of a layer */
+/* @case: for a layer */
             case $number:
                 advance($number);
                 break;
 
-/* @channels: of a pixel */
+/* @channels: that a layer computes for a pixel */
 tensors[layer->output].channels
 
 /* @stride: from one pixel of the output to the next */

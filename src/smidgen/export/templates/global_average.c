@@ -1,6 +1,6 @@
 static $sum_type sums[$sums];
 
-/* The average of what has been seen so far: it grows, and the last is the largest. */
+/* The average of what has been read so far: it grows, and the last is the largest. */
 FUNCTION int32_t global_average(const struct layer *layer, const struct view *view, int channel)
 {
     const int before = view->is_first ? 0 : (int)sums[channel];
@@ -11,5 +11,5 @@ FUNCTION int32_t global_average(const struct layer *layer, const struct view *vi
 /* @channel: what `advance` does for a channel of a pixel */
                     product = global_average(layer, &view, channel);
                     if (FAST && !view.is_first && part + 1 < layer->parts) {
-                        continue; /* it has not grown to its end */
+                        continue; /* the sum is not complete */
                     }
