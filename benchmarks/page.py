@@ -43,7 +43,7 @@ from browser import (
     enlarged,
     likeliest,
     replay,
-    settle,
+    wait_for_answer,
 )
 
 IMAGES = 1000
@@ -89,7 +89,7 @@ def open_often(page: Page, address: str) -> list[tuple[str, str, str]]:
     ready, answers = [], []
     for _ in range(OPENINGS):
         page.goto(address)
-        settle(page)
+        wait_for_answer(page)
         ready.append(page.evaluate("performance.getEntriesByName('ready')[0].startTime"))
         draw(page, [stroke[::4] for stroke in STROKES[0]["strokes"]])
         answers += [

@@ -49,12 +49,12 @@ def watched(page, address):
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("request", lambda request: request.url != address and problems.append(request.url))
     page.goto(address)  # returns after the page's script has run
-    settle(page)
+    wait_for_answer(page)
     yield page
     assert not problems, problems
 
 
-def settle(page):
+def wait_for_answer(page):
     """Waits until what was drawn has been answered."""
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
@@ -79,7 +79,7 @@ def draw(page, strokes, place=(0.8, 0.5, 0.5)):
         for point in rest:
             page.mouse.move(*point)
         page.mouse.up()
-    settle(page)
+    wait_for_answer(page)
 
 
 def replay(page, strokes, place):
@@ -106,7 +106,7 @@ def choose_file(page, name, data, kind="image/png"):
     page.locator("#clear").evaluate("button => button.click()")
     page.locator("#file").set_input_files({"name": name, "mimeType": kind, "buffer": data})
     expect(page.locator("#status")).not_to_be_empty()
-    settle(page)
+    wait_for_answer(page)
 
 
 def enlarged(image):
@@ -127,4 +127,4 @@ def answer(page):
 
 def clear(page):
     page.locator("#clear").click()
-    settle(page)
+    wait_for_answer(page)

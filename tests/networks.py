@@ -66,7 +66,7 @@ def shared(channels: int = 16, n: int = 5) -> nn.Module:
     )  # fmt: skip
 
 
-def settle(model: nn.Module, seed: int = 0) -> nn.Module:
+def draw_weights(model: nn.Module, seed: int = 0) -> nn.Module:
     """The module in eval mode, with weights and batch-norm statistics drawn from a seed.
 
     Some batch norms have a negative gain, as trained ones may.

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from networks import EveryOperation, images, settle, shared
+from networks import EveryOperation, draw_weights, images, shared
 from torch import nn
 
 from smidgen.check import check
@@ -61,10 +61,11 @@ def needs(*programs: str) -> pytest.MarkDecorator:
 def graphs() -> dict[str, Graph]:
     """Each network in eight bits, and the one of every operation also in four and two."""
     made = {
-        name: quantize(settle(make()), images(40), MEAN, STD, name) for name, make in MODELS.items()
+        name: quantize(draw_weights(make()), images(40), MEAN, STD, name)
+        for name, make in MODELS.items()
     }
     for bits in (4, 2):
-        every = settle(EveryOperation())
+        every = draw_weights(EveryOperation())
         made[f"{bits} bits"] = quantize(every, images(40), MEAN, STD, "every", bits=bits)
     return made
 
@@ -144,7 +145,7 @@ def test_eight_bits_in_onnx_runtime_are_a_step_off_at_most(
 
 def test_float_onnx_is_the_network_and_names_no_path() -> None:
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    model = settle(EveryOperation())
+    model = draw_weights(EveryOperation())
     data = write_onnx(model)
     batch = torch.rand(7, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -166,7 +167,7 @@ def test_a_footprint_holds_the_weights_and_the_rings(graphs: dict[str, Graph]) -
 
 @needs("arm-none-eabi-gcc", "qemu-system-arm")
 def test_shared_weights_leave_room_in_four_kilobytes() -> None:
-    measured = footprint(quantize_on_noise(settle(shared(channels=24)), "shared"))
+    measured = footprint(quantize_on_noise(draw_weights(shared(channels=24)), "shared"))
     assert measured.flash_bytes <= 4096 - 256
     assert measured.ram_bytes <= 4096
 
@@ -273,7 +274,7 @@ def test_sums_are_made_in_place(graphs: dict[str, Graph]) -> None:
 @needs("gcc")
 def test_latency_is_measured_for_every_runner() -> None:
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    found = latency(settle(create_model("tiny_mnist")), rounds=20)
+    found = latency(draw_weights(create_model("tiny_mnist")), rounds=20)
     assert list(found) == ["eager torch", "ONNX Runtime", "C"]
     for times in found.values():
         assert 0 < times["batch of 1"] < times["batch of 1,000"]

@@ -20,7 +20,7 @@ from browser import (
     installed,
     likeliest,
     replay,
-    settle,
+    wait_for_answer,
     watched,
 )
 from PIL import Image
@@ -98,7 +98,7 @@ def test_the_answer_comes_while_drawing(desk):
     desk.mouse.move(paper["x"] + 80, paper["y"] + 60)
     desk.mouse.down()
     desk.mouse.move(paper["x"] + 120, paper["y"] + 300, steps=5)
-    settle(desk)
+    wait_for_answer(desk)
     assert answer(desk) != ""
     desk.mouse.up()
 
@@ -117,24 +117,24 @@ def test_undo_and_clear(desk):
     seven = desk.locator("#sure").text_content()
     draw(desk, [[[0.2, 0.0], [0.8, 0.0]]])
     desk.locator("#undo").click()
-    settle(desk)
+    wait_for_answer(desk)
     assert (answer(desk), desk.locator("#sure").text_content()) == ("7", seven)
     clear(desk)
     assert answer(desk) == ""
     desk.locator("#undo").click()
-    settle(desk)
+    wait_for_answer(desk)
     assert answer(desk) == "7"
 
 
 def test_a_sample_and_a_mistake_are_put_on_the_paper(desk):
     desk.locator("#sample").click()
-    settle(desk)
+    wait_for_answer(desk)
     assert re.fullmatch(r"A test image of \d\.", desk.locator("#status").text_content())
     assert answer(desk) != ""
     mistake = desk.locator("#gallery button").first
     label, said = re.match(r"(\d) read as (\d)", mistake.text_content()).groups()
     mistake.click()
-    settle(desk)
+    wait_for_answer(desk)
     assert desk.locator("#status").text_content() == f"A test image of {label}."
     first = desk.locator(".model").first
     assert first.locator(".prediction").text_content() in (said, "–")
@@ -150,16 +150,16 @@ def test_keys_draw_undo_and_clear(desk):
     for _ in range(17):
         desk.keyboard.press("ArrowDown")
     desk.keyboard.press("Space")
-    settle(desk)
+    wait_for_answer(desk)
     assert answer(desk) == "1"
     desk.keyboard.press("z")
-    settle(desk)
+    wait_for_answer(desk)
     assert answer(desk) == ""
     desk.keyboard.press("s")
-    settle(desk)
+    wait_for_answer(desk)
     assert answer(desk) != ""
     desk.keyboard.press("c")
-    settle(desk)
+    wait_for_answer(desk)
     assert answer(desk) == ""
 
 
@@ -171,7 +171,7 @@ def test_two_arrows_at_once_go_aslant(desk):
         desk.keyboard.down("ArrowDown")
     desk.keyboard.up("ArrowRight")
     desk.keyboard.up("ArrowDown")
-    settle(desk)
+    wait_for_answer(desk)
     ink = np.array(desk.evaluate(SEEN)).reshape(28, 28) > 0
     rows, columns = np.nonzero(ink)
     assert np.ptp(rows) > 10
@@ -207,7 +207,7 @@ def test_a_finger_and_a_pen_draw(desk):
     for y in range(60, 360, 20):
         touch("touchMove", [{"x": xs, "y": paper["y"] + y}])
     touch("touchEnd", [])
-    settle(desk)
+    wait_for_answer(desk)
     assert answer(desk) == "1"
     clear(desk)
     pen = {"button": "left", "buttons": 1, "pointerType": "pen", "clickCount": 1, "x": xs}
@@ -219,7 +219,7 @@ def test_a_finger_and_a_pen_draw(desk):
         session.send(
             "Input.dispatchMouseEvent", {**pen, "type": f"mouse{kind}", "y": paper["y"] + y}
         )
-    settle(desk)
+    wait_for_answer(desk)
     assert answer(desk) == "1"
 
 
@@ -275,14 +275,14 @@ def test_the_layers_of_the_chosen_network_are_shown(desk):
     models = frontier_document()["models"]
     for position, model in enumerate(models):
         desk.locator(".model label").nth(position).click()
-        settle(desk)
+        wait_for_answer(desk)
         nodes = model["graph"]["nodes"]
         assert desk.locator("#layer option").count() == len(nodes)
         assert desk.locator(".chosen").first.text_content() == model["name"]
         assert model["name"] in desk.locator("#sure").text_content()
         for value in (1, len(nodes)):
             desk.locator("#layer").select_option(str(value))
-            settle(desk)
+            wait_for_answer(desk)
             assert desk.locator("#maps canvas").count() == nodes[value - 1]["shape"][2]
 
 
@@ -302,7 +302,7 @@ def test_a_browser_without_pointer_events_says_so_and_still_has_keys(page, addre
         page.keyboard.press("Space")
         for _ in range(9):
             page.keyboard.press("ArrowDown")
-        settle(page)
+        wait_for_answer(page)
         assert answer(page) == "1"
 
 

@@ -14,7 +14,7 @@ from browser import (
     clear,
     draw,
     installed,
-    settle,
+    wait_for_answer,
     watched,
 )
 from playwright.sync_api import expect
@@ -47,7 +47,7 @@ def test_text_is_readable_controls_are_large_and_nothing_overflows(page, address
 def test_the_page_fits_every_width_and_keeps_the_drawing(desk, width):
     draw(desk, SEVEN)
     desk.set_viewport_size({"width": width, "height": 800})
-    settle(desk)
+    wait_for_answer(desk)
     assert desk.evaluate("document.documentElement.scrollWidth") <= width
     paper = desk.locator("#paper").bounding_box()
     assert abs(paper["width"] - paper["height"]) < 1

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import EveryOperation, images, settle, shared
+from networks import EveryOperation, draw_weights, images, shared
 from torch import nn
 
 from smidgen.data import Data
@@ -100,7 +100,7 @@ def test_biases_are_stored_without_their_common_power_of_two() -> None:
 
 
 def test_the_document_holds_what_the_interpreters_need() -> None:
-    graph = quantize(settle(EveryOperation()), images(20), MEAN, STD, "every", bits=4)
+    graph = quantize(draw_weights(EveryOperation()), images(20), MEAN, STD, "every", bits=4)
     document = to_document(graph)
     assert (document["format"], document["input"]) == ("smidgen-graph-1", [28, 28, 1])
     assert [node["op"] for node in document["nodes"]] == [node.op for node in graph.nodes]
@@ -114,7 +114,7 @@ def test_the_document_holds_what_the_interpreters_need() -> None:
 
 @pytest.mark.parametrize("name", list_models())
 def test_every_model_of_the_zoo_is_traced_to_few_layers(name: str) -> None:
-    model = settle(create_model(name))
+    model = draw_weights(create_model(name))
     layers = lower(model)  # raises if the layers compute anything else
     kept = (nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.LeakyReLU)
     calls = []
@@ -127,7 +127,7 @@ def test_every_model_of_the_zoo_is_traced_to_few_layers(name: str) -> None:
 
 
 def test_what_follows_a_convolution_becomes_part_of_it() -> None:
-    model = settle(
+    model = draw_weights(
         nn.Sequential(
             nn.Conv2d(1, 4, 3), nn.MaxPool2d(2), nn.BatchNorm2d(4), nn.ReLU6(), nn.Dropout(),
             nn.Conv2d(4, 10, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LogSoftmax(dim=1),
@@ -145,7 +145,7 @@ def test_what_follows_a_convolution_becomes_part_of_it() -> None:
 
 
 def test_shared_weights_are_stored_once() -> None:
-    graph = quantize(settle(EveryOperation()), images(20), MEAN, STD, "every")
+    graph = quantize(draw_weights(EveryOperation()), images(20), MEAN, STD, "every")
     convs = [node for node in graph.nodes if isinstance(node, G.Conv)]
     assert len(convs) == 8
     assert len(graph.weights) == 6
@@ -165,7 +165,9 @@ def test_a_product_is_that_of_the_numbers_that_the_integers_stand_for() -> None:
 
 def test_the_border_is_what_the_network_pads_with() -> None:
     # A blank image, mean grey everywhere once normalised, has no border: all outputs are equal.
-    model = settle(nn.Sequential(nn.Conv2d(1, 3, 5, padding=2), nn.ReLU(), nn.Conv2d(3, 10, 28)))
+    model = draw_weights(
+        nn.Sequential(nn.Conv2d(1, 3, 5, padding=2), nn.ReLU(), nn.Conv2d(3, 10, 28))
+    )
     model.append(nn.Flatten())
     graph = quantize(model, images(20), 33 / 255, STD, "border")
     grey = np.full((1, 28, 28), 33, np.uint8)
@@ -176,7 +178,7 @@ def test_the_border_is_what_the_network_pads_with() -> None:
 
 @pytest.mark.parametrize("make", [EveryOperation, shared, lambda: create_model("skip_13k")])
 def test_eight_bits_stay_close_to_the_float_network(make: type[nn.Module]) -> None:
-    model, batch = settle(make()), images(60)
+    model, batch = draw_weights(make()), images(60)
     graph = quantize(model, batch[:40], MEAN, STD, "close")
     with torch.no_grad():
         floats = model(normalised(batch[40:])).numpy()
@@ -185,7 +187,7 @@ def test_eight_bits_stay_close_to_the_float_network(make: type[nn.Module]) -> No
 
 
 def test_fewer_bits_take_fewer_bytes() -> None:
-    model = settle(create_model("tiny_mnist"))
+    model = draw_weights(create_model("tiny_mnist"))
     sizes = {b: quantize(model, images(10), MEAN, STD, "t", bits=b).weight_bytes for b in (8, 4, 2)}
     # Of 9,064 weights only the 1,152 of the middle convolution are packed: first and last are not.
     assert sizes[8] - sizes[4] == pytest.approx(1152 / 2, abs=8)
@@ -211,7 +213,7 @@ def test_a_grid_is_fitted_to_what_is_read_of_it() -> None:
 
 
 def test_multipliers_of_shared_weights_are_exact_for_the_gains_they_leave() -> None:
-    layers = lower(settle(shared()))
+    layers = lower(draw_weights(shared()))
     convs = [layer for layer in layers if isinstance(layer, FG.Conv)]
     before = {conv: conv.gain.clone() for conv in convs}
     plan = calibrate(layers, normalised(images(40)), Grid(1 / (255 * STD), 255 * MEAN), bits=8)
@@ -228,7 +230,7 @@ def test_multipliers_of_shared_weights_are_exact_for_the_gains_they_leave() -> N
 
 
 def test_fine_tuning_does_not_depend_on_the_number_of_threads(digits: Data) -> None:
-    model, threads, found = settle(shared()), torch.get_num_threads(), []
+    model, threads, found = draw_weights(shared()), torch.get_num_threads(), []
     batch = digits.train.images[:300]
     try:
         for number in (1, 2):
@@ -246,7 +248,7 @@ def test_fine_tuning_does_not_depend_on_the_number_of_threads(digits: Data) -> N
 
 @pytest.mark.parametrize(
     "make",
-    [lambda: create_model("smidgen_8k", pretrained=True), lambda: settle(shared())],
+    [lambda: create_model("smidgen_8k", pretrained=True), lambda: draw_weights(shared())],
     ids=["smidgen_8k", "shared"],
 )
 def test_fine_tuning_brings_the_logits_closer(make: Callable[[], nn.Module], digits: Data) -> None:
@@ -271,7 +273,7 @@ def test_a_network_that_loses_nothing_is_not_fine_tuned(
         raise AssertionError("fine-tuned")
 
     monkeypatch.setattr("smidgen.quantize.finetune", refuse)
-    model = settle(create_model("tiny_mnist"))
+    model = draw_weights(create_model("tiny_mnist"))
     graph = quantize_for(few, model, few.mean, few.std, "few")
     calibration = few.fit_split()[0].images
     same = quantize(model, calibration, few.mean, few.std, "few")
@@ -300,7 +302,7 @@ class Branching(nn.Module):
 
 
 def of(*layers: nn.Module) -> nn.Module:
-    return settle(nn.Sequential(*layers, nn.Flatten()))
+    return draw_weights(nn.Sequential(*layers, nn.Flatten()))
 
 
 @pytest.mark.parametrize(
@@ -326,7 +328,7 @@ def test_what_the_graph_cannot_express_is_named(model: nn.Module, message: str) 
 
 @pytest.mark.parametrize(("value", "message"), [(float("nan"), "NaN"), (0.0, "all zero")])
 def test_weights_that_cannot_be_trusted_are_refused(value: float, message: str) -> None:
-    model = settle(create_model("tiny_mnist"))
+    model = draw_weights(create_model("tiny_mnist"))
     nn.init.constant_(model[4].weight, value)
     with pytest.raises(ExportError, match=f"^4: the weights .*{message}"):
         quantize(model, images(2), MEAN, STD, "bad")
@@ -334,4 +336,4 @@ def test_weights_that_cannot_be_trusted_are_refused(value: float, message: str) 
 
 def test_calibration_needs_images() -> None:
     with pytest.raises(ExportError, match="no calibration images"):
-        quantize(settle(create_model("tiny_mnist")), images(0), MEAN, STD, "none")
+        quantize(draw_weights(create_model("tiny_mnist")), images(0), MEAN, STD, "none")

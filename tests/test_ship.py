@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from networks import settle
+from networks import draw_weights
 
 from smidgen.data import Data
 from smidgen.errors import ExportError, MissingExtraError
@@ -27,7 +27,7 @@ PROOFS = {"c": ("gcc",), "html": ("node",), "onnx": ()}
 
 @pytest.fixture(scope="module")
 def target(digits: Data) -> Target:
-    model = settle(create_model("tiny_mnist"))
+    model = draw_weights(create_model("tiny_mnist"))
     classes = digits.classes
     return Target("tiny", model, digits.mean, digits.std, classes, "digits", None, trained=True)
 
