@@ -11,7 +11,6 @@ from smidgen.network.consistency import read_network
 from smidgen.network.operations import Call, Operation, Value
 from smidgen.network.record import (
     Record,
-    first_tensor,
     forward,
     keeps_order,
     noise,
@@ -25,7 +24,6 @@ __all__ = [
     "Operation",
     "Record",
     "Value",
-    "first_tensor",
     "forward",
     "keeps_order",
     "noise",
