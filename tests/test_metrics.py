@@ -76,16 +76,12 @@ def test_one_test_run_at_994_is_uncertain_by_0077_points() -> None:
 
 def test_bootstrap_agrees_with_scipy() -> None:
     values = np.random.default_rng(1).exponential(size=60)
-    ours = metrics.bootstrap_interval(values, np.random.default_rng(2))
+    nothing = torch.zeros(60)
+    ours = metrics.paired_bootstrap(nothing, torch.from_numpy(values), np.random.default_rng(2))
     theirs = stats.bootstrap(
         (values,), np.mean, method="percentile", n_resamples=10_000, rng=np.random.default_rng(3)
     ).confidence_interval
     assert ours == pytest.approx((theirs.low, theirs.high), abs=0.01 * values.std())
-
-
-def test_bootstrap_takes_any_number_of_resamples() -> None:
-    values = np.array([2.0, 2.0, 2.0])
-    assert metrics.bootstrap_interval(values, np.random.default_rng(0), resamples=7) == (2, 2)
 
 
 def test_paired_bootstrap_of_hits_matches_the_normal_interval() -> None:

@@ -16,7 +16,6 @@ from statistics import NormalDist, fmean, stdev
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from smidgen.errors import RunError
@@ -81,39 +80,23 @@ def standard_error(share: float, n: int) -> float:
     return math.sqrt(share * (1 - share) / n)
 
 
-def bootstrap_interval(
-    values: NDArray[np.float64],
-    generator: np.random.Generator,
-    confidence: float = 0.95,
-    resamples: int = 10_000,
-) -> Interval:
-    """The percentile bootstrap interval of the mean of `values` (N,) (Efron 1979).
-
-    Drawing N values with replacement is drawing how often each distinct value comes, which is
-    multinomial; hits and misses have few distinct values, so this takes milliseconds.
-    """
-    distinct, counts = np.unique(values, return_counts=True)
-    shares = counts / len(values)
-    block = 100  # resamples at a time: bounds the memory when all values are distinct
-    sizes = [block] * (resamples // block) + [resamples % block]
-    means = np.concatenate(
-        [generator.multinomial(len(values), shares, size) @ distinct for size in sizes]
-    ) / len(values)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return float(low), float(high)
-
-
 def paired_bootstrap(
     first: Tensor, second: Tensor, generator: np.random.Generator, confidence: float = 0.95
 ) -> Interval:
-    """The bootstrap interval of mean(second) − mean(first), resampling images, not answers.
+    """The percentile bootstrap interval of mean(second) − mean(first) (Efron 1979), over images.
 
     Both are (N,) over the same images: 1 where a run is right and 0 where it is wrong, or the
-    share of a model's seeds that are right.
+    share of a model's seeds that are right. Drawing N differences with replacement is drawing how
+    often each distinct one comes, which is multinomial; there are few, so this takes milliseconds.
     """
     difference = (second.double() - first.double()).numpy()
-    return bootstrap_interval(difference, generator, confidence)
+    distinct, counts = np.unique(difference, return_counts=True)
+    n, shares = len(difference), counts / len(difference)
+    # 10,000 resamples, a hundred at a time: bounds the memory when all differences are distinct.
+    sums = [generator.multinomial(n, shares, 100) @ distinct for _ in range(100)]
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(np.concatenate(sums) / n, [tail, 1 - tail])
+    return float(low), float(high)
 
 
 def mcnemar_exact(only_first: int, only_second: int) -> float:

@@ -89,8 +89,7 @@ def _from_run(run: Run) -> Target:
 def _with_weights(
     header: dict[str, str], state: dict[str, Tensor], path: Path, run: Run | None
 ) -> Target:
-    classes = json.loads(header["classes"])
-    model = create_model(header["model"], classes=len(classes))
+    model = create_model(header["model"], classes=len(json.loads(header["classes"])))
     try:
         model.load_state_dict(state)
     except RuntimeError as problem:
@@ -105,13 +104,5 @@ def _untrained(name: str, model: nn.Module) -> Target:
 
 
 def _described(name: str, model: nn.Module, header: dict[str, str], run: Run | None) -> Target:
-    return Target(
-        name=name,
-        model=model,
-        mean=float(header["mean"]),
-        std=float(header["std"]),
-        classes=tuple(json.loads(header["classes"])),
-        data=header["data"],
-        run=run,
-        trained=True,
-    )
+    mean, std, classes = float(header["mean"]), float(header["std"]), json.loads(header["classes"])
+    return Target(name, model, mean, std, tuple(classes), header["data"], run, trained=True)

@@ -105,14 +105,9 @@ def judge(
 
 _FIRMWARE_RULES = ("max_flash_bytes", "max_ram_bytes")
 _TRAINING_RULES = (
-    "max_epochs",
-    "max_images_seen",
-    "min_first_epoch_accuracy",
-    "min_train_accuracy",
-    "min_accuracy",
-    "min_last_accuracy",
-    "max_test_reads",
-)
+    "max_epochs", "max_images_seen", "min_first_epoch_accuracy", "min_train_accuracy",
+    "min_accuracy", "min_last_accuracy", "max_test_reads",
+)  # fmt: skip
 
 
 def _rule(rule: str, limit: Value, actual: Value, passed: bool, advice: str) -> Rule:

@@ -11,7 +11,7 @@ import warnings
 
 import typer
 
-from smidgen.cli import bench, data, page, results, ship, training, using, weigh
+from smidgen.cli import bench, data, results, ship, training, using, weigh
 from smidgen.errors import SmidgenError
 
 app = typer.Typer(
@@ -37,7 +37,7 @@ for command in (
     results.report,
     results.compare,
     bench.bench,
-    page.serve,
+    ship.serve,
     data.data,
 ):
     app.command()(command)

@@ -118,7 +118,8 @@ def find_published(name: str, directory: Path | None) -> Path | None:
         named = os.environ.get("SMIDGEN_DATA")
         roots = [*([Path(named)] if named else []), Path("data"), _cache()]
     folders = (root / PUBLISHED[name].folder / "raw" for root in roots)
-    return next((folder for folder in folders if all(_exists(folder, f) for f in FILES)), None)
+    whole = (folder for folder in folders if all(find_file(folder, f).is_file() for f in FILES))
+    return next(whole, None)
 
 
 def find_file(folder: Path, name: str) -> Path:
@@ -126,13 +127,8 @@ def find_file(folder: Path, name: str) -> Path:
     return folder / name if (folder / name).is_file() else folder / f"{name}.gz"
 
 
-def _exists(folder: Path, name: str) -> bool:
-    return find_file(folder, name).is_file()
-
-
 def _download_folder(name: str, directory: Path | None) -> Path:
-    named = os.environ.get("SMIDGEN_DATA")
-    root = directory or (Path(named) if named else _cache())
+    root = directory or Path(os.environ.get("SMIDGEN_DATA") or _cache())
     return root / PUBLISHED[name].folder / "raw"
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from smidgen.export.c import write_c
 from smidgen.export.parity import run_cortex_m
-from smidgen.export.toolchain import LARGE_MEMORY, compile_firmware, run
+from smidgen.export.toolchain import compile_firmware, run
 from smidgen.mnist import INPUT_SHAPE, MEAN, STD
 from smidgen.quantize import Graph, quantize
 
@@ -48,7 +48,7 @@ def footprint(
         model = Path(folder)
         for name, text in (files or write_c(graph)).items():
             (model / name).write_text(text, encoding="utf-8")
-        firmware = compile_firmware(model, "weigh.c", model / "weigh.elf", core, LARGE_MEMORY)
+        firmware = compile_firmware(model, "weigh.c", model / "weigh.elf", core, large=True)
         size = run(["arm-none-eabi-size", firmware]).split(b"\n")[1].split()
         text_bytes, data_bytes, bss_bytes = (int(number) for number in size[:3])
         _, stack = run_cortex_m(model, np.zeros((1, *graph.input), np.uint8), core, large=True)

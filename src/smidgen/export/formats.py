@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -84,15 +85,10 @@ def make_onnx(targets: Sequence[Target], data: Data, bits: int) -> Export:
         "model-int8.onnx": write_qdq(graph),
     }
     found = {name: run_onnx(content, images) for name, content in files.items()}
+    scaled, tolerated = integers * graph.logit_scale, -(-len(images) // QDQ_LABELS)
     proofs = [
         compare("ONNX float by ONNX Runtime", floats, found["model.onnx"], ONNX_TOLERANCE),
-        compare(
-            "ONNX int8 by ONNX Runtime",
-            integers * graph.logit_scale,
-            found["model-int8.onnx"],
-            float("inf"),
-            -(-len(images) // QDQ_LABELS),
-        ),
+        compare("ONNX int8 by ONNX Runtime", scaled, found["model-int8.onnx"], inf, tolerated),
     ]
     weights = count_parameters(target.model)
     return Export(files, proofs, 4 * weights, _accuracies(target, data, integers))

@@ -37,11 +37,10 @@ def render(document: dict[str, Any]) -> str:
 
 def _policy(style: str, script: str) -> str:
     """Nothing may be loaded, and only this style and this script apply."""
-    hashes = (
+    style_hash, script_hash = (
         "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
         for text in (style, script)
     )
-    style_hash, script_hash = hashes
     return (
         f"default-src 'none'; style-src {style_hash}; script-src {script_hash}; "
         "img-src data:; base-uri 'none'; form-action 'none'"

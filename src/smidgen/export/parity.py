@@ -17,7 +17,6 @@ from smidgen.errors import ExportError
 from smidgen.export.toolchain import (
     HARNESS,
     LARGE_MACHINE,
-    LARGE_MEMORY,
     MACHINES,
     TEMPLATES,
     compile_firmware,
@@ -89,8 +88,7 @@ def run_cortex_m(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "images.bin").write_bytes(images.tobytes())
-        options = LARGE_MEMORY if large else ()
-        firmware = compile_firmware(model, "emulate.c", folder / "emulate.elf", core, options)
+        firmware = compile_firmware(model, "emulate.c", folder / "emulate.elf", core, large)
         machine = (
             "-M",
             LARGE_MACHINE if large else MACHINES[core],

@@ -20,15 +20,9 @@ from smidgen.errors import ModelError, SmidgenError
 
 _FORK = {"os.fork", "os.forkpty"}
 _REFUSED = _FORK | {
-    "os.exec",
-    "os.kill",
-    "os.killpg",
-    "os.posix_spawn",
-    "os.system",
-    "socket.bind",
-    "socket.connect",
-    "subprocess.Popen",
-}
+    "os.exec", "os.kill", "os.killpg", "os.posix_spawn", "os.system",
+    "socket.bind", "socket.connect", "subprocess.Popen",
+}  # fmt: skip
 
 
 def main() -> None:

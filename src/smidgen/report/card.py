@@ -79,7 +79,8 @@ def _front_matter(trial: Trial) -> str:
     result = trial.results[0]
     name, hub_name = KNOWN_DATA.get(result["data"], (result["data"], None))
     over = f", mean over {trial.seeds} seeds" if trial.seeds > 1 else ", one seed"
-    metric = {"type": "accuracy", "name": f"test accuracy{over}", "value": _mean_accuracy(trial)}
+    mean = round(trial.summary["mean"], 6)
+    metric = {"type": "accuracy", "name": f"test accuracy{over}", "value": mean}
     dataset = {"name": name, "type": hub_name or result["data"], "split": "test"}
     task = {"type": "image-classification"}
     entries: dict[str, Any] = {
@@ -168,7 +169,3 @@ def _machine(result: dict[str, Any]) -> str:
         f"{where}; workers {result['workers']}, {result['precision']}, "
         f"{result['memory_format']}; {software}."
     )
-
-
-def _mean_accuracy(trial: Trial) -> float:
-    return round(sum(trial.test_accuracies) / trial.seeds, 6)

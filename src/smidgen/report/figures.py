@@ -34,10 +34,8 @@ def percent(fraction: float | None) -> str:
 
 def accuracy(trial: Trial) -> str:
     """The test accuracy: mean ± standard deviation over seeds, or the one that there is."""
-    if trial.seeds == 1:
-        return percent(trial.test_accuracies[0])
-    summary = metrics.over_seeds(trial.test_accuracies)
-    return f"{100 * summary.mean:.2f} ± {100 * summary.sd:.2f} %"
+    mean, sd = trial.summary["mean"], trial.summary["sd"]
+    return percent(mean) if sd is None else f"{100 * mean:.2f} ± {100 * sd:.2f} %"
 
 
 def interval(trial: Trial) -> str:
@@ -50,7 +48,7 @@ def interval(trial: Trial) -> str:
 def certainty(trial: Trial) -> str:
     """One or two sentences on how far the test accuracy is to be trusted."""
     n = trial.test_images
-    error = 100 * metrics.standard_error(sum(trial.test_accuracies) / trial.seeds, n)
+    error = 100 * metrics.standard_error(trial.summary["mean"], n)
     if trial.seeds == 1:
         return (
             f"One seed: another one will differ. The standard error of a single test run on "

@@ -53,15 +53,15 @@ class Trial:
         values = self.test_accuracies
         if self.seeds > 1:
             return asdict(metrics.over_seeds(values))
-        return {"mean": values[0], "sd": None, "min": values[0], "n": 1, "interval": self.interval}
+        correct = round(values[0] * self.test_images)
+        interval = metrics.wilson_interval(correct, self.test_images)
+        return {"mean": values[0], "sd": None, "min": values[0], "n": 1, "interval": interval}
 
     @property
     def interval(self) -> metrics.Interval:
         """The 95 % interval of the test accuracy: Student's over seeds, Wilson's for one."""
-        if self.seeds > 1:
-            return metrics.over_seeds(self.test_accuracies).interval
-        correct = round(self.test_accuracies[0] * self.test_images)
-        return metrics.wilson_interval(correct, self.test_images)
+        low, high = self.summary["interval"]
+        return low, high
 
 
 @dataclass(frozen=True, eq=False)

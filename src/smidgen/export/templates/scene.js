@@ -40,13 +40,9 @@ export function fromPixels(rgba) {
     data[i] = (ink.data[at] * 255) / strongest;
   }
   const scale = BOX / Math.max(width, height);
-  const [shownWidth, shownHeight] = [width * scale, height * scale];
-  const box = {
-    left: (PAPER - shownWidth) / 2,
-    top: (PAPER - shownHeight) / 2,
-    width: shownWidth,
-    height: shownHeight,
-  };
+  const box = { width: width * scale, height: height * scale };
+  box.left = (PAPER - box.width) / 2;
+  box.top = (PAPER - box.height) / 2;
   return { image, ink: { data, width, height }, box };
 }
 
