@@ -155,11 +155,12 @@ def _weigh(target: str, rules: Budget | None, readme: str) -> tuple[str, Verdict
 
 @contextlib.contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Keeps Python from looking for garbage while torch is imported, whose objects all stay."""
+    """Keeps Python from looking for garbage among what is imported meanwhile: all of it stays."""
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
         gc.enable()
 
 
