@@ -81,7 +81,7 @@ def test_the_page_is_one_file_that_may_load_nothing():
     assert directives["default-src"] == "'none'"
     for kind, pattern in (
         ("style-src", r"<style>(.*?)</style>"),
-        ("script-src", r'<script type="module">(.*?)</script>'),
+        ("script-src", r'<script type="module" blocking="render">(.*?)</script>'),
     ):
         (text,) = re.findall(pattern, page, re.DOTALL)
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -61,7 +61,9 @@ TOPS = """[...document.querySelectorAll("section, li, figure, p")]
     .map((element) => element.getBoundingClientRect().top)"""
 
 
-def test_nothing_shifts_while_one_draws(page, address):
+def test_nothing_shifts_while_it_loads_or_while_one_draws(page, address):
+    slow = page.context.new_cdp_session(page)
+    slow.send("Emulation.setCPUThrottlingRate", {"rate": 6})  # a phone's processor
     page.add_init_script("""
         window.shifts = 0;
         new PerformanceObserver((list) => {
