@@ -146,8 +146,8 @@ def replay_images(page: Page, data: Data) -> list[tuple[str, str, str]]:
     images, labels = data.test.images[:IMAGES, 0].numpy(), data.test.labels[:IMAGES].tolist()
     pictures = [enlarged(image) for image in images]
     inputs = torch.from_numpy(np.stack([read_image(picture) for picture in pictures]))[:, None]
-    python = logits(target.model, inputs, target.mean, target.std).argmax(dim=1).tolist()
-    plain = logits(target.model, data.test.images[:IMAGES], target.mean, target.std).argmax(dim=1)
+    python = logits(target.model, inputs, target.preprocess).argmax(dim=1).tolist()
+    plain = logits(target.model, data.test.images[:IMAGES], target.preprocess).argmax(dim=1)
     said, accepted = [], 0
     for picture in pictures:
         choose_file(page, "digit.png", picture)

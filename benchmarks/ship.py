@@ -48,8 +48,8 @@ CORES = {"Cortex-M0+ (emulated)": "cortex-m0plus", "Cortex-M4 (emulated)": "cort
 
 def measure(target: Target, data: Data) -> dict[str, Any]:
     """Everything that the document says of one model."""
-    graph = quantize_for(data, target.model, target.mean, target.std, target.name)
-    floats = logits(target.model, data.test.images, target.mean, target.std).numpy()
+    graph = quantize_for(data, target.model, target.preprocess, target.name)
+    floats = logits(target.model, data.test.images, target.preprocess).numpy()
     integers = graph.run(data.test.images.numpy())
     found: dict[str, Any] = {
         "params": count_parameters(target.model),
@@ -90,8 +90,10 @@ def prove(
             for runner, logits in zip(CORES, found, strict=True):
                 yield compare(runner, integers, logits)
     yield compare("JavaScript, Node", integers, run_javascript(to_document(graph), images))
-    inputs = normalise(data.test.images, target.mean, target.std).numpy()
-    yield compare("ONNX float", floats, run_onnx(write_onnx(target.model), inputs))
+    inputs = normalise(data.test.images, target.preprocess).numpy()
+    yield compare(
+        "ONNX float", floats, run_onnx(write_onnx(target.model, target.preprocess.shape), inputs)
+    )
     yield compare("ONNX int8", integers * graph.logit_scale, run_onnx(write_qdq(graph), inputs))
 
 

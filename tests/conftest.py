@@ -49,7 +49,7 @@ def few(digits: Data) -> Data:
     """240 digits to train and 60 to test: enough to run every path of a training."""
     train = Split(digits.train.images[:240], digits.train.labels[:240])
     test = Split(digits.test.images[:60], digits.test.labels[:60])
-    return Data("digits", train, test, digits.classes, digits.mean, digits.std)
+    return Data("digits", train, test, digits.classes, digits.preprocess)
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from smidgen.inputs import InputShape, Preprocess
+
 Shape = tuple[int, int, int]
 
 ACTIVATIONS: tuple[Callable[[], nn.Module], ...] = (
@@ -18,6 +20,17 @@ ACTIVATIONS: tuple[Callable[[], nn.Module], ...] = (
     nn.ReLU6,
     nn.Hardswish,
 )
+
+
+SHAPES = ((1, 12, 11), (3, 9, 13), (1, 8, 16), (3, 10, 10))  # the image's channels and sides
+
+
+def photos(images: Tensor, mean: float, std: float) -> Preprocess:
+    """What feeds a network with images of that shape, uint8 (N, C, H, W); no channel as another."""
+    shape = InputShape(*images.shape[1:])
+    means = tuple(mean + 0.1 * channel for channel in range(shape.channels))
+    deviations = tuple(std + 0.05 * channel for channel in range(shape.channels))
+    return Preprocess("photo", shape, means, deviations)
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from smidgen.data import Data, Split
+from smidgen.mnist import CLASSES, GLYPH
 from smidgen.recipe import Augment, Recipe
 from smidgen.run import Run
 from smidgen.zoo import create_model
-
-CLASSES = tuple("0123456789")
 
 
 def images(count: int, seed: int = 0) -> Tensor:
@@ -23,9 +22,8 @@ def images(count: int, seed: int = 0) -> Tensor:
 
 def tiny_data(name: str = "mnist", test: int = 200) -> Data:
     train = Split(images(120), torch.arange(120) % 10)
-    return Data(
-        name, train, Split(images(test, seed=1), torch.arange(test) % 10), CLASSES, 0.1, 0.3
-    )
+    tested = Split(images(test, seed=1), torch.arange(test) % 10)
+    return Data(name, train, tested, CLASSES, GLYPH.with_statistics(0.1, 0.3))
 
 
 def logits_for(labels: Tensor, wrong: list[int]) -> Tensor:

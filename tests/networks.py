@@ -88,12 +88,12 @@ def draw_weights(model: nn.Module, seed: int = 0) -> nn.Module:
     return model.eval()
 
 
-def images(count: int, seed: int = 0) -> Tensor:
-    """uint8 images (N, 1, 28, 28): half of them noise, half of them smooth blobs."""
+def images(count: int, seed: int = 0, shape: tuple[int, int, int] = (1, 28, 28)) -> Tensor:
+    """uint8 images (N, C, H, W): half of them noise, half of them smooth blobs."""
     generator = torch.Generator().manual_seed(seed)
-    noise = torch.rand(count, 1, 28, 28, generator=generator)
-    coarse = torch.rand(count, 1, 4, 4, generator=generator)
-    blobs = nn.functional.interpolate(coarse, size=28, mode="bilinear")
+    noise = torch.rand(count, *shape, generator=generator)
+    coarse = torch.rand(count, shape[0], 4, 4, generator=generator)
+    blobs = nn.functional.interpolate(coarse, size=shape[1:], mode="bilinear")
     blobs = (3 * blobs - 1.5).clamp(0, 1)
     is_noise = (torch.arange(count) % 2 == 0)[:, None, None, None]
     return (255 * torch.where(is_noise, noise, blobs)).to(torch.uint8)

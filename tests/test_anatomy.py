@@ -483,7 +483,7 @@ def test_describe_and_probe_leave_the_model_and_the_generator_alone() -> None:
 
 def test_forward_that_wants_another_shape_is_one_line() -> None:
     with pytest.raises(ModelError, match=r"fails on images of shape \(1, 1, 28, 28\).*channels"):
-        describe(nn.Conv2d(3, 8, 3))
+        describe(nn.Conv2d(2, 8, 3))
 
 
 def test_forward_without_a_tensor_is_one_line() -> None:

@@ -118,7 +118,7 @@ def test_a_centre_crop_is_enlarged() -> None:
 
 def test_a_crop_happens_as_often_as_it_should() -> None:
     settings = Augment(crop_size=22, crop_probability=0.1)
-    matrices = draw(20_000, settings, torch.Generator().manual_seed(0))["affine"]
+    matrices = draw(20_000, (28, 28), settings, torch.Generator().manual_seed(0))["affine"]
     cropped = matrices[:, 0, 0] < 0.9  # 22 / 28, or 1
     assert cropped.float().mean().item() == pytest.approx(0.1, abs=0.01)
 
@@ -142,7 +142,7 @@ def test_elastic_moves_pixels_by_about_its_amount() -> None:
 
 def test_draws_stay_in_their_ranges() -> None:
     settings = Augment(rotation=30.0, translation=0.2)
-    theta = draw(5_000, settings, torch.Generator().manual_seed(0))["affine"]
+    theta = draw(5_000, (28, 28), settings, torch.Generator().manual_seed(0))["affine"]
     angles = torch.atan2(theta[:, 1, 0], theta[:, 0, 0]).rad2deg()
     assert angles.abs().max() <= 30.001
     assert angles.max() > 29
@@ -170,7 +170,7 @@ def test_the_generator_decides() -> None:
 def test_shards_of_the_draws_change_shards_of_the_images() -> None:
     images = picture().repeat(6, 1, 1, 1)
     settings = Augment(rotation=20.0, translation=0.1, cutout=4)
-    draws = draw(6, settings, torch.Generator().manual_seed(0))
+    draws = draw(6, (28, 28), settings, torch.Generator().manual_seed(0))
     whole = resample(images, draws, settings)
     tail = resample(images[4:], {name: values[4:] for name, values in draws.items()}, settings)
     torch.testing.assert_close(whole[4:], tail)

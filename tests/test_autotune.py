@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from smidgen.errors import RecipeError
+from smidgen.mnist import GLYPH
 from smidgen.recipe import Recipe, override
 from smidgen.train import autotune
 from smidgen.train.autotune import tune
@@ -41,11 +42,11 @@ def test_what_the_recipe_leaves_open_is_measured_once(
 ) -> None:
     monkeypatch.setattr(autotune, "SECONDS_PER_TRIAL", 0.001)
     recipe, module = override(recipe, OPEN), create_model("tiny_mnist")
-    tuned = tune(recipe, module, CPU, Process())
+    tuned = tune(recipe, module, GLYPH, CPU, Process())
     assert tuned.workers >= 1
     assert "auto" not in settings(tuned)
     monkeypatch.setattr(autotune, "_time_batches", None)  # from here on nothing can be measured
-    assert tune(recipe, module, CPU, Process()) == tuned
+    assert tune(recipe, module, GLYPH, CPU, Process()) == tuned
 
 
 def test_the_fastest_wins_unless_it_costs_exactness(
@@ -57,10 +58,10 @@ def test_the_fastest_wins_unless_it_costs_exactness(
     )
     recipe = override(recipe, {"workers": 1, "precision": "auto", "backend": "torch"})
     module = create_model("tiny_mnist")
-    assert tune(recipe, module, CPU, Process()).precision == "float32"
+    assert tune(recipe, module, GLYPH, CPU, Process()).precision == "float32"
     seconds["bfloat16"] = 0.8  # 1.25 times as fast; 1.15 is asked for
     larger = override(recipe, {"batch_size": 48})  # another key of the cache
-    assert tune(larger, module, CPU, Process()).precision == "bfloat16"
+    assert tune(larger, module, GLYPH, CPU, Process()).precision == "bfloat16"
 
 
 def test_processes_that_train_together_choose_alike_without_measuring(
@@ -69,7 +70,7 @@ def test_processes_that_train_together_choose_alike_without_measuring(
     monkeypatch.setattr(autotune, "_time_batches", None)
     recipe = override(recipe, OPEN | {"backend": "torch"})
     found = [
-        settings(tune(recipe, create_model("tiny_mnist"), CPU, Process(rank, 2)))
+        settings(tune(recipe, create_model("tiny_mnist"), GLYPH, CPU, Process(rank, 2)))
         for rank in range(2)
     ]
     assert found == [(2, "torch", "contiguous", "float32")] * 2
@@ -86,20 +87,20 @@ def test_workers_that_cannot_work_are_refused(
     recipe: Recipe, changes: dict[str, int], process: Process, message: str
 ) -> None:
     with pytest.raises(RecipeError, match=message):
-        tune(override(recipe, changes), create_model("tiny_mnist"), CPU, process)
+        tune(override(recipe, changes), create_model("tiny_mnist"), GLYPH, CPU, process)
 
 
 def test_a_network_that_the_kernels_do_not_know_is_left_to_torch(recipe: Recipe) -> None:
     module, recipe = unknown_to_the_kernels(), override(recipe, {"workers": 1})
-    assert tune(recipe, module, CPU, Process()).backend == "torch"
+    assert tune(recipe, module, GLYPH, CPU, Process()).backend == "torch"
     if library() is not None:
         with pytest.raises(RecipeError, match=r"backend = 'native' cannot train .*gelu"):
-            tune(override(recipe, {"backend": "native"}), module, CPU, Process())
+            tune(override(recipe, {"backend": "native"}), module, GLYPH, CPU, Process())
 
 
 @pytest.mark.usefixtures("_no_compiler")
 def test_without_a_compiler_torch_trains(recipe: Recipe) -> None:
     module, recipe = create_model("tiny_mnist"), override(recipe, {"workers": 1, "batch_size": 40})
-    assert tune(recipe, module, CPU, Process()).backend == "torch"
+    assert tune(recipe, module, GLYPH, CPU, Process()).backend == "torch"
     with pytest.raises(RecipeError, match="no C compiler"):
-        tune(override(recipe, {"backend": "native"}), module, CPU, Process())
+        tune(override(recipe, {"backend": "native"}), module, GLYPH, CPU, Process())

@@ -21,13 +21,14 @@ from smidgen.bench.standard import (
     train_standard,
 )
 from smidgen.data import Data, normalise
+from smidgen.mnist import INPUT_SHAPE
 from smidgen.recipe import Augment, Recipe, override
 
 
 def test_the_standard_loop_sees_what_the_engine_sees(few: Data, recipe: Recipe) -> None:
     plain = recipe.model_copy(update={"augment": Augment()})
-    image, label = PerImage(few.train, plain, few.mean, few.std)[5]
-    torch.testing.assert_close(image, normalise(few.train.images[5], few.mean, few.std))
+    image, label = PerImage(few.train, plain, few.preprocess)[5]
+    torch.testing.assert_close(image, normalise(few.train.images[5], few.preprocess))
     assert label == few.train.labels[5]
 
 
@@ -85,20 +86,20 @@ def test_the_standard_loop_learns(few: Data, recipe: Recipe) -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
     adam = override(recipe, {"optimizer.name": "adam", "optimizer.lr": 0.01})
-    *_, (seen, seconds) = train_standard(module, few.train, adam, (few.mean, few.std), 0)
+    *_, (seen, seconds) = train_standard(module, few.train, adam, few.preprocess, 0)
     assert seen == 240
     assert seconds > 0
-    logits = module(normalise(few.train.images, few.mean, few.std))
+    logits = module(normalise(few.train.images, few.preprocess))
     assert (logits.argmax(1) == few.train.labels).float().mean() > 0.3  # chance is 0.1
 
 
 def test_training_flops_are_counted_by_hand() -> None:
     # forward 2 · 784 · 10; backward the weights' gradient alone, as much again
     module = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
-    assert training_flops(module) == 2 * 2 * 784 * 10
+    assert training_flops(module, INPUT_SHAPE) == 2 * 2 * 784 * 10
     # 26 · 26 · 4 · 9 products, not for the image's gradient; 24 · 24 · 4 · 9 in groups, all three
     grouped = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3, groups=4), nn.Flatten())
-    assert training_flops(grouped) == 2 * (2 * 26 * 26 * 4 * 9 + 3 * 24 * 24 * 4 * 9)
+    assert training_flops(grouped, INPUT_SHAPE) == 2 * (2 * 26 * 26 * 4 * 9 + 3 * 24 * 24 * 4 * 9)
 
 
 def test_rates_are_rates(few: Data, recipe: Recipe) -> None:

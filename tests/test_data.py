@@ -18,6 +18,8 @@ from smidgen.cli.data import data as data_command
 from smidgen.data import Data, Split, find_data, load_data, normalise, published
 from smidgen.data.dataset import mean_and_std, stratified_mask
 from smidgen.errors import DataError
+from smidgen.inputs import InputShape, Preprocess
+from smidgen.mnist import GLYPH
 
 MNIST_COUNTS = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
 
@@ -58,7 +60,7 @@ def test_the_split_is_the_same_for_ever():
 def test_fit_and_validation_part_the_training_images():
     numbers = torch.arange(120, dtype=torch.uint8)
     train = Split(numbers[:, None, None, None].expand(-1, 1, 28, 28), numbers.long() % 3)
-    data = Data("numbers", train, train, ("a", "b", "c"), 0.5, 0.5)
+    data = Data("numbers", train, train, ("a", "b", "c"), GLYPH.with_statistics(0.5, 0.5))
     fit, val = data.fit_split()
     assert (len(fit), len(val), val.labels.bincount().tolist()) == (110, 10, [4, 3, 3])
     both = torch.cat([fit.images, val.images])[:, 0, 0, 0]
@@ -79,11 +81,14 @@ def test_the_split_and_the_global_generators_do_not_touch_each_other(digits):
 
 
 def test_normalise_by_hand():
-    images = torch.tensor([0, 51, 255], dtype=torch.uint8)
-    expected = torch.tensor([-0.4, 0.0, 1.6])  # 51 / 255 = 0.2
-    torch.testing.assert_close(normalise(images, mean=0.2, std=0.5), expected)
+    images = torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 1, 1, 3)
+    expected = torch.tensor([[[[-0.4, 0.0, 1.6]]]])  # 51 / 255 = 0.2
+    torch.testing.assert_close(normalise(images, GLYPH.with_statistics(0.2, 0.5)), expected)
+    coloured = Preprocess("photo", InputShape(3, 8, 8), (0.2, 0.0, 1.0), (0.5, 1.0, 0.25))
+    pixel = torch.tensor([51, 51, 255], dtype=torch.uint8).view(1, 3, 1, 1)
+    torch.testing.assert_close(normalise(pixel, coloured).flatten(), torch.tensor([0.0, 0.2, 0.0]))
     with pytest.raises(DataError, match=r"takes uint8 images from 0 to 255, not torch\.float32"):
-        normalise(images.float(), 0.2, 0.5)
+        normalise(images.float(), GLYPH)
 
 
 def test_mean_and_std_agree_with_numpy():
@@ -101,7 +106,9 @@ def test_mean_and_std_agree_with_numpy():
 def files(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     """The four files of a small "mnist" that nobody offers for download."""
     files = small_set(classes=10, train=40, test=20)
-    small = published.Published("MNIST", tuple("0123456789"), 0.1, 0.3, (), digests(files))
+    small = published.Published(
+        "MNIST", tuple("0123456789"), GLYPH.with_statistics(0.1, 0.3), (), digests(files)
+    )
     monkeypatch.setitem(published.PUBLISHED, "mnist", small)
     return files
 
@@ -116,7 +123,7 @@ def test_files_are_found_raw_or_gzipped(tmp_path, files, zipped):
     assert data.train.images[:, 0, 27, 3].tolist() == list(range(40))
     assert data.test.labels.tolist() == [*range(10), *range(10)]
     assert data.test.labels.dtype == torch.int64
-    assert (data.mean, data.std) == (0.1, 0.3)
+    assert data.preprocess == GLYPH.with_statistics(0.1, 0.3)
 
 
 def test_places_are_searched_in_their_order(tmp_path, files, monkeypatch):
@@ -171,7 +178,7 @@ def test_real_mnist_is_what_it_should_be(mnist):
     assert (len(mnist.train), len(mnist.test)) == (60_000, 10_000)
     assert mnist.train.labels.bincount().tolist() == MNIST_COUNTS
     assert mnist.train.labels[:5].tolist() == [5, 0, 4, 1, 9]
-    assert mean_and_std(mnist.train.images) == pytest.approx((mnist.mean, mnist.std), abs=5e-5)
+    assert mean_and_std(mnist.train.images) == pytest.approx((*GLYPH.mean, *GLYPH.std), abs=5e-5)
     assert [len(split) for split in mnist.fit_split()] == [55_000, 5_000]
 
 
@@ -190,7 +197,7 @@ def test_digits_are_scikit_learns_in_mnists_frame(digits):
         assert (centres - 14).abs().max() <= 0.5
     rows, columns = images.amax(2) > 0, images.amax(1) > 0
     assert torch.maximum(rows.sum(1), columns.sum(1)).max() == 20
-    assert (digits.mean, digits.std) == pytest.approx(mean_and_std(digits.train.images))
+    assert digits.preprocess == GLYPH.with_statistics(*mean_and_std(digits.train.images))
 
 
 # Data of one's own
@@ -201,8 +208,8 @@ def test_idx_folder(tmp_path):
     data = load_data(f"idx:{tmp_path}")
     assert data.classes == ("0", "1", "2")
     assert data.train.labels.bincount().tolist() == [8, 8, 8]
-    assert data.mean == pytest.approx(11.5 / 255)
-    assert data.std == pytest.approx(np.arange(24).std() / 255)
+    assert data.preprocess.mean == pytest.approx((11.5 / 255,))
+    assert data.preprocess.std == pytest.approx((np.arange(24).std() / 255,))
 
 
 @pytest.mark.parametrize(
@@ -320,6 +327,8 @@ def test_the_command_shows_what_is_there(tmp_path, files):
         "path": str(folder),
         "classes": list("0123456789"),
         "counts": {"fit": [3] * 10, "val": [1] * 10, "test": [2] * 10},
+        "input": [1, 28, 28],
+        "preprocess": "glyph",
         "mean": 0.1,
         "std": 0.3,
     }

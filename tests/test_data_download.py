@@ -15,6 +15,7 @@ from idx_files import NAMES, digests, small_set
 
 from smidgen.data import download, load_data, published
 from smidgen.errors import DataError
+from smidgen.mnist import GLYPH
 
 FILES = small_set(classes=10, train=40, test=20)
 GOOD = {f"/good/{name}.gz": gzip.compress(content) for name, content in FILES.items()}
@@ -53,7 +54,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingHTTPServer]:
 def publish(monkeypatch: pytest.MonkeyPatch, port: int, *paths: str, seconds: float = 5.0) -> None:
     """Makes "mnist" the small set, on the mirrors with these paths; asks for so many seconds."""
     mirrors = tuple(f"http://127.0.0.1:{port}/{path}/" for path in paths)
-    small = published.Published("MNIST", tuple("0123456789"), 0.5, 0.25, mirrors, digests(FILES))
+    small = published.Published("MNIST", tuple("0123456789"), GLYPH, mirrors, digests(FILES))
     monkeypatch.setitem(published.PUBLISHED, "mnist", small)
     monkeypatch.setattr(download, "ANSWER_TIMEOUT_S", seconds)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from drawn_networks import photos
 from networks import EveryOperation, draw_weights, images, shared
 from torch import nn
 
@@ -23,10 +24,11 @@ from smidgen.export.parity import Parity, compare, run_cortex_m, run_host_c, run
 from smidgen.export.qdq import write_qdq
 from smidgen.export.schedule import make_stages, plan_memory
 from smidgen.export.toolchain import HARNESS, MACHINES, compile_firmware, find, run
+from smidgen.mnist import GLYPH, INPUT_SHAPE
 from smidgen.quantize import Graph, quantize, to_document
 from smidgen.zoo import create_model
 
-MEAN, STD = 0.1307, 0.3081
+(MEAN,), (STD,) = GLYPH.mean, GLYPH.std
 MODELS = {
     "every operation": EveryOperation,
     "shared": lambda: shared(n=3),
@@ -45,11 +47,21 @@ MODELS = {
         nn.Conv2d(42, 42, 1, groups=42), nn.Conv2d(42, 12, 1, groups=3), nn.ReLU(),
         nn.Conv2d(12, 12, (5, 1), groups=12), nn.Flatten(), nn.Linear(96, 10),
     ),
+    "colour": lambda: nn.Sequential(
+        nn.Conv2d(3, 6, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(6, 6, 3, groups=6),
+        nn.Conv2d(6, 10, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+    ),
+    "depthwise on colours": lambda: nn.Sequential(
+        nn.Conv2d(3, 3, 5, padding=2, groups=3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(3, 7, 1),
+        nn.ReLU(), nn.Flatten(), nn.Linear(7 * 4 * 10, 10),
+    ),
     "overlapping pools": lambda: nn.Sequential(
         nn.MaxPool2d(3, stride=2), nn.Conv2d(1, 5, 4, padding=2), nn.AvgPool2d(3, stride=2),
         nn.Sigmoid(), nn.MaxPool2d(3, stride=1), nn.Flatten(), nn.Linear(80, 10),
     ),
 }  # fmt: skip
+
+SHAPES = {"colour": (3, 15, 11), "depthwise on colours": (3, 8, 21)}  # others take MNIST's
 
 
 def needs(*programs: str) -> pytest.MarkDecorator:
@@ -61,12 +73,13 @@ def needs(*programs: str) -> pytest.MarkDecorator:
 def graphs() -> dict[str, Graph]:
     """Each network in eight bits, and the one of every operation also in four and two."""
     made = {
-        name: quantize(draw_weights(make()), images(40), MEAN, STD, name)
+        name: quantize(draw_weights(make()), batch, photos(batch, MEAN, STD), name)
         for name, make in MODELS.items()
+        for batch in [images(40, shape=SHAPES.get(name, INPUT_SHAPE))]
     }
     for bits in (4, 2):
         every = draw_weights(EveryOperation())
-        made[f"{bits} bits"] = quantize(every, images(40), MEAN, STD, "every", bits=bits)
+        made[f"{bits} bits"] = quantize(every, images(40), GLYPH, "every", bits=bits)
     return made
 
 
@@ -97,18 +110,18 @@ def write(graph: Graph, folder: Path) -> Path:
 def test_host_c_is_the_graph(
     graphs: dict[str, Graph], name: str, build: str, tmp_path: Path
 ) -> None:
-    batch = images(30, seed=2).numpy()
+    batch = images(30, 2, graphs[name].input_shape).numpy()
     found = run_host_c(write(graphs[name], tmp_path), batch, BUILDS[build])
     assert np.array_equal(found, graphs[name].run(batch))
 
 
 @needs("arm-none-eabi-gcc", "qemu-system-arm")
 @pytest.mark.parametrize("core", MACHINES)
-@pytest.mark.parametrize("name", ["every operation", "kernels and groups", "4 bits"])
+@pytest.mark.parametrize("name", ["every operation", "kernels and groups", "colour", "4 bits"])
 def test_c_on_an_emulated_core_is_the_graph(
     graphs: dict[str, Graph], name: str, core: str, tmp_path: Path
 ) -> None:
-    batch = images(6, seed=3).numpy()
+    batch = images(6, 3, graphs[name].input_shape).numpy()
     found, stack = run_cortex_m(write(graphs[name], tmp_path), batch, core)
     assert np.array_equal(found, graphs[name].run(batch))
     assert 100 < stack < 500
@@ -126,7 +139,7 @@ def test_every_network_compiles_for_the_smallest_core(
 @needs("node")
 @pytest.mark.parametrize("name", NAMES)
 def test_javascript_is_the_graph(graphs: dict[str, Graph], name: str) -> None:
-    batch = images(10, seed=4).numpy()
+    batch = images(10, 4, graphs[name].input_shape).numpy()
     found = run_javascript(to_document(graphs[name]), batch)
     assert np.array_equal(found, graphs[name].run(batch))
 
@@ -136,7 +149,8 @@ def test_eight_bits_in_onnx_runtime_are_a_step_off_at_most(
     graphs: dict[str, Graph], name: str
 ) -> None:
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    graph, batch = graphs[name], images(30, seed=5)
+    graph = graphs[name]
+    batch = images(30, 5, graph.input_shape)
     normalised = ((batch.float() / 255 - MEAN) / STD).numpy()
     found = run_onnx(write_qdq(graph), normalised)
     expected = graph.run(batch.numpy()) * graph.logit_scale
@@ -146,7 +160,7 @@ def test_eight_bits_in_onnx_runtime_are_a_step_off_at_most(
 def test_float_onnx_is_the_network_and_names_no_path() -> None:
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     model = draw_weights(EveryOperation())
-    data = write_onnx(model)
+    data = write_onnx(model, INPUT_SHAPE)
     batch = torch.rand(7, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = model(batch).numpy()
@@ -167,7 +181,7 @@ def test_a_footprint_holds_the_weights_and_the_rings(graphs: dict[str, Graph]) -
 
 @needs("arm-none-eabi-gcc", "qemu-system-arm")
 def test_shared_weights_leave_room_in_four_kilobytes() -> None:
-    measured = footprint(quantize_on_noise(draw_weights(shared(channels=24)), "shared"))
+    measured = footprint(quantize_on_noise(draw_weights(shared(channels=24)), GLYPH, "shared"))
     assert measured.flash_bytes <= 4096 - 256
     assert measured.ram_bytes <= 4096
 
@@ -175,7 +189,7 @@ def test_shared_weights_leave_room_in_four_kilobytes() -> None:
 @needs("arm-none-eabi-gcc", "qemu-system-arm")
 @pytest.mark.parametrize(("name", "kilobytes"), [("smidgen_1936", 4), ("smidgen_mcu", 12)])
 def test_two_networks_keep_to_small_boards(name: str, kilobytes: int) -> None:
-    graph = quantize_on_noise(create_model(name, pretrained=True), name)
+    graph = quantize_on_noise(create_model(name, pretrained=True), GLYPH, name)
     measured = footprint(graph)
     assert graph.weight_bytes <= 8 * 1024
     assert measured.flash_bytes <= kilobytes * 1024
@@ -199,7 +213,7 @@ def test_a_budget_weighs_the_firmware(name: str, broken: list[str]) -> None:
     verdict = check(name, "mcu-16k")
     rules = {rule.rule: rule for rule in verdict.rules}
     assert [kind for kind in ("flash", "ram") if not rules[f"max_{kind}_bytes"].passed] == broken
-    weighed = footprint(quantize_on_noise(create_model(name, pretrained=not broken), name))
+    weighed = footprint(quantize_on_noise(create_model(name, pretrained=not broken), GLYPH, name))
     assert rules["max_ram_bytes"].actual == weighed.ram_bytes
 
 
@@ -274,7 +288,7 @@ def test_sums_are_made_in_place(graphs: dict[str, Graph]) -> None:
 @needs("gcc")
 def test_latency_is_measured_for_every_runner() -> None:
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    found = latency(draw_weights(create_model("tiny_mnist")), rounds=20)
+    found = latency(draw_weights(create_model("tiny_mnist")), GLYPH, rounds=20)
     assert list(found) == ["eager torch", "ONNX Runtime", "C"]
     for times in found.values():
         assert 0 < times["batch of 1"] < times["batch of 1,000"]

@@ -106,7 +106,7 @@ def test_the_shipped_page_holds_the_shipped_weights(digits):
         target = load(model["name"])
         # Calibrated on other images, the same weights differ by a unit here and there.
         images = digits.train.images[:16]
-        graph = to_document(quantize(target.model, images, target.mean, target.std, target.name))
+        graph = to_document(quantize(target.model, images, target.preprocess, target.name))
         for ours, shipped in zip(graph["weights"], model["graph"]["weights"], strict=True):
             likeness = np.corrcoef(integers(ours), integers(shipped))[0, 1]
             assert likeness > 0.999, model["name"]

@@ -11,6 +11,7 @@ from torch import nn
 from smidgen.data import normalise
 from smidgen.errors import DataError
 from smidgen.inference import accuracy, count_correct, logits
+from smidgen.mnist import GLYPH
 from smidgen.network import one_thread_per_operator
 
 
@@ -23,6 +24,9 @@ def network() -> nn.Module:
     )  # fmt: skip
 
 
+PREPROCESS = GLYPH.with_statistics(0.2, 0.5)
+
+
 def some_images(count: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(1)
     return torch.randint(256, (count, 1, 28, 28), dtype=torch.uint8, generator=generator)
@@ -31,7 +35,7 @@ def some_images(count: int) -> torch.Tensor:
 @pytest.mark.parametrize("count", [7, 600])
 def test_logits_are_those_of_the_module_in_eval_mode(count: int) -> None:
     module, images = network(), some_images(count)
-    found = logits(module, images, 0.2, 0.5)
+    found = logits(module, images, PREPROCESS)
     assert not module.training
     assert found.dtype == torch.float32
     assert found.shape == (count, 3)
@@ -40,14 +44,14 @@ def test_logits_are_those_of_the_module_in_eval_mode(count: int) -> None:
 
 def test_logits_do_not_depend_on_cores_or_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     module, images = network(), some_images(600)
-    found = logits(module, images, 0.2, 0.5)
+    found = logits(module, images, PREPROCESS)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    assert torch.equal(logits(module, images, 0.2, 0.5), found)
+    assert torch.equal(logits(module, images, PREPROCESS), found)
 
 
 def test_images_that_were_scaled_already_are_refused() -> None:
     with pytest.raises(DataError, match="uint8 images from 0 to 255"):
-        logits(network(), normalise(some_images(2), 0.2, 0.5), 0.2, 0.5)
+        logits(network(), normalise(some_images(2), PREPROCESS), PREPROCESS)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int32])

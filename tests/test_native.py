@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
+import math
 import shutil
 
 import pytest
 import torch
 import torch.nn.functional as F
-from drawn_networks import draw_network
+from drawn_networks import SHAPES, draw_network, photos
 from torch import Tensor, nn
 
 from smidgen.augment import draw, resample
 from smidgen.data import Split
+from smidgen.mnist import GLYPH, INPUT_SHAPE
 from smidgen.recipe import Augment, Recipe
 from smidgen.train.batches import Shard
 from smidgen.train.flat import FlatParameters, ShardSums
@@ -25,6 +27,7 @@ from smidgen.train.native import (
 from smidgen.zoo import create_model, list_models
 
 MEAN, STD = 0.13, 0.31
+PREPROCESS = GLYPH.with_statistics(MEAN, STD)
 PLAIN = Augment()
 DRAWN = 300
 
@@ -99,13 +102,15 @@ NETWORKS = {name: lambda name=name: create_model(name) for name in list_models()
 NETWORKS |= {"branches": Branches, "narrow": narrow, "leaky": leaky}
 
 
-def some_images(count: int, height: int = 28, width: int = 28) -> Tensor:
+def some_images(count: int, shape: tuple[int, int, int] = INPUT_SHAPE) -> Tensor:
     generator = torch.Generator().manual_seed(3)
-    return torch.randint(0, 256, (count, 1, height, width), dtype=torch.uint8, generator=generator)
+    return torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=generator)
 
 
-def inputs_of(greys: Tensor) -> Tensor:
-    return (greys.double() / 255 - MEAN) / STD
+def inputs_of(levels: Tensor) -> Tensor:
+    preprocess = photos(levels, MEAN, STD)
+    mean, std = (torch.tensor(each)[:, None, None] for each in (preprocess.mean, preprocess.std))
+    return (levels.double() / 255 - mean) / std
 
 
 def flat(tensors: list[Tensor]) -> Tensor:
@@ -126,7 +131,7 @@ def by_kernels(
     sums, generator = ShardSums(weights), torch.Generator().manual_seed(seed)
     recipe = Recipe(model="any", batch_size=len(labels) + 1, workers=1, label_smoothing=0.1,
                     augment=augment)  # fmt: skip
-    backend = NativeBackend(weights, recipe, MEAN, STD, sums, (images.shape[2], images.shape[3]))
+    backend = NativeBackend(weights, recipe, photos(images, MEAN, STD), sums)
     backend.backward(Shard(Split(images, labels), draws or {}, len(images), generator))
     return {"gradient": sums.gradient, "score": sums.score, "statistics": sums.statistics}
 
@@ -237,8 +242,9 @@ def test_drawn_networks_have_torchs_gradient() -> None:
     for seed in range(DRAWN):
         count = (2, 3, 16, 21)[seed % 4]
         try:
-            module = draw_network(seed).train()
-            assert_as_torch(module, some_images(count, 12, 11), torch.arange(count) % 5)
+            shape = SHAPES[seed // 4 % len(SHAPES)]
+            module = draw_network(seed, shape).train()
+            assert_as_torch(module, some_images(count, shape), torch.arange(count) % 5)
         except UnsupportedError:
             refused += 1
         except AssertionError as problem:
@@ -250,9 +256,9 @@ def test_planning_leaves_a_module_as_it_is() -> None:
     frozen = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(1352, 10))
     frozen[1].eval()
     refused = nn.Sequential(nn.Conv2d(1, 2, 3), nn.GELU(), nn.Flatten(), nn.Linear(1352, 10))
-    compile_network(frozen, 28, 28)
+    compile_network(frozen, INPUT_SHAPE)
     with pytest.raises(UnsupportedError, match="gelu"):
-        compile_network(refused, 28, 28)
+        compile_network(refused, INPUT_SHAPE)
     assert [layer.training for layer in frozen.modules()] == [True, True, False, True, True]
     assert all(layer.training for layer in refused.modules())
 
@@ -268,11 +274,13 @@ def test_planning_leaves_a_module_as_it_is() -> None:
         Augment(),
     ],
 )
-def test_images_are_augmented_as_torch_does(settings: Augment) -> None:
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 20, 31)])
+def test_images_are_augmented_as_torch_does(settings: Augment, shape: tuple[int, int, int]) -> None:
     torch.manual_seed(1)
-    module = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))  # its gradient holds the images
-    images, labels = some_images(20), torch.arange(20) % 10
-    draws = draw(20, settings, torch.Generator().manual_seed(5))
+    # Its gradient holds the images.
+    module = nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), 10))
+    images, labels = some_images(20, shape), torch.arange(20) % 10
+    draws = draw(20, shape[1:], settings, torch.Generator().manual_seed(5))
     found = by_kernels(module, images, labels, draws=draws, augment=settings)
     logits = module(inputs_of(resample(images, draws, settings)).float())
     F.cross_entropy(logits, labels, label_smoothing=0.1).backward()
@@ -334,7 +342,7 @@ def test_every_image_has_dropout_of_its_own() -> None:
 )
 def test_what_the_kernels_cannot_do_is_named(module: nn.Module, reason: str) -> None:
     with pytest.raises(UnsupportedError, match=reason):
-        compile_network(module, 28, 28)
+        compile_network(module, INPUT_SHAPE)
 
 
 def test_threads_compute_what_one_thread_does() -> None:
@@ -349,7 +357,7 @@ def test_threads_compute_what_one_thread_does() -> None:
 
     def gradients(threads: int) -> list[Tensor]:
         sums = [ShardSums(weights) for _ in shards]
-        backends = [NativeBackend(weights, recipe, MEAN, STD, each) for each in sums]
+        backends = [NativeBackend(weights, recipe, PREPROCESS, each) for each in sums]
         pool = NativeThreads(threads)
         pool.run([], [])
         for _ in range(3):

@@ -71,7 +71,7 @@ def test_pictures_of_test_images_are_read_as_python_reads_them(first_desk, mnist
     target, same = load(name), 0
     pictures = [enlarged(image) for image in mnist.test.images[:100, 0].numpy()]
     inputs = torch.from_numpy(np.stack([read_image(picture) for picture in pictures]))[:, None]
-    labels = logits(target.model, inputs, target.mean, target.std).argmax(dim=1)
+    labels = logits(target.model, inputs, target.preprocess).argmax(dim=1)
     for picture, label in zip(pictures, labels.tolist(), strict=True):
         choose_file(first_desk, "digit.png", picture)
         same += likeliest(first_desk)[0] == target.classes[label]

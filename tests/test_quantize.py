@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from drawn_networks import draw_network
+from drawn_networks import SHAPES, draw_network, photos
 from networks import EveryOperation, draw_weights, images, shared
 from torch import nn
 
-from smidgen.data import Data
+from smidgen.data import Data, normalise
 from smidgen.errors import ExportError
+from smidgen.mnist import GLYPH, INPUT_SHAPE
 from smidgen.quantize import float_graph as FG
 from smidgen.quantize import graph as G
 from smidgen.quantize import quantize, quantize_for, to_document
@@ -24,7 +25,7 @@ from smidgen.quantize.finetune import finetune, forward_quantized
 from smidgen.quantize.lower import lower
 from smidgen.zoo import create_model, list_models
 
-MEAN, STD = 0.1307, 0.3081
+(MEAN,), (STD,) = GLYPH.mean, GLYPH.std
 
 
 def rescale(multiplier: list[int], bias: list[int], shift: int, clamp: bool = True) -> G.Rescale:
@@ -67,8 +68,8 @@ def test_convolutions_are_those_of_torch(groups: int) -> None:
     weight = random.integers(-127, 128, (8, 3, 2, 4 // groups)).astype(np.int8)
     node = G.Conv("c", (0,), (4, 7, 8), 0, (2, 1), (1, 0), groups, 33, rescale([1], [0], 0, False))
     graph = G.Graph("c", (8, 8, 4), (), (1.0, 1.0), (0.0, 0.0), (G.Weights(weight),), (node,))
-    x = random.integers(0, 256, (5, 8, 8, 4)).astype(np.uint8)
-    padded = F.pad(torch.from_numpy(x).double().permute(0, 3, 1, 2), (0, 0, 1, 1), value=33)
+    x = random.integers(0, 256, (5, 4, 8, 8)).astype(np.uint8)
+    padded = F.pad(torch.from_numpy(x).double(), (0, 0, 1, 1), value=33)
     kernel = torch.from_numpy(weight).double().permute(0, 3, 1, 2)
     expected = F.conv2d(padded, kernel, stride=(2, 1), groups=groups).permute(0, 2, 3, 1)
     assert np.array_equal(graph.tensors(x)[1], expected.numpy())
@@ -101,7 +102,7 @@ def test_biases_are_stored_without_their_common_power_of_two() -> None:
 
 
 def test_the_document_holds_what_the_interpreters_need() -> None:
-    graph = quantize(draw_weights(EveryOperation()), images(20), MEAN, STD, "every", bits=4)
+    graph = quantize(draw_weights(EveryOperation()), images(20), GLYPH, "every", bits=4)
     document = to_document(graph)
     assert (document["format"], document["input"]) == ("smidgen-graph-1", [28, 28, 1])
     assert [node["op"] for node in document["nodes"]] == [node.op for node in graph.nodes]
@@ -116,7 +117,7 @@ def test_the_document_holds_what_the_interpreters_need() -> None:
 @pytest.mark.parametrize("name", list_models())
 def test_every_model_of_the_zoo_is_traced_to_few_layers(name: str) -> None:
     model = draw_weights(create_model(name))
-    layers = lower(model)  # raises if the layers compute anything else
+    layers = lower(model, INPUT_SHAPE)  # raises if the layers compute anything else
     kept = (nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.LeakyReLU)
     calls = []
     for module in model.modules():
@@ -135,18 +136,18 @@ def test_what_follows_a_convolution_becomes_part_of_it() -> None:
         )
     )  # fmt: skip
     model[2].weight.data.abs_()  # increasing, so that it commutes with the pool
-    layers = lower(model)
+    layers = lower(model, INPUT_SHAPE)
     kinds = [type(layer).__name__ for layer in layers]
     assert kinds == ["Image", "Conv", "MaxPool", "AveragePool", "Conv"]
     assert isinstance(layers[1], FG.Conv)
     assert (layers[1].low, layers[1].high) == (0, 6)
     model[2].weight.data[1] *= -1
-    kinds = [type(layer).__name__ for layer in lower(model)]
+    kinds = [type(layer).__name__ for layer in lower(model, INPUT_SHAPE)]
     assert kinds == ["Image", "Conv", "MaxPool", "Concat", "AveragePool", "Conv"]
 
 
 def test_shared_weights_are_stored_once() -> None:
-    graph = quantize(draw_weights(EveryOperation()), images(20), MEAN, STD, "every")
+    graph = quantize(draw_weights(EveryOperation()), images(20), GLYPH, "every")
     convs = [node for node in graph.nodes if isinstance(node, G.Conv)]
     assert len(convs) == 8
     assert len(graph.weights) == 6
@@ -170,7 +171,7 @@ def test_the_border_is_what_the_network_pads_with() -> None:
         nn.Sequential(nn.Conv2d(1, 3, 5, padding=2), nn.ReLU(), nn.Conv2d(3, 10, 28))
     )
     model.append(nn.Flatten())
-    graph = quantize(model, images(20), 33 / 255, STD, "border")
+    graph = quantize(model, images(20), GLYPH.with_statistics(33 / 255, STD), "border")
     grey = np.full((1, 28, 28), 33, np.uint8)
     made = graph.tensors(grey)[1]
     assert (made == made[:, :1, :1]).all()
@@ -180,7 +181,7 @@ def test_the_border_is_what_the_network_pads_with() -> None:
 @pytest.mark.parametrize("make", [EveryOperation, shared, lambda: create_model("skip_13k")])
 def test_eight_bits_stay_close_to_the_float_network(make: type[nn.Module]) -> None:
     model, batch = draw_weights(make()), images(60)
-    graph = quantize(model, batch[:40], MEAN, STD, "close")
+    graph = quantize(model, batch[:40], GLYPH, "close")
     with torch.no_grad():
         floats = model(normalised(batch[40:])).numpy()
     errors = graph.run(batch[40:].numpy()) * graph.logit_scale - floats
@@ -189,7 +190,7 @@ def test_eight_bits_stay_close_to_the_float_network(make: type[nn.Module]) -> No
 
 def test_fewer_bits_take_fewer_bytes() -> None:
     model = draw_weights(create_model("tiny_mnist"))
-    sizes = {b: quantize(model, images(10), MEAN, STD, "t", bits=b).weight_bytes for b in (8, 4, 2)}
+    sizes = {b: quantize(model, images(10), GLYPH, "t", bits=b).weight_bytes for b in (8, 4, 2)}
     # Of 9,064 weights only the 1,152 of the middle convolution are packed: first and last are not.
     assert sizes[8] - sizes[4] == pytest.approx(1152 / 2, abs=8)
     assert sizes[8] - sizes[2] == pytest.approx(1152 * 3 / 4, abs=8)
@@ -214,7 +215,7 @@ def test_a_grid_is_fitted_to_what_is_read_of_it() -> None:
 
 
 def test_multipliers_of_shared_weights_are_exact_for_the_gains_they_leave() -> None:
-    layers = lower(draw_weights(shared()))
+    layers = lower(draw_weights(shared()), INPUT_SHAPE)
     convs = [layer for layer in layers if isinstance(layer, FG.Conv)]
     before = {conv: conv.gain.clone() for conv in convs}
     plan = calibrate(layers, normalised(images(40)), Grid(1 / (255 * STD), 255 * MEAN), bits=8)
@@ -236,7 +237,7 @@ def test_fine_tuning_does_not_depend_on_the_number_of_threads(digits: Data) -> N
     try:
         for number in (1, 2):
             torch.set_num_threads(number)
-            layers = lower(model)
+            layers = lower(model, INPUT_SHAPE)
             plan = calibrate(layers, normalised(batch), Grid(1 / (255 * STD), 255 * MEAN), bits=8)
             wanted = torch.linspace(-1, 1, 10).expand(300, 10)
             finetune(layers, plan, batch, wanted, torch.Generator().manual_seed(0))
@@ -253,7 +254,7 @@ def test_fine_tuning_does_not_depend_on_the_number_of_threads(digits: Data) -> N
     ids=["smidgen_8k", "shared"],
 )
 def test_fine_tuning_brings_the_logits_closer(make: Callable[[], nn.Module], digits: Data) -> None:
-    layers = lower(make())
+    layers = lower(make(), INPUT_SHAPE)
     weights = len({id(layer.weight) for layer in layers if isinstance(layer, FG.Conv)})
     batch = digits.train.images[:600]
     plan = calibrate(layers, normalised(batch[:100]), Grid(1 / (255 * STD), 255 * MEAN), bits=4)
@@ -275,13 +276,13 @@ def test_a_network_that_loses_nothing_is_not_fine_tuned(
 
     monkeypatch.setattr("smidgen.quantize.finetune", refuse)
     model = draw_weights(create_model("tiny_mnist"))
-    graph = quantize_for(few, model, few.mean, few.std, "few")
+    graph = quantize_for(few, model, few.preprocess, "few")
     calibration = few.fit_split()[0].images
-    same = quantize(model, calibration, few.mean, few.std, "few")
+    same = quantize(model, calibration, few.preprocess, "few")
     assert np.array_equal(graph.run(few.test.images.numpy()), same.run(few.test.images.numpy()))
     monkeypatch.setattr("smidgen.quantize.ALLOWED_DROP", -2.0)
     with pytest.raises(AssertionError, match="fine-tuned"):
-        quantize_for(few, model, few.mean, few.std, "few")
+        quantize_for(few, model, few.preprocess, "few")
 
 
 class Gated(nn.Module):
@@ -324,7 +325,7 @@ def of(*layers: nn.Module) -> nn.Module:
 )
 def test_what_the_graph_cannot_express_is_named(model: nn.Module, message: str) -> None:
     with pytest.raises(ExportError, match=message):
-        quantize(model, images(2), MEAN, STD, "bad")
+        quantize(model, images(2), GLYPH, "bad")
 
 
 @pytest.mark.parametrize(("value", "message"), [(float("nan"), "NaN"), (0.0, "all zero")])
@@ -332,24 +333,25 @@ def test_weights_that_cannot_be_trusted_are_refused(value: float, message: str) 
     model = draw_weights(create_model("tiny_mnist"))
     nn.init.constant_(model[4].weight, value)
     with pytest.raises(ExportError, match=f"^4: the weights .*{message}"):
-        quantize(model, images(2), MEAN, STD, "bad")
+        quantize(model, images(2), GLYPH, "bad")
 
 
 def test_calibration_needs_images() -> None:
     with pytest.raises(ExportError, match="no calibration images"):
-        quantize(draw_weights(create_model("tiny_mnist")), images(0), MEAN, STD, "none")
+        quantize(draw_weights(create_model("tiny_mnist")), images(0), GLYPH, "none")
 
 
 def test_drawn_networks_keep_their_answers() -> None:
     """Eight bits move the logits of drawn networks by a few hundredths of the largest at most."""
     gaps = []
-    greys = images(32)[:, :, :12, :11].contiguous()
     for seed in range(60):
-        model = draw_network(seed, products=True).eval()
-        graph = quantize(model, greys, MEAN, STD, "drawn", "01234")
+        shape = SHAPES[seed % len(SHAPES)]
+        model, batch = draw_network(seed, shape, products=True).eval(), images(32, shape=shape)
+        fed = photos(batch, MEAN, STD)
+        graph = quantize(model, batch, fed, "drawn", "01234")
         with torch.no_grad():
-            floats = model((greys.float() / 255 - MEAN) / STD).numpy()
-        integers = graph.run(greys.numpy()) * graph.logit_scale
+            floats = model(normalise(batch, fed)).numpy()
+        integers = graph.run(batch.numpy()) * graph.logit_scale
         centred = [a - a.mean(axis=1, keepdims=True) for a in (floats, integers)]
         gaps.append(np.abs(centred[0] - centred[1]).max() / np.abs(centred[0]).max())
     assert np.median(gaps) < 0.02

@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib
 import pytest
 import torch
-from made_up_runs import CLASSES, tiny_data, write_run
+from made_up_runs import tiny_data, write_run
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -20,6 +20,7 @@ from smidgen.budget import Budget, Rule, Verdict
 from smidgen.cli import app
 from smidgen.data import Data, Split, load_data
 from smidgen.errors import RunError
+from smidgen.mnist import CLASSES, GLYPH
 from smidgen.report.badge import badge
 from smidgen.report.trial import Answers
 from smidgen.run import Run
@@ -68,7 +69,7 @@ def test_seeds_of_different_recipes_are_refused(three_seeds: Path) -> None:
 def test_other_test_images_are_refused(one_seed: Path) -> None:
     trial, data = report.open_trial(one_seed), tiny_data()
     shuffled = Split(data.test.images, data.test.labels.flip(0))
-    others = Data("mnist", data.train, shuffled, CLASSES, 0.1, 0.3)
+    others = Data("mnist", data.train, shuffled, CLASSES, GLYPH.with_statistics(0.1, 0.3))
     for other in (others, tiny_data(test=100)):
         with pytest.raises(RunError, match=r"are not those that .* was tested on"):
             report.read_answers(trial, other)

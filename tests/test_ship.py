@@ -29,7 +29,7 @@ PROOFS = {"c": ("gcc",), "html": ("node",), "onnx": ()}
 def target(digits: Data) -> Target:
     model = draw_weights(create_model("tiny_mnist"))
     classes = digits.classes
-    return Target("tiny", model, digits.mean, digits.std, classes, "digits", None, trained=True)
+    return Target("tiny", model, digits.preprocess, classes, "digits", None, trained=True)
 
 
 def export_or_skip(kind: str, *arguments: Any, **options: Any) -> dict[str, Any]:

@@ -129,8 +129,8 @@ def test_bundle_is_opened_as_the_run_that_it_came_from(run_folder: Path, tmp_pat
         json.dumps({**header, "classes": json.loads(header["classes"])}), encoding="utf-8"
     )
     one, other = load(str(bundle)), load(str(run_folder))
-    assert (one.name, one.mean, one.std, one.classes) == (
-        other.name, other.mean, other.std, other.classes,
+    assert (one.name, one.preprocess, one.classes) == (
+        other.name, other.preprocess, other.classes,
     )  # fmt: skip
     images = torch.ones(1, 1, 28, 28)
     assert torch.equal(one.model(images), other.model(images))

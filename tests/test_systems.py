@@ -18,7 +18,7 @@ from smidgen.train import fit
 def short(data: Data, images: int) -> Data:
     """The data with its first `images` training images alone."""
     train = Split(data.train.images[:images], data.train.labels[:images])
-    return Data(data.name, train, data.test, data.classes, data.mean, data.std)
+    return Data(data.name, train, data.test, data.classes, data.preprocess)
 
 
 def test_tiny_mnist_keeps_its_documents_promise(mnist: Data, tmp_path: Path) -> None:
@@ -79,7 +79,8 @@ def test_shipped_weights_are_as_good_as_we_say(mnist: Data, name: str) -> None:
 
 def test_normalised_training_images_have_no_mean_and_unit_deviation(mnist: Data) -> None:
     greys = mnist.train.images.double() / 255
-    normalised = (greys - mnist.mean) / mnist.std
+    (mean,), (std,) = mnist.preprocess.mean, mnist.preprocess.std
+    normalised = (greys - mean) / std
     assert normalised.mean().item() == pytest.approx(0, abs=1e-3)
     assert normalised.std().item() == pytest.approx(1, abs=1e-3)
     assert torch.bincount(mnist.train.labels).tolist() == [

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from smidgen.data import Data, Split
 from smidgen.errors import ModelError, RecipeError, RunError
 from smidgen.inference import logits
+from smidgen.mnist import GLYPH
 from smidgen.recipe import Recipe, load_recipe, override, to_toml
 from smidgen.train import fit, resume
 from smidgen.train.data_parallel import DataParallel
@@ -21,6 +22,8 @@ from smidgen.train.teacher import with_soft_labels
 from smidgen.zoo import create_model
 
 CPU = torch.device("cpu")
+
+PLAIN = GLYPH.with_statistics(0.0, 1.0)
 
 
 def with_teacher(recipe: Recipe, *networks: Path | str, **settings: float) -> Recipe:
@@ -55,7 +58,7 @@ def test_the_loss_mixes_labels_and_teacher(
     batch = Split(images, torch.arange(21) % 10, soft / soft.sum(1, keepdim=True))
     recipe = with_teacher(recipe, "any", weight=weight, temperature=temperature)
     recipe = override(recipe, {"backend": backend, "label_smoothing": 0.1})
-    engine = DataParallel(linear(), recipe, 0.0, 1.0, CPU, Process())
+    engine = DataParallel(linear(), recipe, PLAIN, CPU, Process())
     with engine:
         engine.start_epoch(0)
         score = engine.backward(batch, {})
@@ -80,7 +83,7 @@ def test_teachers_answer_together_at_their_temperature(
     for run in runs:
         module = create_model("tiny_mnist")
         module.load_state_dict(run.state_dict())
-        odds = (logits(module, split.images, few.mean, few.std) / 2).exp()
+        odds = (logits(module, split.images, few.preprocess) / 2).exp()
         expected += odds / odds.sum(1, keepdim=True) / 2
     assert found.soft is not None
     torch.testing.assert_close(found.soft, expected)

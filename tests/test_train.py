@@ -12,6 +12,7 @@ from torch import nn
 
 from smidgen.data import Data, Split, normalise
 from smidgen.errors import RunError, TrainingError
+from smidgen.mnist import GLYPH
 from smidgen.recipe import Recipe, override
 from smidgen.run import Run
 from smidgen.train import Progress, fit, new_optimizer, resume, torch_backend
@@ -21,6 +22,8 @@ from smidgen.train.dropout import SeededDropout
 from smidgen.train.schedule import learning_rate
 
 CPU = torch.device("cpu")
+
+PLAIN = GLYPH.with_statistics(0.0, 1.0)
 
 
 def weights(run: Run) -> list[torch.Tensor]:
@@ -32,7 +35,7 @@ def same(first: Run, second: Run) -> bool:
 
 
 def engine_of(recipe: Recipe, module: nn.Module) -> DataParallel:
-    return DataParallel(module, recipe, 0.0, 1.0, CPU, Process())
+    return DataParallel(module, recipe, PLAIN, CPU, Process())
 
 
 def some_batch(count: int) -> Split:
@@ -84,7 +87,7 @@ def test_one_worker_does_what_a_plain_torch_loop_does(
             nn.utils.clip_grad_norm_([engine.weights.parameters], 0.5)
             optimizer.step()
 
-            logits = theirs.train()(normalise(batch.images, 0.0, 1.0))
+            logits = theirs.train()(normalise(batch.images, PLAIN))
             expected = F.cross_entropy(logits, batch.labels, label_smoothing=0.1)
             oracle.zero_grad()
             expected.backward()
@@ -106,7 +109,7 @@ def test_two_workers_sum_the_gradients_of_their_shards(recipe: Recipe, backend: 
     module = plain_module()
     replicas = [plain_module().train() for _ in shards[0]]
     for replica, images, labels in zip(replicas, *shards, strict=True):
-        logits = replica(normalise(images, 0.0, 1.0))
+        logits = replica(normalise(images, PLAIN))
         (F.cross_entropy(logits, labels, reduction="sum") / 15).backward()
     engine = engine_of(override(recipe, {"workers": 2, "backend": backend}), module)
     with engine:

@@ -73,7 +73,7 @@ def test_true_kernels_agree_and_nothing_is_changed(
     torch.manual_seed(0)
     module = make().train()
     before, random = copy.deepcopy(module), torch.get_rng_state()
-    difference = smallest_difference(module, recipe, few.train, few.mean, few.std)
+    difference = smallest_difference(module, recipe, few.train, few.preprocess)
     assert 0 < difference < TOLERANCE
     assert module.training
     assert dropouts(module) == dropouts(before)
@@ -95,7 +95,7 @@ def test_faulty_kernels_differ_in_every_batch(
     monkeypatch.setattr(verify, "gradient_difference", measure)
     torch.manual_seed(0)
     module = create_model("tiny_mnist")
-    difference = smallest_difference(module, recipe, few.train, few.mean, few.std)
+    difference = smallest_difference(module, recipe, few.train, few.preprocess)
     assert found == [pytest.approx(0.5, abs=0.1)] * 8  # half is lost, in 8 of the 10 batches
     assert difference == min(found)
 
@@ -106,7 +106,7 @@ def test_a_fault_of_rounding_in_one_batch_is_no_fault(
     found = iter([0.04, float("nan"), 0.001])
     monkeypatch.setattr(verify, "gradient_difference", lambda *_: next(found))
     module = create_model("tiny_mnist")
-    assert smallest_difference(module, recipe, few.train, few.mean, few.std) == 0.001
+    assert smallest_difference(module, recipe, few.train, few.preprocess) == 0.001
     assert next(found, None) is None
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from drawn_networks import photos
 from networks import images
 from torch import Tensor, nn
 
@@ -34,7 +35,6 @@ from smidgen.train.native import UnsupportedError, compile_network, library
 from smidgen.zoo import registry
 
 SHAPE = (1, 12, 11)
-MEAN, STD = 0.2, 0.3
 SOURCE = Path(smidgen.__file__).parent
 
 
@@ -145,7 +145,7 @@ def test_anatomy_weighs_it(kind: type) -> None:
 def test_the_kernels_know_it_or_refuse_it_by_name(kind: type) -> None:
     if library() is None:
         pytest.skip("the kernels are built by a C compiler, and there is none")
-    message = refusal(lambda: compile_network(Sample(SAMPLES[kind]), *SHAPE[1:]), UnsupportedError)
+    message = refusal(lambda: compile_network(Sample(SAMPLES[kind]), SHAPE), UnsupportedError)
     assert message is None or names_an_operation(message, kind)
 
 
@@ -156,7 +156,9 @@ def test_the_integer_graph_knows_it_or_refuses_it_by_name(kind: type, tmp_path: 
 
     def carry() -> None:
         model = Sample(SAMPLES[kind]).eval()
-        assert_carried(quantize(model, greys, MEAN, STD, "sample", "01234"), greys, tmp_path)
+        assert_carried(
+            quantize(model, greys, photos(greys, 0.2, 0.3), "sample", "01234"), greys, tmp_path
+        )
 
     message = refusal(carry, ExportError)
     assert message is None or names_an_operation(message, kind)
@@ -226,5 +228,5 @@ def test_what_users_bring_is_trained_weighed_and_shipped(
     target = load(str(run.path))
     # By hand: (1·9 + 1)·8 + 2·8 + (8·9 + 1)·12 + (12 + 1)·12 + (588 + 1)·10
     assert describe(target.model).params == 80 + 16 + 876 + 156 + 5890
-    graph = quantize(target.model, few.train.images, target.mean, target.std, "users")
+    graph = quantize(target.model, few.train.images, target.preprocess, "users")
     assert_carried(graph, few.test.images, tmp_path)

@@ -65,7 +65,7 @@ def test_augmentation_moves_the_digit_and_keeps_the_background(digits: Data) -> 
 
 
 def test_normalisation(digits: Data) -> None:
-    normalised = normalise(digits.train.images, digits.mean, digits.std)
+    normalised = normalise(digits.train.images, digits.preprocess)
     assert normalised.mean().item() == pytest.approx(0, abs=0.01)
     assert normalised.std().item() == pytest.approx(1, abs=0.01)
 
@@ -85,7 +85,7 @@ def test_learns(digits: Data) -> None:
     """Thirty steps on 128 digits take the loss down to a third."""
     torch.manual_seed(0)
     model = Net().train()
-    batch = normalise(digits.train.images[:128], digits.mean, digits.std)
+    batch = normalise(digits.train.images[:128], digits.preprocess)
     labels = digits.train.labels[:128]
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     losses = []

@@ -1,43 +1,45 @@
 """Random changes of whole batches of training images, before normalisation.
 
 Every image of a batch gets its own change, drawn from an explicit generator. Whatever moves in
-from outside the image is background (0). The draws are apart from the resampling, so that
+from outside the image is 0, black. The draws are apart from the resampling, so that
 several workers can resample the shards of one batch.
 
-Shapes: N images, one channel, H × W pixels; a value is a grey level from 0 to 255.
+Shapes: N images, C channels, H × W pixels; a value is a level from 0 to 255.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from smidgen.preprocess import SIDE
 from smidgen.recipe import Augment
 
 COARSE = 5  # points in each direction of a field of elastic displacements
 
 
 def augment(images: Tensor, settings: Augment, generator: torch.Generator) -> Tensor:
-    """Changed copies of the images: uint8 or float (N, 1, H, W) to float32 (N, 1, H, W).
+    """Changed copies of the images: uint8 or float (N, C, H, W) to float32 (N, C, H, W).
 
     `generator` lives on the CPU whatever the device of the images, so that a seed means the same
     everywhere.
     """
-    return resample(images, draw(len(images), settings, generator), settings)
+    return resample(images, draw(len(images), images.shape[2:], settings, generator), settings)
 
 
-def draw(count: int, settings: Augment, generator: torch.Generator) -> dict[str, Tensor]:
-    """The random numbers for `count` images, each with `count` as its first dimension.
+def draw(
+    count: int, sides: Sequence[int], settings: Augment, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """The random numbers for `count` images of `sides` H and W; `count` is their first dimension.
 
     `affine` (N, 2, 3) maps output to input coordinates from -1 to 1; `cutout` (N, 2) holds
     corners as shares of the side; `elastic` (N, 2, 5, 5) holds coarse displacements.
     """
-    s = settings
-    draws = {}
+    s, draws = settings, {}
+    height, width = sides
     if s.rotation or s.translation or s.scale or s.shear or s.crop_probability:
         uniform = torch.rand(count, 7, generator=generator) * 2 - 1
         matrices = affine_matrices(
@@ -45,11 +47,12 @@ def draw(count: int, settings: Augment, generator: torch.Generator) -> dict[str,
             shift=uniform[:, 1:3] * s.translation,
             zoom=1 + uniform[:, 3] * s.scale,
             shear=uniform[:, 4] * s.shear,
+            aspect=width / height,
         )
         if s.crop_size is not None:
-            # A centre crop resized back to the full size magnifies by SIDE / crop_size.
+            # A centre crop resized back to the full size magnifies by height / crop_size.
             cropped = (uniform[:, 5] + 1) / 2 < s.crop_probability
-            matrices *= torch.where(cropped, s.crop_size / SIDE, 1.0)[:, None, None]
+            matrices *= torch.where(cropped, s.crop_size / height, 1.0)[:, None, None]
         draws["affine"] = matrices
     if s.cutout:
         draws["cutout"] = torch.rand(count, 2, generator=generator)
@@ -59,7 +62,7 @@ def draw(count: int, settings: Augment, generator: torch.Generator) -> dict[str,
 
 
 def resample(images: Tensor, draws: dict[str, Tensor], settings: Augment) -> Tensor:
-    """The images changed as the draws say, in one bilinear resampling: float32 (N, 1, H, W)."""
+    """The images changed as the draws say, in one bilinear resampling: float32 (N, C, H, W)."""
     count, _, height, width = images.shape
     changed = images.float()
     draws = {name: values.to(images.device, non_blocking=True) for name, values in draws.items()}
@@ -73,25 +76,28 @@ def resample(images: Tensor, draws: dict[str, Tensor], settings: Augment) -> Ten
             field = F.interpolate(
                 draws["elastic"], (height, width), mode="bicubic", align_corners=True
             )
-            grid = grid + field.permute(0, 2, 3, 1) * (2 * settings.elastic / width)
+            pixels = [2 * settings.elastic / side for side in (width, height)]
+            grid = grid + field.permute(0, 2, 3, 1) * field.new_tensor(pixels)
         changed = F.grid_sample(changed, grid, align_corners=False)
     if "cutout" in draws:
         changed = changed * _outside_square(draws["cutout"], settings.cutout, height, width)
     return changed
 
 
-def affine_matrices(angle: Tensor, shift: Tensor, zoom: Tensor, shear: Tensor) -> Tensor:
+def affine_matrices(
+    angle: Tensor, shift: Tensor, zoom: Tensor, shear: Tensor, aspect: float = 1.0
+) -> Tensor:
     """Matrices (N, 2, 3) that take output to input coordinates (x, y), each from -1 to 1.
 
     Positive angles (degrees) turn the picture counter-clockwise, positive shifts (shares of the
     side, N × 2) move it right and down, a zoom above 1 enlarges it, a positive shear (degrees)
-    leans its top to the right.
+    leans its top to the right. `aspect` is the picture's width over its height.
     """
     radians = angle * (math.pi / 180)
     cos, sin = radians.cos() / zoom, radians.sin() / zoom
     lean = (shear * (math.pi / 180)).tan()
     linear = torch.stack(
-        [cos + lean * sin, lean * cos - sin, sin, cos], dim=1
+        [cos + lean * sin, (lean * cos - sin) / aspect, sin * aspect, cos], dim=1
     ).view(-1, 2, 2)  # fmt: skip
     offset = -2 * (linear @ shift[:, :, None])
     return torch.cat([linear, offset], dim=2)

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from torch import nn
-
 from smidgen.anatomy import Anatomy, Behaviour, describe, probe
 from smidgen.budget import Budget, Firmware, Score, Training, Verdict, judge, load_budget
 from smidgen.errors import ExportError, MissingExtraError, RunError
+from smidgen.inputs import InputShape
 from smidgen.metrics import over_seeds, wilson_interval
 from smidgen.run import Run
-from smidgen.target import load
+from smidgen.target import Target, load
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,9 @@ class Measured:
         return judge(budget, self.anatomy, self.behaviour, self.training, self.firmware)
 
 
-def check(target: str, budget: str | Path | Budget) -> Verdict:
+def check(
+    target: str, budget: str | Path | Budget, input_shape: InputShape | None = None
+) -> Verdict:
     """The verdict of a budget (its name, its file or itself) over a target.
 
     A target is a zoo name, a bundle folder, a Python file, a run folder, or the folder of a
@@ -39,33 +40,38 @@ def check(target: str, budget: str | Path | Budget) -> Verdict:
     BudgetError for what cannot be loaded.
     """
     rules = budget if isinstance(budget, Budget) else load_budget(budget)
-    return measure(target, rules.last_epochs, rules.weighs_firmware).judge(rules)
+    return measure(target, rules.last_epochs, rules.weighs_firmware, input_shape).judge(rules)
 
 
-def measure(target: str, last_epochs: int = 5, firmware: bool = False) -> Measured:
+def measure(
+    target: str,
+    last_epochs: int = 5,
+    firmware: bool = False,
+    input_shape: InputShape | None = None,
+) -> Measured:
     """What a target weighs, how it behaves, and how its training went if there is a run of it.
 
     With `firmware` it is also exported as C, built for Cortex-M0+ and weighed.
     """
     seeds = sorted(path.parent for path in Path(target).glob("seed-*/result.json"))
-    loaded = load(str(seeds[0]) if seeds else target, weights=False)
+    loaded = load(str(seeds[0]) if seeds else target, weights=False, input_shape=input_shape)
     runs = [Run.open(path) for path in seeds] or ([loaded.run] if loaded.run else [])
     return Measured(
         name=loaded.name,
-        anatomy=describe(loaded.model, name=loaded.name),
-        behaviour=probe(loaded.model),
+        anatomy=describe(loaded.model, loaded.preprocess.shape, loaded.name),
+        behaviour=probe(loaded.model, loaded.preprocess.shape),
         training=summarise(runs, last_epochs) if runs else None,
-        firmware=build_firmware(loaded.model) if firmware else None,
+        firmware=build_firmware(loaded) if firmware else None,
     )
 
 
-def build_firmware(model: nn.Module) -> Firmware:
+def build_firmware(target: Target) -> Firmware:
     """What a network's firmware takes, or why it could not be built here."""
     # What these need is slow to import.
     from smidgen.export.footprint import footprint, quantize_on_noise
 
     try:
-        weighed = footprint(quantize_on_noise(model, "weighed"))
+        weighed = footprint(quantize_on_noise(target.model, target.preprocess, "weighed"))
     except (ExportError, MissingExtraError) as problem:
         return Firmware(problem=str(problem))
     return Firmware(weighed.flash_bytes, weighed.ram_bytes)

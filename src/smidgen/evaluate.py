@@ -29,7 +29,7 @@ def evaluate(target: Target | str, data: Data | None = None) -> dict[str, Any]:
     data = data or load_data(target.data)
     target.require_classes(data, DataError)
     labels = data.test.labels
-    answers = logits(target.model, data.test.images, target.mean, target.std)
+    answers = logits(target.model, data.test.images, target.preprocess)
     correct = int(count_correct(answers, labels))
     confusion = confusion_matrix(answers.argmax(dim=1), labels, len(data.classes))
     return {
@@ -49,7 +49,7 @@ def classify(target: Target, paths: Sequence[Path]) -> list[dict[str, Any]]:
     Raises DataError for a picture that cannot be read.
     """
     images = torch.from_numpy(np.stack([read_image(path) for path in paths]))[:, None]
-    probabilities = logits(target.model, images, target.mean, target.std).softmax(dim=1)
+    probabilities = logits(target.model, images, target.preprocess).softmax(dim=1)
     best = probabilities.max(dim=1)
     return [
         {

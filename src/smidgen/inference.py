@@ -1,6 +1,6 @@
 """What a network answers for images, and how often it is right.
 
-Shapes: N images, H × W pixels, K classes.
+Shapes: N images, C channels, H × W pixels, K classes.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from smidgen.data import normalise
+from smidgen.inputs import Preprocess
 from smidgen.network import one_thread_per_operator
 
 CHUNK = 250  # images in one forward pass
 
 
-def logits(module: nn.Module, images: Tensor, mean: float, std: float) -> Tensor:
-    """The logits (N, K), float32, of uint8 images (N, 1, H, W); the module goes to eval mode.
+def logits(module: nn.Module, images: Tensor, preprocess: Preprocess) -> Tensor:
+    """The logits (N, K), float32, of uint8 images (N, C, H, W); the module goes to eval mode.
 
     Chunks of the images run side by side, one on each core, so that the result does not depend
     on the number of cores.
@@ -27,7 +28,7 @@ def logits(module: nn.Module, images: Tensor, mean: float, std: float) -> Tensor
 
     @torch.inference_mode()
     def forward(chunk: Tensor) -> Tensor:
-        output: Tensor = module(normalise(chunk, mean, std))
+        output: Tensor = module(normalise(chunk, preprocess))
         return output.float()
 
     chunks = images.split(CHUNK)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-INPUT_SHAPE = (1, 28, 28)  # channels, height, width
+from smidgen.inputs import InputShape, Preprocess
+
+INPUT_SHAPE = InputShape(channels=1, height=28, width=28)
 CLASSES = tuple("0123456789")
 NUM_CLASSES = len(CLASSES)
-MEAN, STD = 0.1307, 0.3081  # of pixels / 255, as the field prints them; precisely 0.13066, 0.30811
+# Of pixels / 255, as the field prints them; precisely 0.13066 and 0.30811.
+GLYPH = Preprocess("glyph", INPUT_SHAPE, mean=(0.1307,), std=(0.3081,))

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from smidgen.data import Data
 from smidgen.errors import ModelError, RunError, SmidgenError
-from smidgen.mnist import CLASSES, MEAN, STD
+from smidgen.inputs import InputShape, Preprocess
+from smidgen.mnist import CLASSES, GLYPH
+from smidgen.network import guess_input
 from smidgen.run import Run, read_weights
 from smidgen.source import build, is_source
 from smidgen.zoo import create_model, has_weights, weights_header
@@ -21,14 +23,13 @@ from smidgen.zoo import create_model, has_weights, weights_header
 class Target:
     """A network in eval mode, and what it needs to be fed and understood.
 
-    Images are normalised with `mean` and `std`; `classes` names the logits in their order; `data`
+    `preprocess` says what images it takes; `classes` names the logits in their order; `data`
     is what it was trained on.
     """
 
     name: str
     model: nn.Module
-    mean: float
-    std: float
+    preprocess: Preprocess
     classes: tuple[str, ...]
     data: str
     run: Run | None
@@ -43,11 +44,12 @@ class Target:
             )
 
 
-def load(target: str, weights: bool = True) -> Target:
+def load(target: str, weights: bool = True, input_shape: InputShape | None = None) -> Target:
     """The network that a zoo name, a run folder, a bundle folder or a Python file stands for.
 
     A zoo name means its shipped weights. With `weights` false the network may have none: it is then
-    a zoo model drawn from a fixed seed, or a class or function in a file (`path/to/file.py:Net`).
+    a zoo model drawn from a fixed seed, or a class or function in a file (`path/to/file.py:Net`),
+    which takes images of `input_shape`, guessed where it is not said.
     Raises ModelError and RunError for what is not there, or does not fit.
     """
     if is_source(target):
@@ -56,7 +58,7 @@ def load(target: str, weights: bool = True) -> Target:
                 f"{target!r} is a network without trained weights; "
                 "name a zoo model, a run folder or a bundle folder"
             )
-        return _untrained(target, build(target))
+        return _untrained(target, build(target), input_shape)
     if (Path(target) / "config.json").is_file():
         return _from_bundle(Path(target))
     if Path(target).is_dir():
@@ -64,7 +66,7 @@ def load(target: str, weights: bool = True) -> Target:
     if not weights and not has_weights(target):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
-            return _untrained(target, create_model(target))
+            return _untrained(target, create_model(target), input_shape)
     model = create_model(target, pretrained=True)
     return _described(target, model, weights_header(target), None)
 
@@ -72,9 +74,12 @@ def load(target: str, weights: bool = True) -> Target:
 def _from_bundle(path: Path) -> Target:
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-        header = {key: str(config[key]) for key in ("model", "data", "mean", "std")}
-        header["classes"] = json.dumps(config["classes"])
-    except (OSError, ValueError, KeyError, TypeError) as problem:
+        header = {
+            key: each if isinstance(each, str) else json.dumps(each) for key, each in config.items()
+        }
+        for key in ("model", "data", "classes", "mean", "std"):
+            header[key]
+    except (OSError, ValueError, KeyError, AttributeError) as problem:
         raise RunError(
             f"the bundle {str(path)!r} has a config.json that cannot be used "
             f"({type(problem).__name__}: {problem}); export it again"
@@ -89,7 +94,10 @@ def _from_run(run: Run) -> Target:
 def _with_weights(
     header: dict[str, str], state: dict[str, Tensor], path: Path, run: Run | None
 ) -> Target:
-    model = create_model(header["model"], classes=len(json.loads(header["classes"])))
+    preprocess = Preprocess.from_header(header)
+    model = create_model(
+        header["model"], classes=len(json.loads(header["classes"])), input=preprocess.shape
+    )
     try:
         model.load_state_dict(state)
     except RuntimeError as problem:
@@ -99,10 +107,14 @@ def _with_weights(
     return _described(header["model"], model.eval(), header, run)
 
 
-def _untrained(name: str, model: nn.Module) -> Target:
-    return Target(name, model.eval(), MEAN, STD, CLASSES, "mnist", run=None, trained=False)
+def _untrained(name: str, model: nn.Module, input_shape: InputShape | None) -> Target:
+    shape = input_shape or guess_input(model)
+    if shape == GLYPH.shape:
+        return Target(name, model.eval(), GLYPH, CLASSES, "mnist", run=None, trained=False)
+    preprocess = Preprocess("photo", shape, (0.5,), (0.25,)).with_statistics(0.5, 0.25)
+    return Target(name, model.eval(), preprocess, (), "", run=None, trained=False)
 
 
 def _described(name: str, model: nn.Module, header: dict[str, str], run: Run | None) -> Target:
-    mean, std, classes = float(header["mean"]), float(header["std"]), json.loads(header["classes"])
-    return Target(name, model, mean, std, tuple(classes), header["data"], run, trained=True)
+    preprocess, classes = Preprocess.from_header(header), json.loads(header["classes"])
+    return Target(name, model, preprocess, tuple(classes), header["data"], run, trained=True)

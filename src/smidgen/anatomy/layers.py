@@ -14,11 +14,13 @@ from smidgen.anatomy.layout import Layout
 from smidgen.anatomy.rules import layouts
 from smidgen.anatomy.structure import Structure, examine
 from smidgen.errors import ModelError
+from smidgen.inputs import InputShape
 from smidgen.network import (
     Call,
     Operation,
     Record,
     Value,
+    guess_input,
     noise,
     one_thread_per_operator,
     private_copy,
@@ -66,7 +68,7 @@ class Anatomy:
     weight_bytes_int8: int
     peak_activation_bytes: int
     peak_activation_bytes_int8: int
-    input_shape: tuple[int, ...]
+    input_shape: InputShape
     output_shape: tuple[int, ...]
     layers: tuple[Layer, ...]
     unused: dict[str, int]  # layers and parameters that nothing reads, with their numbers
@@ -76,6 +78,7 @@ class Anatomy:
         """The document that `smidgen describe --json` prints."""
         document = asdict(self)
         del document["structure"]
+        document["input"] = list(document.pop("input_shape"))
         return document
 
     def rows(self) -> list[tuple[str, ...]]:
@@ -130,15 +133,16 @@ class Anatomy:
 
 @one_thread_per_operator()
 def describe(
-    model: nn.Module, input_shape: tuple[int, int, int] = (1, 28, 28), name: str | None = None
+    model: nn.Module, input_shape: InputShape | None = None, name: str | None = None
 ) -> Anatomy:
     """What the network weighs: its layer table, totals and structure, without training.
 
     The model itself is left as it is; a copy runs forward once in eval mode and once in train
-    mode, on noise. `name` is what the result calls it (its class name otherwise). Raises
-    ModelError where the forward pass fails on (1, *input_shape), and where what is executed depends
-    on what is in the image.
+    mode, on noise. Without an `input_shape` it is guessed; `name` is what the result calls the
+    network (its class name otherwise). Raises ModelError where the forward pass fails on
+    (1, *input_shape), and where what is executed depends on what is in the image.
     """
+    input_shape = input_shape or guess_input(model)
     evaluated = read_network(model, input_shape)
     trained = _trained(model, input_shape)
     assert evaluated.output is not None
@@ -165,16 +169,17 @@ def describe(
     )
 
 
-def count_parameters(model: nn.Module, input_shape: tuple[int, int, int] = (1, 28, 28)) -> int:
+def count_parameters(model: nn.Module, input_shape: InputShape | None = None) -> int:
     """How many numbers of its parameters a network's forward pass reads: `params` of `describe`.
 
     Raises ModelError where the forward pass fails on (1, *input_shape).
     """
+    input_shape = input_shape or guess_input(model)
     evaluated = record(private_copy(model, input_shape).eval(), noise(1, input_shape))
     return sum(_params_read(evaluated).values())
 
 
-def _trained(model: nn.Module, input_shape: tuple[int, int, int]) -> Record:
+def _trained(model: nn.Module, input_shape: InputShape) -> Record:
     """The record in train mode; an empty one where only a batch of one goes through."""
     try:
         return record(private_copy(model, input_shape).train(), noise(2, input_shape))

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smidgen.errors import ModelError
-from smidgen.network import forward, noise, one_thread_per_operator, private_copy
+from smidgen.inputs import InputShape
+from smidgen.network import forward, guess_input, noise, one_thread_per_operator, private_copy
 
 EVAL_BATCHES = (1, 2, 16)
 TRAIN_BATCHES = (2, 16)  # batch norm over a single value has no variance to train with
@@ -34,11 +35,12 @@ class Behaviour:
 
 
 @one_thread_per_operator()
-def probe(model: nn.Module, input_shape: tuple[int, int, int] = (1, 28, 28)) -> Behaviour:
+def probe(model: nn.Module, input_shape: InputShape | None = None) -> Behaviour:
     """How the network behaves on a few batches of noise. The model itself is left as it is.
 
-    Raises ModelError where it fails on a single image.
+    Without an `input_shape` it is guessed. Raises ModelError where it fails on a single image.
     """
+    input_shape = input_shape or guess_input(model)
     failures: list[str] = []
     not_finite: list[str] = []
     reached: set[str] = set()
@@ -67,7 +69,7 @@ def probe(model: nn.Module, input_shape: tuple[int, int, int] = (1, 28, 28)) -> 
     )
 
 
-def _images(count: int, input_shape: tuple[int, int, int]) -> Tensor:
+def _images(count: int, input_shape: InputShape) -> Tensor:
     """Noise, and last of all a blank image, on which a division by the contrast fails."""
     images = noise(count, input_shape)
     if count > 1:
@@ -75,7 +77,7 @@ def _images(count: int, input_shape: tuple[int, int, int]) -> Tensor:
     return images
 
 
-def _step(model: nn.Module, size: int, input_shape: tuple[int, int, int]) -> list[str]:
+def _step(model: nn.Module, size: int, input_shape: InputShape) -> list[str]:
     """What was not finite in one forward and backward pass: "outputs" or "gradients"."""
     output = forward(model, _images(size, input_shape))
     if not output.isfinite().all():
@@ -95,7 +97,7 @@ def _loss(output: Tensor) -> Tensor:
 
 
 def _outputs(
-    model: nn.Module, input_shape: tuple[int, int, int]
+    model: nn.Module, input_shape: InputShape
 ) -> tuple[dict[int, tuple[int, ...]], float, str]:
     """The output shapes by batch size, how an image's output depends on the batch, what it is."""
     shapes: dict[int, tuple[int, ...]] = {}

@@ -36,7 +36,7 @@ def time_to_accuracy(
 
     A target that a seed never reaches counts as infinitely late.
     """
-    tuned = tune(recipe, new_module(recipe, len(data.classes)), CPU, Process())
+    tuned = tune(recipe, new_module(recipe, data), data.preprocess, CPU, Process())
     runs = []
     for seed in range(seeds):
         curve = _scored(_engine_snapshots(override(tuned, {"seed": seed}), data), tuned, data)
@@ -62,7 +62,7 @@ def race(data: Data, recipe: Recipe, target: float = 0.98, rounds: int = 5) -> d
     The standard loop goes on epoch after epoch until it is there.
     """
     published = load_recipe("tiny_mnist")
-    tuned = tune(recipe, new_module(recipe, len(data.classes)), CPU, Process())
+    tuned = tune(recipe, new_module(recipe, data), data.preprocess, CPU, Process())
     times: dict[str, list[float]] = {"standard": [], "engine": []}
     for seed in range(rounds):
         snapshots = _engine_snapshots(override(tuned, {"seed": seed}), data)
@@ -75,8 +75,8 @@ def race(data: Data, recipe: Recipe, target: float = 0.98, rounds: int = 5) -> d
 
 def _engine_snapshots(recipe: Recipe, data: Data) -> list[Snapshot]:
     """The weights of one training, with the seconds of training so far."""
-    module = new_module(recipe, len(data.classes))
-    engine = DataParallel(module, recipe, data.mean, data.std, CPU, Process())
+    module = new_module(recipe, data)
+    engine = DataParallel(module, recipe, data.preprocess, CPU, Process())
     optimizer = new_optimizer(engine.weights, recipe)
     snapshots: list[Snapshot] = []
 
@@ -96,7 +96,7 @@ def _engine_snapshots(recipe: Recipe, data: Data) -> list[Snapshot]:
 
 def _scored(snapshots: list[Snapshot], recipe: Recipe, data: Data) -> list[tuple[float, float]]:
     """Seconds and accuracy of about forty snapshots, the last among them."""
-    module = new_module(recipe, len(data.classes))
+    module = new_module(recipe, data)
     every = max(1, len(snapshots) // SCORED)
     chosen = [*snapshots[:-1][::every], snapshots[-1]]
     return [(seconds, _test_accuracy(module, state, data)) for seconds, state in chosen]
@@ -104,7 +104,7 @@ def _scored(snapshots: list[Snapshot], recipe: Recipe, data: Data) -> list[tuple
 
 def _test_accuracy(module: nn.Module, state: dict[str, torch.Tensor], data: Data) -> float:
     module.load_state_dict(state)
-    return accuracy(logits(module, data.test.images, data.mean, data.std), data.test.labels)
+    return accuracy(logits(module, data.test.images, data.preprocess), data.test.labels)
 
 
 def _first(curve: list[tuple[float, float]], target: float) -> float:
@@ -113,12 +113,12 @@ def _first(curve: list[tuple[float, float]], target: float) -> float:
 
 def _standard_time(recipe: Recipe, data: Data, target: float, most_epochs: int = 10) -> float:
     """Seconds of training until the target is reached, looked for after every hundredth batch."""
-    module = new_module(recipe, len(data.classes))
+    module = new_module(recipe, data)
     scored = copy.deepcopy(module)
     optimizer = torch.optim.Adam(module.parameters(), lr=recipe.optimizer.lr)
     before = taken = 0.0
     for _ in range(most_epochs):
-        steps = train_standard(module, data.train, recipe, (data.mean, data.std), 0, optimizer)
+        steps = train_standard(module, data.train, recipe, data.preprocess, 0, optimizer)
         for step, (_, taken) in enumerate(steps, 1):
             if step % 100 == 0 and _test_accuracy(scored, module.state_dict(), data) >= target:
                 return before + taken

@@ -20,6 +20,8 @@ from smidgen.anatomy import describe
 from smidgen.augment import augment
 from smidgen.bench.standard import train_standard
 from smidgen.data import Data, Split
+from smidgen.inputs import InputShape
+from smidgen.mnist import INPUT_SHAPE
 from smidgen.network import one_thread_per_operator
 from smidgen.recipe import Augment, Recipe, load_recipe, override
 from smidgen.train import fit, new_module, new_optimizer, train_epoch
@@ -63,7 +65,7 @@ def scaling(models: list[str], data: Data, rounds: int = 5) -> dict[str, Any]:
     cores = os.cpu_count() or 1
     found = {}
     for name in models:
-        recipes = [_tuned(override(_recipe(name), {"workers": n})) for n in (1, cores)]
+        recipes = [_tuned(override(_recipe(name), {"workers": n}), data) for n in (1, cores)]
         for recipe in recipes:
             engine_rate(recipe, split, data)
         pairs = [[engine_rate(r, split, data) for r in recipes] for _ in range(rounds)]
@@ -79,8 +81,8 @@ def roofline(models: list[str], data: Data, rounds: int = 3) -> dict[str, Any]:
     """Training FLOP/s of each model as a share of the float32 matrix product on all cores."""
     found = {}
     for name in models:
-        recipe = _tuned(override(_recipe(name), {"precision": "float32"}))
-        flops = training_flops(new_module(recipe, 10))
+        recipe = _tuned(override(_recipe(name), {"precision": "float32"}), data)
+        flops = training_flops(new_module(recipe, data), data.preprocess.shape)
         count = max(recipe.batch_size, min(6_400, int(4e11 / flops)))
         split = Split(data.train.images[:count], data.train.labels[:count])
         engine_rate(recipe, split, data)
@@ -96,9 +98,9 @@ def roofline(models: list[str], data: Data, rounds: int = 3) -> dict[str, Any]:
 
 def engine_rate(recipe: Recipe, split: Split, data: Data) -> float:
     """Images a second of one epoch of the engine over the split."""
-    tuned = _tuned(recipe)
-    module = new_module(tuned, len(data.classes))
-    engine = DataParallel(module, tuned, data.mean, data.std, CPU, Process())
+    tuned = _tuned(recipe, data)
+    module = new_module(tuned, data)
+    engine = DataParallel(module, tuned, data.preprocess, CPU, Process())
     optimizer = new_optimizer(engine.weights, tuned)
     with engine:
         meter = Meter(0, tuned, len(split), 0.0, lambda progress: None)
@@ -107,14 +109,14 @@ def engine_rate(recipe: Recipe, split: Split, data: Data) -> float:
     return len(split) / meter.seconds()
 
 
-def training_flops(module: nn.Module) -> float:
+def training_flops(module: nn.Module, shape: InputShape) -> float:
     """Floating-point operations of one image, forward and backward.
 
     A layer's products are counted three times, for its output, its weights' gradient and its
     input's; the first layer's twice, since nobody asks for the gradient of the image. (torch's own
     counter takes the backward pass of a grouped convolution for that of a full one.)
     """
-    products = [layer.macs for layer in describe(module).layers if layer.macs]
+    products = [layer.macs for layer in describe(module, shape).layers if layer.macs]
     return 2.0 * (3 * sum(products) - products[0])
 
 
@@ -140,7 +142,7 @@ def growth(data: Data, rounds: int = 5, images: int = 12_800, epochs: int = 10) 
 
     And the most memory this process has held, in megabytes, after two epochs and after `epochs`.
     """
-    recipe = _tuned(load_recipe("tiny_mnist"))
+    recipe = _tuned(load_recipe("tiny_mnist"), data)
     once, twice = (
         Split(data.train.images[:count], data.train.labels[:count])
         for count in (images, 2 * images)
@@ -167,8 +169,9 @@ def growth(data: Data, rounds: int = 5, images: int = 12_800, epochs: int = 10) 
 def augmentation(rounds: int = 5, batch_size: int = 256) -> dict[str, float]:
     """Images a second of rotation, translation, scale and shear, on one core and on all."""
     generator = torch.Generator().manual_seed(0)
-    shape = batch_size, 1, 28, 28
-    images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    images = torch.randint(
+        0, 256, (batch_size, *INPUT_SHAPE), dtype=torch.uint8, generator=generator
+    )
     repeats = 40
 
     def change(worker: int) -> None:
@@ -190,9 +193,8 @@ def augmentation(rounds: int = 5, batch_size: int = 256) -> dict[str, float]:
 
 
 def _standard_rate(recipe: Recipe, split: Split, data: Data, loader_workers: int) -> float:
-    module = new_module(recipe, len(data.classes))
-    normalisation = data.mean, data.std
-    *_, (images, seconds) = train_standard(module, split, recipe, normalisation, loader_workers)
+    module = new_module(recipe, data)
+    *_, (images, seconds) = train_standard(module, split, recipe, data.preprocess, loader_workers)
     return images / seconds
 
 
@@ -200,5 +202,5 @@ def _recipe(model: str) -> Recipe:
     return override(load_recipe(model), {"augment": {}})
 
 
-def _tuned(recipe: Recipe) -> Recipe:
-    return tune(recipe, new_module(recipe, 10), CPU, Process())
+def _tuned(recipe: Recipe, data: Data) -> Recipe:
+    return tune(recipe, new_module(recipe, data), data.preprocess, CPU, Process())

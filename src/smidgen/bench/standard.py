@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from smidgen.data import Split
+from smidgen.inputs import Preprocess
 from smidgen.recipe import Recipe
 
 
@@ -101,12 +102,12 @@ def _uniform(most: float) -> float:
 class PerImage(Dataset[tuple[Tensor, int]]):
     """Images of a split, each augmented and normalised when it is asked for."""
 
-    def __init__(self, split: Split, recipe: Recipe, mean: float, std: float) -> None:
+    def __init__(self, split: Split, recipe: Recipe, preprocess: Preprocess) -> None:
         self.images, self.labels = split.images[:, 0], split.labels
         rotation, translation = recipe.augment.rotation, recipe.augment.translation
         self.changes: list[nn.Module] = [Rotate(rotation)] if rotation else []
         self.changes += [Shift(translation)] if translation else []
-        self.normalise = Normalise((mean,), (std,))
+        self.normalise = Normalise(preprocess.mean, preprocess.std)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -123,7 +124,7 @@ def train_standard(
     model: nn.Module,
     split: Split,
     recipe: Recipe,
-    normalisation: tuple[float, float],
+    preprocess: Preprocess,
     loader_workers: int,
     optimizer: torch.optim.Optimizer | None = None,
 ) -> Iterator[tuple[int, float]]:
@@ -131,7 +132,7 @@ def train_standard(
 
     The clock stands still while the caller looks at what was yielded.
     """
-    dataset = PerImage(split, recipe, *normalisation)
+    dataset = PerImage(split, recipe, preprocess)
     loader = DataLoader(dataset, recipe.batch_size, shuffle=True, num_workers=loader_workers)
     optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=recipe.optimizer.lr)
     seen, seconds, started = 0, 0.0, time.perf_counter()

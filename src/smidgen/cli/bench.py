@@ -56,6 +56,7 @@ def bench(
 def _measure(suite: str, models: list[str] | None, data_dir: Any) -> Any:
     from smidgen import bench
     from smidgen.data import load_data
+    from smidgen.mnist import GLYPH
     from smidgen.recipe import load_recipe
     from smidgen.zoo import create_model, has_weights, list_models
 
@@ -69,7 +70,7 @@ def _measure(suite: str, models: list[str] | None, data_dir: Any) -> Any:
         "growth": lambda: bench.growth(load_data("mnist", data_dir)),
         "augmentation": bench.augmentation,
         "inference": lambda: {
-            name: bench.latency(create_model(name, pretrained=has_weights(name)))
+            name: bench.latency(create_model(name, pretrained=has_weights(name)), GLYPH)
             for name in models or ["smidgen_8k"]
         },
         "accuracy": lambda: {

@@ -30,7 +30,7 @@ def data(
     if json_:
         where = {"data": loaded.name, "path": str(path) if path else None}
         what = {"classes": loaded.classes, "counts": counts}
-        return emit(where | what | {"mean": loaded.mean, "std": loaded.std})
+        return emit(where | what | loaded.preprocess.document())
     rows = [
         (name, *(f"{count[label]:,}" for count in counts.values()))
         for label, name in enumerate(loaded.classes)
@@ -40,4 +40,10 @@ def data(
     shown.add_section()
     shown.add_row("all", *(f"{sum(count):,}" for count in counts.values()))
     console().print(shown)
-    return console().print(f"mean {loaded.mean:.4f}, deviation {loaded.std:.4f} (of pixels / 255)")
+    facts = loaded.preprocess
+    mean, std = (
+        ", ".join(f"{each:.4f}" for each in sorted(set(v))) for v in (facts.mean, facts.std)
+    )
+    return console().print(
+        f"{facts.kind}, {facts.shape}; mean {mean}, deviation {std} (of pixels / 255)"
+    )

@@ -16,6 +16,12 @@ DataDir = Annotated[
     Path | None,
     typer.Option(help="Where data sets lie [default: $SMIDGEN_DATA, ./data, the user's cache]."),
 ]
+Input = Annotated[
+    str | None,
+    typer.Option(
+        "--input", metavar="CxHxW", help="The images of a .py file's network [default: guessed]."
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 RecipeName = Annotated[
     str | None, typer.Option(help="A recipe's name or file [default: the model's own].")

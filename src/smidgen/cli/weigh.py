@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from smidgen.cli.options import Json
+from smidgen.cli.options import Input, Json
 from smidgen.cli.output import console, emit, table
 from smidgen.errors import BudgetError, DataError
 
 if TYPE_CHECKING:
+    from smidgen.anatomy import Anatomy
     from smidgen.budget import Budget, Rule, Verdict
+    from smidgen.check import Measured
     from smidgen.claims import Claim
+    from smidgen.inputs import InputShape
 
 AnyTarget = Annotated[
     str,
@@ -42,6 +45,7 @@ class VerdictFormat(StrEnum):
 
 def describe(
     target: AnyTarget,
+    input_: Input = None,
     format_: Annotated[TableFormat, typer.Option("--format")] = TableFormat.TABLE,
     json_: Json = False,
 ) -> None:
@@ -51,8 +55,9 @@ def describe(
         from smidgen.target import load
 
     with _prints_to_stderr():
-        loaded = load(target, weights=False)
-        anatomy = describe(loaded.model, name=loaded.name)
+        loaded = load(target, weights=False, input_shape=_parse(input_))
+        anatomy = describe(loaded.model, loaded.preprocess.shape, loaded.name)
+    _say_guess(target, input_, anatomy)
     if json_:
         return emit(anatomy.to_dict())
     if format_ is TableFormat.MARKDOWN:
@@ -77,6 +82,7 @@ def check(
     claims: Annotated[
         Path | None, typer.Option(metavar="README", help="Check the figures that it states.")
     ] = None,
+    input_: Input = None,
     format_: Annotated[VerdictFormat, typer.Option("--format")] = VerdictFormat.TABLE,
     list_: Annotated[bool, typer.Option("--list", help="List the shipped budgets.")] = False,
     json_: Json = False,
@@ -92,13 +98,14 @@ def check(
     from smidgen.budget import load_budget
 
     rules = load_budget(budget) if budget else None
-    name, verdict, stated = _weigh(target, rules, _read(claims) if claims else "")
+    known, verdict, stated = _weigh(target, rules, _read(claims) if claims else "", _parse(input_))
+    _say_guess(target, input_, known.anatomy)
     passed = verdict.passed and not any(claim.passed is False for claim in stated)
     if json_:
         listed = {"claims": [vars(claim) for claim in stated]} if claims else {}
         emit(verdict.to_dict() | {"passed": passed} | listed)
     else:
-        title = " · ".join(str(part) for part in (name, budget, claims) if part)
+        title = " · ".join(str(part) for part in (known.name, budget, claims) if part)
         _print_verdict(verdict, stated, title, format_)
     if not passed:
         raise typer.Exit(1)
@@ -111,6 +118,7 @@ def grade(
     out: Annotated[
         Path | None, typer.Option(help="Write grades.csv, grades.json and grades.html there.")
     ] = None,
+    input_: Input = None,
     seconds: Annotated[float, typer.Option(help="Time for each submission.")] = 30.0,
     memory_mb: Annotated[int, typer.Option(help="Address space for each submission.")] = 4096,
     file_mb: Annotated[int, typer.Option(help="The largest file it may hold or write.")] = 16,
@@ -125,7 +133,7 @@ def grade(
     count = len(find_submissions(folder))
     screen = console(json_)
     limits = Limits(seconds, memory_mb, file_mb)
-    coming = grade_folder(folder, budget, limits)
+    coming = grade_folder(folder, budget, limits, input_shape=_parse(input_))
     grades = list(track(coming, "grading", total=count, console=screen))
     files = write_results(grades, budget, out) if out else []
     if json_:
@@ -139,8 +147,10 @@ def grade(
         raise typer.Exit(1)
 
 
-def _weigh(target: str, rules: Budget | None, readme: str) -> tuple[str, Verdict, list[Claim]]:
-    """The target's name, the verdict of the rules over it, and the figures that a README states."""
+def _weigh(
+    target: str, rules: Budget | None, readme: str, input_shape: InputShape | None
+) -> tuple[Measured, Verdict, list[Claim]]:
+    """What is known of the target, the rules' verdict over it, and what a README states."""
     with _no_garbage_collection():
         from smidgen.budget import Verdict
         from smidgen.check import measure
@@ -148,9 +158,24 @@ def _weigh(target: str, rules: Budget | None, readme: str) -> tuple[str, Verdict
 
     epochs, firmware = (rules.last_epochs, rules.weighs_firmware) if rules else (1, False)
     with _prints_to_stderr():
-        known = measure(target, epochs, firmware)
+        known = measure(target, epochs, firmware, input_shape)
     verdict = known.judge(rules) if rules else Verdict(())
-    return known.name, verdict, check_claims(readme, known.anatomy, known.training)
+    return known, verdict, check_claims(readme, known.anatomy, known.training)
+
+
+def _parse(text: str | None) -> InputShape | None:
+    from smidgen.inputs import InputShape
+
+    return InputShape.parse(text) if text else None
+
+
+def _say_guess(target: str, given: str | None, anatomy: Anatomy) -> None:
+    """Says on stderr which images a file's network was weighed for, where nobody said it."""
+    from smidgen.source import is_source
+
+    if given is None and is_source(target):
+        shape = f"[bold]{anatomy.input_shape}[/bold]"
+        console(json_=True).print(f"weighed for images of {shape}; --input CxHxW says others")
 
 
 @contextlib.contextmanager

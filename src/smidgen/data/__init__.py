@@ -2,7 +2,7 @@
 
     data = load_data("mnist")
     fit, val = data.fit_split()        # 55,000 and 5,000, the same in every run
-    batch = normalise(fit.images[:64], data.mean, data.std)
+    batch = normalise(fit.images[:64], data.preprocess)
 
 Names: mnist, fashion_mnist, kmnist, digits, idx:DIR (four IDX files), folder:DIR (pictures).
 """

@@ -1,7 +1,7 @@
 """Images in memory, and the split that everything is chosen on.
 
-N images of 28 × 28 pixels with one channel; they stay uint8 (0 is background) until a batch is
-normalised.
+N images of C channels, H × W pixels; they stay uint8 until a batch is normalised. Of a glyph, 0 is
+background.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from smidgen.errors import DataError
+from smidgen.inputs import InputShape, Preprocess
 
 VALIDATION_ONE_IN = 12  # 5,000 of MNIST's 60,000
 TEST_ONE_IN = 6  # 10,000 of MNIST's 70,000, where a data set has no test images of its own
@@ -22,7 +23,7 @@ SPLIT_SEED = 28
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images uint8 (N, 1, 28, 28) with their labels int64 (N,); `len` is N.
+    """Images uint8 (N, C, H, W) with their labels int64 (N,); `len` is N.
 
     `soft` are the probabilities, float32 (N, classes), that a teacher gives them, if there is one.
     """
@@ -51,14 +52,18 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """A data set: training and test images, class names, mean and deviation of images / 255."""
+    """A data set: training and test images, class names, and how its pictures become images."""
 
     name: str
     train: Split
     test: Split
     classes: tuple[str, ...]
-    mean: float
-    std: float
+    preprocess: Preprocess
+
+    @property
+    def input_shape(self) -> InputShape:
+        """The shape of one image."""
+        return self.preprocess.shape
 
     def fit_split(self) -> tuple[Split, Split]:
         """The training images cut in two: 11/12 of every class to fit, 1/12 to validate.
@@ -87,19 +92,23 @@ def stratified_mask(labels: NDArray[np.int64], one_in: int) -> NDArray[np.bool_]
     return mask
 
 
-def normalise(images: Tensor, mean: float, std: float) -> Tensor:
-    """The images as a model takes them, (images / 255 - mean) / std: uint8 to float32.
+def normalise(images: Tensor, preprocess: Preprocess) -> Tensor:
+    """The images as a model takes them, (images / 255 - mean) / std: uint8 to float32 (N, C, H, W).
 
     Raises DataError for images that are not uint8, which would be scaled twice.
     """
     if images.dtype != torch.uint8:
         raise DataError(f"normalise takes uint8 images from 0 to 255, not {images.dtype}")
-    return standardise(images.float(), mean, std)
+    return standardise(images.float(), preprocess)
 
 
-def standardise(greys: Tensor, mean: float, std: float) -> Tensor:
-    """Grey levels, float32 from 0 to 255, changed in place to (greys / 255 - mean) / std."""
-    return greys.sub_(255 * mean).div_(255 * std)
+def standardise(levels: Tensor, preprocess: Preprocess) -> Tensor:
+    """Levels from 0 to 255, float32 (N, C, H, W), made (level / 255 - mean) / std in place."""
+    mean, std = (
+        (255 * torch.tensor(values, dtype=torch.float64)).to(levels).view(-1, 1, 1)
+        for values in (preprocess.mean, preprocess.std)
+    )
+    return levels.sub_(mean).div_(std)
 
 
 def mean_and_std(images: Tensor) -> tuple[float, float]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from smidgen.data.dataset import TEST_ONE_IN, Data, Split, mean_and_std, stratified_mask
-from smidgen.mnist import CLASSES
+from smidgen.mnist import CLASSES, GLYPH
 from smidgen.preprocess import scale_and_centre
 
 
@@ -26,4 +26,4 @@ def load_digits() -> Data:
     whole = Split(torch.from_numpy(images)[:, None], torch.from_numpy(labels))
     held_out = stratified_mask(labels, TEST_ONE_IN)
     train, test = whole.take(~held_out), whole.take(held_out)
-    return Data("digits", train, test, CLASSES, *mean_and_std(train.images))
+    return Data("digits", train, test, CLASSES, GLYPH.with_statistics(*mean_and_std(train.images)))

@@ -12,6 +12,7 @@ from smidgen.data.dataset import TEST_ONE_IN, Data, Split, mean_and_std, stratif
 from smidgen.data.idx import read_split
 from smidgen.data.published import FILES, find_file
 from smidgen.errors import DataError
+from smidgen.mnist import GLYPH
 from smidgen.preprocess import read_image
 
 MIN_TRAINING = 2  # of every class: one to fit, one to validate
@@ -45,7 +46,8 @@ def load_idx_folder(directory: Path) -> Data:
         )
     classes = tuple(str(label) for label in range(count))
     _refuse_small_classes(train, classes, directory, MIN_TRAINING)
-    return Data(f"idx:{directory}", train, test, classes, *mean_and_std(train.images))
+    preprocess = GLYPH.with_statistics(*mean_and_std(train.images))
+    return Data(f"idx:{directory}", train, test, classes, preprocess)
 
 
 def load_picture_folder(directory: Path) -> Data:
@@ -74,7 +76,8 @@ def load_picture_folder(directory: Path) -> Data:
         _refuse_small_classes(whole, classes, directory, MIN_TRAINING + 1)
         held_out = stratified_mask(whole.labels.numpy(), TEST_ONE_IN)
         train, test = whole.take(~held_out), whole.take(held_out)
-    return Data(f"folder:{directory}", train, test, tuple(classes), *mean_and_std(train.images))
+    preprocess = GLYPH.with_statistics(*mean_and_std(train.images))
+    return Data(f"folder:{directory}", train, test, tuple(classes), preprocess)
 
 
 def _read_pictures(directory: Path, classes: Sequence[str]) -> Split:

@@ -10,7 +10,8 @@ from smidgen.data.dataset import Data
 from smidgen.data.download import download_files
 from smidgen.data.idx import read_split
 from smidgen.errors import DataError
-from smidgen.mnist import CLASSES, MEAN, STD
+from smidgen.inputs import Preprocess
+from smidgen.mnist import CLASSES, GLYPH
 
 FILES = (
     "train-images-idx3-ubyte",
@@ -28,8 +29,7 @@ class Published:
 
     folder: str
     classes: tuple[str, ...]
-    mean: float
-    std: float
+    preprocess: Preprocess
     mirrors: tuple[str, ...]
     digests: tuple[str, str, str, str]
 
@@ -38,8 +38,7 @@ PUBLISHED = {
     "mnist": Published(
         folder="MNIST",
         classes=CLASSES,
-        mean=MEAN,
-        std=STD,
+        preprocess=GLYPH,
         mirrors=(
             "https://ossci-datasets.s3.amazonaws.com/mnist/",
             "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -55,8 +54,7 @@ PUBLISHED = {
     "fashion_mnist": Published(
         folder="FashionMNIST",
         classes=FASHION,
-        mean=0.2860,
-        std=0.3530,
+        preprocess=GLYPH.with_statistics(0.2860, 0.3530),
         mirrors=(
             "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
             "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
@@ -72,8 +70,7 @@ PUBLISHED = {
     "kmnist": Published(
         folder="KMNIST",
         classes=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
-        mean=0.1918,
-        std=0.3483,
+        preprocess=GLYPH.with_statistics(0.1918, 0.3483),
         mirrors=(
             "https://codh.rois.ac.jp/kmnist/dataset/kmnist/",
             "https://storage.googleapis.com/kuzushiji-mnist/",
@@ -107,7 +104,7 @@ def load_published(name: str, directory: Path | None, download: bool) -> Data:
     files = [find_file(folder, name) for name in FILES]
     train = read_split((files[0], files[1]), known.digests[:2])
     test = read_split((files[2], files[3]), known.digests[2:])
-    return Data(name, train, test, known.classes, known.mean, known.std)
+    return Data(name, train, test, known.classes, known.preprocess)
 
 
 def find_published(name: str, directory: Path | None) -> Path | None:

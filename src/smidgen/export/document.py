@@ -66,7 +66,7 @@ def build_document(
     for target in targets:
         target.require_classes(data, ExportError)
     if graphs is None:
-        graphs = [quantize_for(data, t.model, t.mean, t.std, t.name) for t in targets]
+        graphs = [quantize_for(data, t.model, t.preprocess, t.name) for t in targets]
     positions: Positions = {}
     fit, validation = data.fit_split()
     detector = fit_detector(
@@ -98,7 +98,7 @@ def _describe(target: Target, graph: Graph, data: Data, positions: Positions) ->
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
     return {
         "name": graph.name,
-        "params": count_parameters(target.model),
+        "params": count_parameters(target.model, target.preprocess.shape),
         "weight_bytes": graph.weight_bytes,
         "accuracy": float((predicted == labels).mean()),
         "tested": len(labels),

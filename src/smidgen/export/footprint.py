@@ -14,7 +14,7 @@ from torch import nn
 from smidgen.export.c import write_c
 from smidgen.export.parity import run_cortex_m
 from smidgen.export.toolchain import compile_firmware, run
-from smidgen.mnist import INPUT_SHAPE, MEAN, STD
+from smidgen.inputs import Preprocess
 from smidgen.quantize import Graph, quantize
 
 
@@ -51,18 +51,21 @@ def footprint(
         firmware = compile_firmware(model, "weigh.c", model / "weigh.elf", core, large=True)
         size = run(["arm-none-eabi-size", firmware]).split(b"\n")[1].split()
         text_bytes, data_bytes, bss_bytes = (int(number) for number in size[:3])
-        _, stack = run_cortex_m(model, np.zeros((1, *graph.input), np.uint8), core, large=True)
+        _, stack = run_cortex_m(
+            model, np.zeros((1, *graph.input_shape), np.uint8), core, large=True
+        )
     return Footprint(core, text_bytes + data_bytes, data_bytes + bss_bytes, stack)
 
 
-def quantize_on_noise(model: nn.Module, name: str) -> Graph:
+def quantize_on_noise(model: nn.Module, preprocess: Preprocess, name: str) -> Graph:
     """A network's integer graph, fitted to noise: its sizes are right, its answers are not.
 
     It weighs and times a network without a data set. Raises ExportError for one that the
     integer graph cannot express.
     """
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randint(0, 256, (64, *INPUT_SHAPE), dtype=torch.uint8, generator=generator)
+    shape = preprocess.shape
+    noise = torch.randint(0, 256, (64, *shape), dtype=torch.uint8, generator=generator)
     with torch.no_grad():
-        classes = model.eval()(torch.zeros(1, *INPUT_SHAPE)).shape[-1]
-    return quantize(model, noise, MEAN, STD, name, [str(c) for c in range(classes)])
+        classes = model.eval()(torch.zeros(1, *shape)).shape[-1]
+    return quantize(model, noise, preprocess, name, [str(c) for c in range(classes)])

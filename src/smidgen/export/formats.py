@@ -51,7 +51,7 @@ def make_c(targets: Sequence[Target], data: Data, bits: int) -> Export:
     if not is_installed(*ARM_TOOLS):
         find("gcc")  # one of the two must be there
     (target,) = targets
-    graph = quantize_for(data, target.model, target.mean, target.std, target.name, bits)
+    graph = quantize_for(data, target.model, target.preprocess, target.name, bits)
     images = data.test.images.numpy()
     expected = graph.run(images)
     written = write_c(graph)
@@ -76,12 +76,12 @@ def make_c(targets: Sequence[Target], data: Data, bits: int) -> Export:
 def make_onnx(targets: Sequence[Target], data: Data, bits: int) -> Export:
     """`model.onnx`, float, and `model-int8.onnx`, QDQ, both run by ONNX Runtime."""
     (target,) = targets
-    graph = quantize_for(data, target.model, target.mean, target.std, target.name, bits)
-    floats = logits(target.model, data.test.images, target.mean, target.std).numpy()
+    graph = quantize_for(data, target.model, target.preprocess, target.name, bits)
+    floats = logits(target.model, data.test.images, target.preprocess).numpy()
     integers = graph.run(data.test.images.numpy())
-    images = normalise(data.test.images, target.mean, target.std).numpy()
+    images = normalise(data.test.images, target.preprocess).numpy()
     files = {
-        "model.onnx": write_onnx(target.model, images.shape[1:]),
+        "model.onnx": write_onnx(target.model, target.preprocess.shape),
         "model-int8.onnx": write_qdq(graph),
     }
     found = {name: run_onnx(content, images) for name, content in files.items()}
@@ -90,14 +90,14 @@ def make_onnx(targets: Sequence[Target], data: Data, bits: int) -> Export:
         compare("ONNX float by ONNX Runtime", floats, found["model.onnx"], ONNX_TOLERANCE),
         compare("ONNX int8 by ONNX Runtime", scaled, found["model-int8.onnx"], inf, tolerated),
     ]
-    weights = count_parameters(target.model)
+    weights = count_parameters(target.model, target.preprocess.shape)
     return Export(files, proofs, 4 * weights, _accuracies(target, data, integers))
 
 
 def make_html(targets: Sequence[Target], data: Data, bits: int) -> Export:
     """`index.html`, the draw-a-digit page; its networks are run in Node as they stand in it."""
     find("node")
-    graphs = [quantize_for(data, t.model, t.mean, t.std, t.name, bits) for t in targets]
+    graphs = [quantize_for(data, t.model, t.preprocess, t.name, bits) for t in targets]
     page = render(build_document(targets, data, graphs))
     written = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
     assert written is not None
@@ -115,7 +115,7 @@ def make_html(targets: Sequence[Target], data: Data, bits: int) -> Export:
 
 def _accuracies(target: Target, data: Data, integers: NDArray[np.int32]) -> dict[str, float]:
     """The accuracy on the test images of the float network and of the integer graph."""
-    floats = logits(target.model, data.test.images, target.mean, target.std)
+    floats = logits(target.model, data.test.images, target.preprocess)
     both = {"float": floats, "integer": torch.from_numpy(integers)}
     return {name: accuracy(answers, data.test.labels) for name, answers in both.items()}
 
@@ -124,7 +124,7 @@ def _about(
     target: Target, data: Data, graph: Graph, accuracy: dict[str, float], weighed: Footprint | None
 ) -> list[str]:
     """What the C files say of themselves."""
-    parameters = count_parameters(target.model)
+    parameters = count_parameters(target.model, target.preprocess.shape)
     lines = [
         f"{parameters:,} parameters; {graph.weight_bytes:,} bytes of weights, biases and tables.",
         f"{100 * accuracy['integer']:.2f} % of the {len(data.test):,} {data.name} test images; "

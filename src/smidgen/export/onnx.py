@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import logging
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from smidgen.errors import MissingExtraError
-from smidgen.mnist import INPUT_SHAPE
+from smidgen.inputs import InputShape
 
 
-def write_onnx(model: nn.Module, input_shape: Sequence[int] = INPUT_SHAPE) -> bytes:
+def write_onnx(model: nn.Module, input_shape: InputShape) -> bytes:
     """The network as one ONNX file: normalised images (batch, C, H, W) in, logits out.
 
-    It holds no metadata, which would name this machine's paths. `input_shape` is (C, H, W).
+    It holds no metadata, which would name this machine's paths.
     Raises MissingExtraError without the extra `export`.
     """
     require_onnx()

@@ -74,7 +74,7 @@ def run_host_c(model: Path, images: Images, flags: Sequence[str] = ("-O2",)) -> 
     """The int32 logits by `model.c` in the folder `model`, built by gcc with these flags."""
     with tempfile.TemporaryDirectory() as folder:
         program = compile_host(model, "host.c", Path(folder) / "host", flags)
-        printed = run([program], given=images.tobytes())
+        printed = run([program], given=_interleaved(images))
     return np.frombuffer(printed, np.int32).reshape(len(images), -1)
 
 
@@ -87,7 +87,7 @@ def run_cortex_m(
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "images.bin").write_bytes(images.tobytes())
+        (folder / "images.bin").write_bytes(_interleaved(images))
         firmware = compile_firmware(model, "emulate.c", folder / "emulate.elf", core, large)
         machine = (
             "-M",
@@ -108,7 +108,12 @@ def run_javascript(document: dict[str, Any], images: Images) -> Logits:
         folder = Path(name)
         shutil.copyfile(TEMPLATES / "network.js", folder / "network.mjs")
         (folder / "graph.json").write_text(json.dumps(document), encoding="utf-8")
-        (folder / "images.bin").write_bytes(images.tobytes())
+        (folder / "images.bin").write_bytes(_interleaved(images))
         arguments = ("network.mjs", "graph.json", "images.bin", "logits.bin")
         run(["node", HARNESS / "node.mjs", *arguments], cwd=folder)
         return np.fromfile(folder / "logits.bin", np.int32).reshape(len(images), -1)
+
+
+def _interleaved(images: Images) -> bytes:
+    """The images (N, C, H, W), or (N, H, W) if grey, as the exports take them: channels last."""
+    return np.moveaxis(images, 1, -1).tobytes() if images.ndim == 4 else images.tobytes()

@@ -17,6 +17,7 @@ from typing import Any
 from smidgen.budget import load_budget
 from smidgen.check import measure
 from smidgen.errors import ModelError, SmidgenError
+from smidgen.inputs import InputShape
 
 _FORK = {"os.fork", "os.forkpty"}
 _REFUSED = _FORK | {
@@ -33,7 +34,7 @@ def main() -> None:
     with os.fdopen(job["answer"], "w", encoding="utf-8") as answer:
         _limit(job)
         _refuse(forks)
-        document = _check(job["target"], job["budget"])
+        document = _check(job["target"], job["budget"], job["input"])
         if os.getpid() != itself:
             os._exit(0)  # a copy of this process, forked by C code, must not answer
         if forks or _has_children():
@@ -77,11 +78,12 @@ def _refuse(forks: list[str]) -> None:
     sys.addaudithook(hook)
 
 
-def _check(target: str, budget: str) -> dict[str, Any]:
+def _check(target: str, budget: str, sizes: list[int] | None) -> dict[str, Any]:
     figures: dict[str, int] = {}
     try:
         rules = load_budget(budget)
-        measured = measure(_entry(Path(target)), rules.last_epochs)
+        shape = InputShape.of(sizes) if sizes else None
+        measured = measure(_entry(Path(target)), rules.last_epochs, input_shape=shape)
         anatomy = measured.anatomy
         figures = {
             "params": anatomy.params,

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -21,6 +22,7 @@ from joblib import cpu_count
 
 from smidgen.budget import load_budget
 from smidgen.errors import BudgetError, RunError
+from smidgen.inputs import InputShape
 
 Status = Literal["passed", "failed", "error", "timeout", "crashed", "exited", "forked"]
 
@@ -85,13 +87,17 @@ def find_submissions(folder: Path | str) -> list[Path]:
 
 
 def grade_folder(
-    folder: Path | str, budget: str, limits: Limits | None = None, jobs: int | None = None
+    folder: Path | str,
+    budget: str,
+    limits: Limits | None = None,
+    jobs: int | None = None,
+    input_shape: InputShape | None = None,
 ) -> Iterator[Grade]:
     """The grade of every submission in the folder, in the order of their names, as they come.
 
     `budget` is a shipped budget's name or a TOML file; `jobs` processes run side by side, one for
-    each core if it is None. Raises RunError for a folder without submissions and BudgetError for
-    a budget that cannot be understood.
+    each core if it is None. Without an `input_shape` each network's is guessed. Raises RunError
+    for a folder without submissions and BudgetError for a budget that cannot be understood.
     """
     if os.name != "posix":
         raise BudgetError("grade needs the process limits of Linux or macOS; use one, or WSL")
@@ -99,10 +105,15 @@ def grade_folder(
     budget = str(Path(budget).resolve()) if budget.endswith(".toml") else budget
     submissions = find_submissions(folder)
     with ThreadPoolExecutor(jobs or cpu_count()) as pool:
-        yield from pool.map(lambda path: grade_one(path, budget, limits or Limits()), submissions)
+        grade = partial(
+            grade_one, budget=budget, limits=limits or Limits(), input_shape=input_shape
+        )
+        yield from pool.map(grade, submissions)
 
 
-def grade_one(submission: Path, budget: str, limits: Limits) -> Grade:
+def grade_one(
+    submission: Path, budget: str, limits: Limits, input_shape: InputShape | None = None
+) -> Grade:
     """The grade of one submission, checked in its own process in a copy of its own."""
     start = time.monotonic()
     with tempfile.TemporaryDirectory(
@@ -114,7 +125,8 @@ def grade_one(submission: Path, budget: str, limits: Limits) -> Grade:
             return Grade(submission.name, "error", 0.0, f"cannot be copied: {problem}")
         # The file has no name, so nothing but the process itself can write its verdict.
         with tempfile.TemporaryFile() as answer:
-            code = _run(copied, budget, limits, answer)
+            job = {"target": copied.name, "budget": budget, "input": input_shape}
+            code = _run(copied, job, limits, answer)
             answer.seek(0)
             written = answer.read()
     return _interpret(submission.name, code, written, time.monotonic() - start, limits)
@@ -138,9 +150,9 @@ def _copy(submission: Path, scratch: Path, limits: Limits) -> Path:
     return copied
 
 
-def _run(copied: Path, budget: str, limits: Limits, answer: IO[bytes]) -> int | None:
+def _run(copied: Path, job: dict[str, Any], limits: Limits, answer: IO[bytes]) -> int | None:
     """The exit code of the process that checks it (negative: a signal), None if it hung."""
-    job = {"target": copied.name, "budget": budget, "answer": answer.fileno()}
+    job |= {"answer": answer.fileno()}
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "smidgen.grade.child", json.dumps(job | asdict(limits))],
         cwd=copied.parent,

@@ -1,6 +1,6 @@
 """The one place that reads PyTorch: what a network executes, in a vocabulary of our own.
 
-    record = read_network(model, (1, 28, 28))
+    record = read_network(model, InputShape(1, 28, 28))
     for operation in record.flowing: ...
 
 Counting, the native kernels and the quantiser are readers of that record.
@@ -8,6 +8,7 @@ Counting, the native kernels and the quantiser are readers of that record.
 
 from smidgen.network import operations
 from smidgen.network.consistency import read_network
+from smidgen.network.guess import guess_input
 from smidgen.network.operations import Call, Operation, Value
 from smidgen.network.record import (
     Record,
@@ -25,6 +26,7 @@ __all__ = [
     "Record",
     "Value",
     "forward",
+    "guess_input",
     "keeps_order",
     "noise",
     "one_thread_per_operator",

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from smidgen.errors import ModelError
+from smidgen.inputs import InputShape
 from smidgen.network.operations import Call, Operation, Value
 from smidgen.network.record import Record, noise, private_copy, record
 
 
 def read_network(
-    model: nn.Module, input_shape: tuple[int, int, int], images: int = 1, training: bool = False
+    model: nn.Module, input_shape: InputShape, images: int = 1, training: bool = False
 ) -> Record:
     """What the network executes on images of that shape (C, H, W), in eval or train mode.
 

@@ -21,6 +21,7 @@ from torch.nn.parameter import UninitializedParameter
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from smidgen.errors import ModelError
+from smidgen.inputs import InputShape
 from smidgen.network import aten
 from smidgen.network.operations import Call, Operation, Value
 
@@ -104,7 +105,7 @@ def forward(
         reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
         raise ModelError(
             f"{type(model).__name__} fails on images of shape {shape}: {reason}; "
-            "smidgen feeds float32 (N, 1, 28, 28)"
+            f"smidgen feeds float32 {shape}; --input CxHxW or the data say another shape"
         ) from problem
     if output is None:
         raise ModelError(
@@ -114,7 +115,7 @@ def forward(
     return output
 
 
-def private_copy(model: nn.Module, input_shape: tuple[int, int, int] = (1, 28, 28)) -> nn.Module:
+def private_copy(model: nn.Module, input_shape: InputShape) -> nn.Module:
     """A copy on the CPU that may be run and changed; lazy layers know their shapes afterwards.
 
     Raises ModelError where there can be none.
@@ -133,7 +134,7 @@ def private_copy(model: nn.Module, input_shape: tuple[int, int, int] = (1, 28, 2
     return twin
 
 
-def noise(images: int, input_shape: tuple[int, int, int] = (1, 28, 28), seed: int = 0) -> Tensor:
+def noise(images: int, input_shape: InputShape, seed: int = 0) -> Tensor:
     """Normal noise (N, C, H, W), the same for the same arguments."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(images, *input_shape, generator=generator)

@@ -1,6 +1,6 @@
 """Float networks to integer graphs.
 
-    graph = quantize(model, images, mean, std, name="tiny_mnist")
+    graph = quantize(model, images, preprocess, name="tiny_mnist")
     logits = graph.run(images)          # int32; numpy, and bit for bit what every export computes
 
 `graph` says what an integer graph is and how it is stored.
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from smidgen.data import Data
 from smidgen.errors import ExportError
 from smidgen.inference import accuracy
+from smidgen.inputs import Preprocess
 from smidgen.quantize import float_graph as FG
 from smidgen.quantize.calibration import Grid, Scheme, calibrate
 from smidgen.quantize.convert import convert
@@ -33,25 +34,24 @@ DIGITS = tuple("0123456789")
 def quantize(
     model: nn.Module,
     images: Tensor,
-    mean: float,
-    std: float,
+    preprocess: Preprocess,
     name: str,
     classes: Sequence[str] = DIGITS,
     bits: int = 8,
 ) -> Graph:
     """The integer graph of a network, its grids fitted to images.
 
-    `images` are uint8 (N, C, H, W), from the training split; a thousand are enough. `mean` and
-    `std` are of grey levels / 255, as the network was trained. `bits` (8, 4 or 2) is what a
+    `images` are uint8 (N, C, H, W), from the training split; a thousand are enough. `preprocess` is
+    how the network was fed when it was trained. `bits` (8, 4 or 2) is what a
     weight takes. Raises ExportError for a network that the graph cannot express, and without
     images.
     """
-    layers, scheme = _prepare(model, images, mean, std, bits)
-    return convert(layers, scheme, name, _input_shape(images), classes)
+    layers, scheme = _prepare(model, images, preprocess, bits)
+    return convert(layers, scheme, name, preprocess.shape, classes)
 
 
 def quantize_for(
-    data: Data, model: nn.Module, mean: float, std: float, name: str, bits: int = 8
+    data: Data, model: nn.Module, preprocess: Preprocess, name: str, bits: int = 8
 ) -> Graph:
     """The integer graph of a network for a data set, fine-tuned where rounding costs accuracy.
 
@@ -60,44 +60,54 @@ def quantize_for(
     """
     fit, validation = data.fit_split()
     calibration = fit.images[:CALIBRATION]
-    layers, scheme = _prepare(model, calibration, mean, std, bits)
-    graph = convert(layers, scheme, name, _input_shape(calibration), data.classes)
-    wanted = accuracy(_logits(model, validation.images, mean, std), validation.labels)
+    layers, scheme = _prepare(model, calibration, preprocess, bits)
+    graph = convert(layers, scheme, name, preprocess.shape, data.classes)
+    wanted = accuracy(_logits(model, validation.images, preprocess), validation.labels)
     reached = accuracy(_integers(graph, validation.images), validation.labels)
     if wanted - reached <= ALLOWED_DROP:
         return graph
-    answers = _logits(model, fit.images, mean, std)
+    answers = _logits(model, fit.images, preprocess)
     finetune(layers, scheme, fit.images, answers, torch.Generator().manual_seed(0))
-    tuned = convert(layers, scheme, name, _input_shape(calibration), data.classes)
+    tuned = convert(layers, scheme, name, preprocess.shape, data.classes)
     better = accuracy(_integers(tuned, validation.images), validation.labels) > reached
     return tuned if better else graph
 
 
 def _prepare(
-    model: nn.Module, images: Tensor, mean: float, std: float, bits: int
+    model: nn.Module, images: Tensor, preprocess: Preprocess, bits: int
 ) -> tuple[list[FG.Node], Scheme]:
     if len(images) == 0:
         raise ExportError("no calibration images; give at least one, better a thousand")
-    channels, height, width = images.shape[1:]
-    layers = lower(model, (channels, height, width))
-    normalised = _normalise(images, mean, std)
+    if tuple(images.shape[1:]) != preprocess.shape:
+        raise ExportError(f"images {tuple(images.shape[1:])}; the network takes {preprocess.shape}")
+    layers = lower(model, preprocess.shape)
+    mean, std = preprocess.mean[0], preprocess.std[0]
+    if len(set(preprocess.mean)) > 1 or len(set(preprocess.std)) > 1:
+        _normalise_channels(layers, preprocess)
+    normalised = (images.float() / 255 - mean) / std
     return layers, calibrate(layers, normalised, Grid(1 / (255 * std), 255 * mean), bits)
 
 
-def _input_shape(images: Tensor) -> tuple[int, int, int]:
-    channels, height, width = images.shape[1:]
-    return height, width, channels
+def _normalise_channels(layers: list[FG.Node], preprocess: Preprocess) -> None:
+    """Puts a node behind the image, normalised as the first channel is, that mends the others."""
+    mean, std = torch.tensor(preprocess.mean), torch.tensor(preprocess.std)
+    image = layers[0]
+    mended = FG.Concat("channels", [image], std[0] / std, (mean[0] - mean) / std)
+    for layer in layers[1:]:
+        layer.inputs = [mended if source is image else source for source in layer.inputs]
+    layers.insert(1, mended)
 
 
-def _normalise(images: Tensor, mean: float, std: float) -> Tensor:
+def _normalise(images: Tensor, preprocess: Preprocess) -> Tensor:
     """`data.normalise` in another order of rounding, which decides the last bits of a graph."""
+    mean, std = (torch.tensor(each)[:, None, None] for each in (preprocess.mean, preprocess.std))
     return (images.float() / 255 - mean) / std
 
 
 @torch.no_grad()
-def _logits(model: nn.Module, images: Tensor, mean: float, std: float) -> Tensor:
+def _logits(model: nn.Module, images: Tensor, preprocess: Preprocess) -> Tensor:
     """The float network's logits (N, K) for uint8 images (N, C, H, W)."""
-    return torch.cat([model(_normalise(batch, mean, std)) for batch in images.split(1000)])
+    return torch.cat([model(_normalise(batch, preprocess)) for batch in images.split(1000)])
 
 
 def _integers(graph: Graph, images: Tensor) -> Tensor:

@@ -64,7 +64,7 @@ class Scheme:
 
 
 def calibrate(layers: Sequence[FG.Node], images: Tensor, image_grid: Grid, bits: int) -> Scheme:
-    """The scheme that rounds the network least on normalised images (N, 1, H, W).
+    """The scheme that rounds the network least on normalised images (N, C, H, W).
 
     The first and the last convolution keep 8 bits; they are small, and every answer goes through
     them. Where convolutions share a weight their gains become those that the multipliers give.

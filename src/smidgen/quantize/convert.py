@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from smidgen.errors import ExportError
+from smidgen.inputs import InputShape
 from smidgen.quantize import float_graph as FG
 from smidgen.quantize import graph as G
 from smidgen.quantize.calibration import MULTIPLIER_LIMIT, Grid, Scheme
@@ -35,10 +36,10 @@ def convert(
     layers: Sequence[FG.Node],
     scheme: Scheme,
     name: str,
-    input_shape: G.Shape,
+    input_shape: InputShape,
     classes: Sequence[str],
 ) -> G.Graph:
-    """The integer graph of the layers; `input_shape` is the image's (H, W, C).
+    """The integer graph of the layers.
 
     Raises ExportError where the logits are not one number per class.
     """
@@ -69,14 +70,14 @@ def convert(
     weights = tuple(_weights(conv, scheme) for conv in owners.values())
     grids = [scheme.grids[layer] for layer in layers]
     scales, zeros = tuple(grid.scale for grid in grids), tuple(grid.zero for grid in grids)
-    return G.Graph(name, input_shape, tuple(classes), scales, zeros, weights, tuple(nodes))
+    image = shapes[layers[0]]
+    return G.Graph(name, image, tuple(classes), scales, zeros, weights, tuple(nodes))
 
 
-def _shapes(layers: Sequence[FG.Node], input_shape: G.Shape) -> dict[FG.Node, G.Shape]:
+def _shapes(layers: Sequence[FG.Node], input_shape: InputShape) -> dict[FG.Node, G.Shape]:
     """Every layer's output shape (H, W, C)."""
-    height, width, channels = input_shape
     with torch.no_grad():
-        outputs = FG.forward(layers, torch.zeros(1, channels, height, width))
+        outputs = FG.forward(layers, torch.zeros(1, *input_shape))
     return {layer: (y.shape[2], y.shape[3], y.shape[1]) for layer, y in outputs.items()}
 
 

@@ -1,6 +1,6 @@
 """The integer graph: what a network is after quantisation, and a numpy interpreter of it.
 
-A graph is a list of nodes. Tensor 0 is the image, raw grey levels 0…255, background 0; node i
+A graph is a list of nodes. Tensor 0 is the image, raw levels 0…255, grey or RGB; node i
 makes tensor i + 1; the last tensor is the logits. A tensor is (H, W, C), one image, channels last,
 and every number in it is an integer, 0…255, but for the logits, which are int32:
 logit = integer * `logit_scale`, up to a constant that all logits share.
@@ -56,6 +56,8 @@ from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
+
+from smidgen.inputs import InputShape
 
 Array = NDArray[Any]
 Shape = tuple[int, int, int]
@@ -188,6 +190,12 @@ class Graph:
     nodes: tuple[Node, ...]
 
     @property
+    def input_shape(self) -> InputShape:
+        """The image's channels, height and width."""
+        height, width, channels = self.input
+        return InputShape(channels, height, width)
+
+    @property
     def logit_scale(self) -> float:
         return self.scales[-1]
 
@@ -201,13 +209,14 @@ class Graph:
         return sum(w.size_bytes for w in self.weights) + rescales + tables
 
     def run(self, images: NDArray[np.uint8], batch: int = 250) -> NDArray[np.int32]:
-        """The logits, int32 (N, classes), of uint8 images (N, H, W) or (N, 1, H, W)."""
+        """The logits, int32 (N, classes), of uint8 images (N, C, H, W), or (N, H, W) if grey."""
         chunks = [images[start : start + batch] for start in range(0, len(images), batch)]
         return np.concatenate([self.tensors(chunk)[-1].reshape(len(chunk), -1) for chunk in chunks])
 
     def tensors(self, images: NDArray[np.uint8]) -> list[NDArray[np.int32]]:
         """The image and every node's output, each (N, H, W, C)."""
-        made: list[NDArray[np.int32]] = [images.reshape(len(images), *self.input).astype(np.int32)]
+        planes = images.reshape(len(images), *self.input_shape)
+        made: list[NDArray[np.int32]] = [np.moveaxis(planes, 1, 3).astype(np.int32)]
         for node in self.nodes:
             made.append(_evaluate(node, [made[i] for i in node.inputs], self.weights))
         return made

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from smidgen.errors import ExportError, ModelError
+from smidgen.inputs import InputShape
 from smidgen.network import Operation, Record, Value, keeps_order, private_copy, read_network
 from smidgen.network import operations as ops
 from smidgen.quantize import float_graph as FG
@@ -22,7 +23,7 @@ SUPPORTED = (
 ENDINGS = ("softmax", "log_softmax")  # they leave the answer as it is; what is exported is logits
 
 
-def lower(model: nn.Module, input_shape: tuple[int, int, int] = (1, 28, 28)) -> list[FG.Node]:
+def lower(model: nn.Module, input_shape: InputShape) -> list[FG.Node]:
     """The nodes of a module in eval mode, simplified, the image first and the logits last.
 
     Raises ExportError for an operation that the integer graph cannot express, with its module's

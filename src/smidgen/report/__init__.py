@@ -53,7 +53,7 @@ def write_report(run: Run | Path | str, data: Data, goal: Goal | None = None) ->
     trial = open_trial(run)
     answers = read_answers(trial, data)
     model = load(str(trial.runs[0].path))
-    anatomy = describe(model.model, name=model.name)
+    anatomy = describe(model.model, model.preprocess.shape, model.name)
     folder = Run(trial.path)
     drawn = _draw(trial, answers, data)
     files = [folder.path_of("plots", f"{name}.png") for name in drawn]

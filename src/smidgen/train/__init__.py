@@ -19,6 +19,7 @@ from torch import nn
 
 from smidgen.data import Data, Split, load_data
 from smidgen.errors import RunError
+from smidgen.network import forward, noise, private_copy
 from smidgen.recipe import SGD, Adam, Recipe, recipe_for
 from smidgen.run import Run, free_folder
 from smidgen.train.autotune import tune
@@ -105,17 +106,17 @@ def _prepare(recipe: Recipe, data: Data, device: str) -> tuple[DataParallel, Spl
     Raises TrainingError if the recipe asks for the kernels and their gradient is not torch's.
     """
     place, process = choose_device(device), join_processes()
-    module = new_module(recipe, len(data.classes))
-    tuned = tune(recipe, module, place, process)
+    module = new_module(recipe, data)
+    tuned = tune(recipe, module, data.preprocess, place, process)
     fitted, validation = (data.train, None) if recipe.full else data.fit_split()
     fitted = with_soft_labels(fitted, recipe, data).to(place)
     if tuned.backend == "native":
-        difference = smallest_difference(module, tuned, fitted, data.mean, data.std)
+        difference = smallest_difference(module, tuned, fitted, data.preprocess)
         if process.sum(torch.tensor(float(difference > TOLERANCE))):  # all processes do the same
             report_difference(recipe, difference)
             by_torch = recipe.model_copy(update={"backend": "torch"})
-            tuned = tune(by_torch, module, place, process)
-    return DataParallel(module, tuned, data.mean, data.std, place, process), fitted, validation
+            tuned = tune(by_torch, module, data.preprocess, place, process)
+    return DataParallel(module, tuned, data.preprocess, place, process), fitted, validation
 
 
 def _train(
@@ -167,12 +168,17 @@ def train_epoch(
     return lr
 
 
-def new_module(recipe: Recipe, classes: int) -> nn.Module:
-    """A fresh module of the recipe's model; its weights depend on the recipe's seed alone."""
-    options: dict[str, Any] = {} if classes == 10 else {"classes": classes}
+def new_module(recipe: Recipe, data: Data) -> nn.Module:
+    """A fresh module of the recipe's model; its weights depend on the recipe's seed alone.
+
+    Raises ModelError for a model that does not take the images of the data.
+    """
+    shape = data.preprocess.shape
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator(recipe.seed, INIT).initial_seed())
-        return create_model(recipe.model, **options)
+        module = create_model(recipe.model, classes=len(data.classes), input=shape)
+    forward(private_copy(module, shape).eval(), noise(1, shape))
+    return module
 
 
 def new_optimizer(weights: FlatParameters, recipe: Recipe) -> torch.optim.Optimizer:

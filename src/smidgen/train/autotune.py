@@ -23,7 +23,7 @@ from torch import nn
 from smidgen.augment import draw
 from smidgen.data import Split
 from smidgen.errors import RecipeError, RunError
-from smidgen.mnist import INPUT_SHAPE
+from smidgen.inputs import Preprocess
 from smidgen.recipe import Recipe
 from smidgen.run import write_whole
 from smidgen.train.data_parallel import DataParallel
@@ -37,7 +37,13 @@ SECONDS_PER_TRIAL = 0.08
 REQUIRED_SPEEDUP = {"bfloat16": 1.15, "channels_last": 1.03}
 
 
-def tune(recipe: Recipe, module: nn.Module, device: torch.device, process: Process) -> Recipe:
+def tune(
+    recipe: Recipe,
+    module: nn.Module,
+    preprocess: Preprocess,
+    device: torch.device,
+    process: Process,
+) -> Recipe:
     """The recipe with what it left open chosen: workers, backend, precision and memory format.
 
     Processes that train together do not measure, so that all choose the same. Raises RecipeError
@@ -53,19 +59,23 @@ def tune(recipe: Recipe, module: nn.Module, device: torch.device, process: Proce
         raise RecipeError(
             f"workers = {recipe.workers} is no multiple of the {process.world_size} processes"
         )
-    candidates = _candidates(recipe, module, device, process)
+    candidates = _candidates(recipe, module, preprocess, device, process)
     if len(candidates) == 1 or process.world_size > 1:
         return candidates[0]
-    key = _key(candidates, module)
+    key = _key(candidates, module, preprocess)
     cache = _read_cache()
     if key not in cache:
-        cache[key] = candidates.index(_fastest(candidates, module, device))
+        cache[key] = candidates.index(_fastest(candidates, module, preprocess, device))
         _write_cache(cache)
     return candidates[cache[key]]
 
 
 def _candidates(
-    recipe: Recipe, module: nn.Module, device: torch.device, process: Process
+    recipe: Recipe,
+    module: nn.Module,
+    preprocess: Preprocess,
+    device: torch.device,
+    process: Process,
 ) -> list[Recipe]:
     """Every combination that the recipe allows, the preferred one first where none is measured."""
     workers, formats, precisions = [recipe.workers], [recipe.memory_format], [recipe.precision]
@@ -79,7 +89,7 @@ def _candidates(
     if recipe.precision == "auto":
         precisions = ["float32", "bfloat16"] if device.type != "mps" else ["float32"]
     settings = []
-    if recipe.backend != "torch" and _has_kernels(recipe, module, device):
+    if recipe.backend != "torch" and _has_kernels(recipe, module, preprocess, device):
         settings += [("native", "contiguous", "float32")]
     if recipe.backend != "native":
         settings += [("torch", *pair) for pair in itertools.product(formats, precisions)]
@@ -90,18 +100,22 @@ def _candidates(
     ]
 
 
-def _has_kernels(recipe: Recipe, module: nn.Module, device: torch.device) -> bool:
+def _has_kernels(
+    recipe: Recipe, module: nn.Module, preprocess: Preprocess, device: torch.device
+) -> bool:
     """Whether the native kernels can train the network as the recipe asks.
 
     Raises RecipeError if they cannot and the recipe asks for them by name.
     """
-    reason = _why_no_kernels(recipe, module, device)
+    reason = _why_no_kernels(recipe, module, preprocess, device)
     if reason and recipe.backend == "native":
         raise RecipeError(f"backend = 'native' cannot train {recipe.model!r}: {reason}")
     return reason is None
 
 
-def _why_no_kernels(recipe: Recipe, module: nn.Module, device: torch.device) -> str | None:
+def _why_no_kernels(
+    recipe: Recipe, module: nn.Module, preprocess: Preprocess, device: torch.device
+) -> str | None:
     if device.type != "cpu":
         return f"they run on a CPU, not on {device.type}"
     if recipe.precision == "bfloat16" or recipe.memory_format == "channels_last":
@@ -109,21 +123,23 @@ def _why_no_kernels(recipe: Recipe, module: nn.Module, device: torch.device) -> 
     if library() is None:
         return "there is no C compiler (cc, gcc or clang) that builds them; install one"
     try:
-        compile_network(module, *INPUT_SHAPE[1:])
+        compile_network(module, preprocess.shape)
     except UnsupportedError as problem:
         return str(problem)
     return None
 
 
-def _fastest(candidates: list[Recipe], module: nn.Module, device: torch.device) -> Recipe:
+def _fastest(
+    candidates: list[Recipe], module: nn.Module, preprocess: Preprocess, device: torch.device
+) -> Recipe:
     """The candidate with the least time per batch, the median over rounds taken in turn."""
     engines = [
-        DataParallel(copy.deepcopy(module), recipe, 0.0, 1.0, device, Process())
+        DataParallel(copy.deepcopy(module), recipe, preprocess, device, Process())
         for recipe in candidates
     ]
     batch_size = candidates[0].batch_size
     images = torch.randint(
-        0, 256, (batch_size, *INPUT_SHAPE), dtype=torch.uint8,
+        0, 256, (batch_size, *preprocess.shape), dtype=torch.uint8,
         generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
     batch = Split(images, torch.zeros(batch_size, dtype=torch.int64)).to(device)
@@ -144,7 +160,7 @@ def _time_batches(engine: DataParallel, batch: Split) -> float:
     generator = torch.Generator().manual_seed(0)
     with engine:
         engine.start_epoch(0)
-        draws = draw(len(batch), engine.recipe.augment, generator)
+        draws = draw(len(batch), batch.images.shape[2:], engine.recipe.augment, generator)
         engine.backward(batch, draws)
         started, count = time.perf_counter(), 0
         while time.perf_counter() - started < SECONDS_PER_TRIAL:
@@ -153,9 +169,16 @@ def _time_batches(engine: DataParallel, batch: Split) -> float:
         return (time.perf_counter() - started) / count
 
 
-def _key(candidates: list[Recipe], module: nn.Module) -> str:
+def _key(candidates: list[Recipe], module: nn.Module, preprocess: Preprocess) -> str:
     choices = [(c.workers, c.backend, c.memory_format, c.precision) for c in candidates]
-    facts = (str(module), candidates[0].batch_size, choices, hardware(), versions())
+    facts = (
+        str(module),
+        preprocess.shape,
+        candidates[0].batch_size,
+        choices,
+        hardware(),
+        versions(),
+    )
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 

@@ -32,7 +32,9 @@ class Shard:
 def epoch_batches(split: Split, recipe: Recipe, epoch: int) -> Iterator[tuple[Split, Draws]]:
     """The epoch's batches in random order, each with the draws of its augmentation."""
     order = torch.randperm(len(split), generator=generator(recipe.seed, ORDER, epoch))
-    draws = draw(len(split), recipe.augment, generator(recipe.seed, AUGMENT, epoch))
+    draws = draw(
+        len(split), split.images.shape[2:], recipe.augment, generator(recipe.seed, AUGMENT, epoch)
+    )
     for start in range(0, len(split), recipe.batch_size):
         rows = slice(start, start + recipe.batch_size)
         chosen = order[rows].to(split.images.device)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from smidgen.data import Split
+from smidgen.inputs import Preprocess
 from smidgen.recipe import Recipe
 from smidgen.train.batches import Draws, Shard, shard_of
 from smidgen.train.distributed import Process
@@ -60,20 +61,19 @@ class DataParallel:
         self,
         module: nn.Module,
         recipe: Recipe,
-        mean: float,
-        std: float,
+        preprocess: Preprocess,
         device: torch.device,
         process: Process,
     ) -> None:
         layout = FORMATS[recipe.memory_format]
         module = module.to(device).to(memory_format=layout)  # type: ignore[call-overload]
         self.recipe, self.process, self.device = recipe, process, device
-        self.mean, self.std = mean, std
+        self.preprocess = preprocess
         self.weights = FlatParameters(module, recipe.ema)
         self.shards = range(process.rank, recipe.workers, process.world_size)
         self.sums = [ShardSums(self.weights) for _ in self.shards]
         backend, self.new_threads = BACKENDS[recipe.backend]
-        self.backends = [backend(self.weights, recipe, mean, std, sums) for sums in self.sums]
+        self.backends = [backend(self.weights, recipe, preprocess, sums) for sums in self.sums]
 
     def __enter__(self) -> DataParallel:
         """Starts a thread for each backend, up to the cores, the caller's own among them."""

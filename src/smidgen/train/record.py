@@ -23,7 +23,7 @@ def score(name: str, engine: DataParallel, split: Split | None) -> dict[str, flo
     if split is None:
         return {f"{name}_loss": None, f"{name}_accuracy": None}
     split = split.to(engine.device)
-    answers = logits(engine.weights.averaged, split.images, engine.mean, engine.std)
+    answers = logits(engine.weights.averaged, split.images, engine.preprocess)
     return {
         f"{name}_loss": F.cross_entropy(answers, split.labels).item(),
         f"{name}_accuracy": accuracy(answers, split.labels),
@@ -36,13 +36,12 @@ def finish(run: Run, engine: DataParallel, data: Data, test_reads: int) -> None:
     header = {
         "model": engine.recipe.model,
         "data": data.name,
-        "mean": repr(data.mean),
-        "std": repr(data.std),
         "classes": json.dumps(data.classes),
+        **data.preprocess.header(),
     }
     run.write_weights(module.state_dict(), header)
     images = data.test.images.to(engine.device)
-    answers = logits(module, images, data.mean, data.std).cpu()
+    answers = logits(module, images, data.preprocess).cpu()
     run.write_test_logits(answers)
     run.write_result(_result(run, engine, data, accuracy(answers, data.test.labels), test_reads))
 
@@ -72,8 +71,7 @@ def _result(
         "precision": recipe.precision,
         "memory_format": recipe.memory_format,
         "backend": recipe.backend,
-        "mean": data.mean,
-        "std": data.std,
+        **data.preprocess.document(),
         "classes": list(data.classes),
         "hardware": hardware(engine.device),
         "versions": versions(),

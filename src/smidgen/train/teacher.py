@@ -25,7 +25,7 @@ def with_soft_labels(split: Split, recipe: Recipe, data: Data) -> Split:
     for name in recipe.teacher.networks:
         teacher = load(name)
         _refuse(teacher, name, recipe, data)
-        answers = logits(teacher.model, split.images, teacher.mean, teacher.std)
+        answers = logits(teacher.model, split.images, teacher.preprocess)
         soft += (answers / recipe.teacher.temperature).softmax(dim=1)
     return Split(split.images, split.labels, soft / len(recipe.teacher.networks))
 

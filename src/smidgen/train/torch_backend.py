@@ -13,6 +13,7 @@ from torch import Tensor
 from smidgen.augment import resample
 from smidgen.data import Split, standardise
 from smidgen.inference import count_correct
+from smidgen.inputs import Preprocess
 from smidgen.recipe import Recipe
 from smidgen.train.batches import Shard
 from smidgen.train.dropout import SeededDropout
@@ -25,9 +26,9 @@ class TorchBackend:
     """Computes gradients by torch, on a copy of the module that reads the same parameters."""
 
     def __init__(
-        self, weights: FlatParameters, recipe: Recipe, mean: float, std: float, sums: ShardSums
+        self, weights: FlatParameters, recipe: Recipe, preprocess: Preprocess, sums: ShardSums
     ) -> None:
-        self.recipe, self.mean, self.std, self.sums = recipe, mean, std, sums
+        self.recipe, self.preprocess, self.sums = recipe, preprocess, sums
         self.module = copy.deepcopy(weights.module).train()
         parameters = trainable(self.module)
         point(parameters, weights.parameters.data)
@@ -38,8 +39,8 @@ class TorchBackend:
     def backward(self, shard: Shard) -> None:
         """Adds the shard's gradient and score to the sums, and moves the statistics on."""
         recipe, labels = self.recipe, shard.split.labels
-        greys = resample(shard.split.images, shard.draws, recipe.augment)  # (N, 1, H, W)
-        inputs = standardise(greys, self.mean, self.std)
+        levels = resample(shard.split.images, shard.draws, recipe.augment)  # (N, C, H, W)
+        inputs = standardise(levels, self.preprocess)
         inputs = inputs.contiguous(memory_format=FORMATS[recipe.memory_format])
         low = recipe.precision == "bfloat16"
         dropout = SeededDropout(shard.generator)

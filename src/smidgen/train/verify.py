@@ -17,6 +17,7 @@ from torch import nn
 
 from smidgen.data import Split
 from smidgen.errors import TrainingError
+from smidgen.inputs import Preprocess
 from smidgen.recipe import Recipe
 from smidgen.train.batches import Shard, epoch_batches
 from smidgen.train.distributed import is_main_process
@@ -43,7 +44,7 @@ def report_difference(recipe: Recipe, difference: float) -> None:
 
 
 def smallest_difference(
-    module: nn.Module, recipe: Recipe, split: Split, mean: float, std: float
+    module: nn.Module, recipe: Recipe, split: Split, preprocess: Preprocess
 ) -> float:
     """The smallest `gradient_difference` over the training's first batches, of 20 images each.
 
@@ -53,14 +54,14 @@ def smallest_difference(
     for batch, draws in islice(epoch_batches(split, recipe, 0), BATCHES):
         own = {name: values[:IMAGES] for name, values in draws.items()}
         shard = Shard(batch.rows(slice(IMAGES)), own, len(batch), generator=None)
-        smallest = min(smallest, gradient_difference(module, recipe, mean, std, shard))
+        smallest = min(smallest, gradient_difference(module, recipe, preprocess, shard))
         if smallest <= TOLERANCE:
             break
     return smallest
 
 
 def gradient_difference(
-    module: nn.Module, recipe: Recipe, mean: float, std: float, shard: Shard
+    module: nn.Module, recipe: Recipe, preprocess: Preprocess, shard: Shard
 ) -> float:
     """How far the kernels' gradient of any parameter tensor is from torch's, relative to its norm.
 
@@ -70,8 +71,8 @@ def gradient_difference(
     recipe = recipe.model_copy(update={"batch_size": len(shard.split), "workers": 1})
     weights = FlatParameters(copy.deepcopy(module))
     by_kernels, by_torch = ShardSums(weights), ShardSums(weights)
-    NativeBackend(weights, recipe, mean, std, by_kernels).backward(shard)
-    TorchBackend(weights, recipe, mean, std, by_torch).backward(shard)
+    NativeBackend(weights, recipe, preprocess, by_kernels).backward(shard)
+    TorchBackend(weights, recipe, preprocess, by_torch).backward(shard)
     tensors = trainable(module)
     pairs = zip(views(tensors, by_kernels.gradient), views(tensors, by_torch.gradient), strict=True)
     least = NEGLIGIBLE * by_torch.gradient.norm() + torch.finfo().tiny

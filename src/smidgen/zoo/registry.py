@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import functools
+import inspect
 import json
 from collections.abc import Callable
 from importlib import metadata, resources
@@ -14,7 +15,8 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
 from smidgen.errors import ModelError, did_you_mean
-from smidgen.mnist import NUM_CLASSES
+from smidgen.inputs import InputShape
+from smidgen.mnist import INPUT_SHAPE, NUM_CLASSES
 
 Builder = Callable[..., nn.Module]
 
@@ -42,14 +44,21 @@ def create_model(name: str, pretrained: bool = False, **options: Any) -> nn.Modu
     """A new module, in train mode when fresh and in eval mode when pretrained.
 
     `options` go to the model's function (`classes=26`). Fresh weights are drawn from torch's
-    global generator, as everywhere in torch. Raises ModelError for an unknown name and for
-    `pretrained=True` where no weights are shipped.
+    global generator, as everywhere in torch. Raises ModelError for an unknown name, for an `input`
+    that the model is not made for, and for `pretrained=True` where no weights are shipped.
     """
     _load_entry_points()
     if name not in _builders:
         raise ModelError(f"unknown model {name!r}{did_you_mean(name, _builders)}")
     if options.get("classes") == NUM_CLASSES:
         del options["classes"]  # a model of MNIST's ten classes need not know the option
+    if options.get("input") == INPUT_SHAPE:
+        del options["input"]
+    if "input" in options and "input" not in inspect.signature(_builders[name]).parameters:
+        raise ModelError(
+            f"{name!r} is made for images of {INPUT_SHAPE}, not {InputShape(*options['input'])}; "
+            "choose a model that takes an input, such as smidgen_8k"
+        )
     model = _builders[name](**options)
     if pretrained:
         model.load_state_dict(weights(name))

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from smidgen.augment import COARSE
-from smidgen.mnist import INPUT_SHAPE
+from smidgen.inputs import Preprocess
 from smidgen.recipe import Recipe
 from smidgen.train.batches import Shard
 from smidgen.train.flat import FlatParameters, ShardSums
@@ -38,24 +38,22 @@ __all__ = ["NativeBackend", "NativeThreads", "UnsupportedError", "compile_networ
 class NativeBackend:
     """Computes gradients by the kernels, in memory of its own for the values of one shard.
 
-    Images are `sides` pixels high and wide. The vectors of `weights` and `sums` must stay where
-    they are. Raises UnsupportedError for a network with an operation that the kernels do not know.
+    The vectors of `weights` and `sums` must stay where they are. Raises UnsupportedError for a
+    network with an operation that the kernels do not know.
     """
 
     def __init__(
         self,
         weights: FlatParameters,
         recipe: Recipe,
-        mean: float,
-        std: float,
+        preprocess: Preprocess,
         sums: ShardSums,
-        sides: tuple[int, int] = INPUT_SHAPE[1:],
     ) -> None:
         self.library = _loaded()
-        program = compile_network(weights.module, *sides)
+        program = compile_network(weights.module, preprocess.shape)
         most = -(-recipe.batch_size // recipe.workers)
         lanes = self.library.smidgen_lanes()
-        self.network = _network(program, recipe, mean, std)
+        self.network = _network(program, recipe)
         self.network.map, places = _maps(program, -(-most // lanes))
         self.network.instruction, saved = _instructions(program)
         taps, largest = _largest(program)
@@ -69,7 +67,10 @@ class NativeBackend:
             "saved": torch.zeros(saved),
             "input_offsets": torch.zeros(taps, dtype=torch.int64),
             "output_offsets": torch.zeros(taps, dtype=torch.int64),
-            "spread": _spread(program.maps[0].height),
+            "spread_down": _spread(program.maps[0].height),
+            "spread_across": _spread(program.maps[0].width),
+            "mean": torch.tensor(preprocess.mean),
+            "deviation": torch.tensor(preprocess.std),
         }
         self._point(self.memory)
 
@@ -85,7 +86,7 @@ class NativeBackend:
         else:
             self.network.seed = int(torch.randint(2**32, (), generator=shard.generator))
         self.inputs = {
-            "grey": shard.split.images,
+            "pixels": shard.split.images,
             "label": shard.split.labels,
             "soft": shard.split.soft,
             "matrices": shard.draws.get("affine"),
@@ -135,7 +136,7 @@ def _run(built: ctypes.CDLL, pool: int | None, networks: Sequence[CNetwork]) -> 
     built.smidgen_run_pool(pool, pointers, len(networks))
 
 
-def _network(program: Program, recipe: Recipe, mean: float, std: float) -> CNetwork:
+def _network(program: Program, recipe: Recipe) -> CNetwork:
     """What the kernels need to know of a training, without memory."""
     return CNetwork(
         instructions=len(program.instructions),
@@ -143,8 +144,6 @@ def _network(program: Program, recipe: Recipe, mean: float, std: float) -> CNetw
         coarse=COARSE,
         elastic=recipe.augment.elastic,
         cutout=recipe.augment.cutout,
-        mean=mean,
-        deviation=std,
         smoothing=recipe.label_smoothing,
         weight=recipe.teacher.weight,
         temperature=recipe.teacher.temperature,

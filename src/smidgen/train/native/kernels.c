@@ -59,17 +59,18 @@ typedef struct {
     int64_t *input_offsets, *output_offsets; /* scratch: where taps and channels lie */
     const float *parameters;
     float *gradient, *score, *statistics;
+    const float *mean, *deviation; /* of pixels / 255, by channel */
     /* The shard's part of the batch; what is augmented in another way is NULL. */
     int32_t images, batch; /* how many it has, and how many the whole batch has */
-    const uint8_t *grey;   /* (N, H, W) */
+    const uint8_t *pixels; /* (N, C, H, W) */
     const int64_t *label;
     const float *soft;     /* (N, classes), the probabilities of a teacher */
     const float *matrices; /* (N, 2, 3), from output to input coordinates, from -1 to 1 */
     const float *fields;   /* (N, 2, coarse, coarse) displacements in x and y, from 0 to 1 */
-    const float *spread;   /* (H, coarse), which enlarges a field; H = W */
+    const float *spread_down, *spread_across; /* (H, coarse) and (W, coarse), which enlarge a field */
     const float *corners;  /* (N, 2), from 0 to 1, of a square that is blanked */
     int32_t coarse, cutout;
-    float elastic, mean, deviation, smoothing;
+    float elastic, smoothing;
     float weight, temperature; /* of the teacher's part in the loss */
     uint32_t seed;
 } network;

@@ -54,17 +54,18 @@ class CNetwork(Structure):
         ("instruction", POINTER(CInstruction)),
         *((name, c_void_p) for name in (
             "arena", "packed", "saved", "input_offsets", "output_offsets",
-            "parameters", "gradient", "score", "statistics",
+            "parameters", "gradient", "score", "statistics", "mean", "deviation",
         )),
         ("images", c_int32),
         ("batch", c_int32),
         *((name, c_void_p) for name in (
-            "grey", "label", "soft", "matrices", "fields", "spread", "corners",
+            "pixels", "label", "soft", "matrices", "fields",
+            "spread_down", "spread_across", "corners",
         )),
         ("coarse", c_int32),
         ("cutout", c_int32),
         *((name, c_float) for name in (
-            "elastic", "mean", "deviation", "smoothing", "weight", "temperature",
+            "elastic", "smoothing", "weight", "temperature",
         )),
         ("seed", c_uint32),
     ]  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any, assert_never
 from torch import Tensor, nn
 
 from smidgen.errors import ModelError
+from smidgen.inputs import InputShape
 from smidgen.network import Operation, Record, Value, keeps_order, read_network
 from smidgen.network import operations as ops
 from smidgen.train.native.library import library
@@ -86,13 +87,13 @@ class Program:
     gradients: list[int]
 
 
-def compile_network(module: nn.Module, height: int, width: int) -> Program:
-    """The module's program in train mode, for images of that size; the module is left as it is.
+def compile_network(module: nn.Module, shape: InputShape) -> Program:
+    """The module's program in train mode, for images of that shape; the module is left as it is.
 
     Raises UnsupportedError, with the path of the layer, for what the kernels do not know.
     """
     try:
-        record = read_network(module, (1, height, width), images=2, training=True)
+        record = read_network(module, shape, images=2, training=True)
     except ModelError as problem:
         raise UnsupportedError(str(problem)) from problem
     if record.numbers_read:
