@@ -25,6 +25,7 @@ from smidgen.data import Data, load_data
 from smidgen.export.document import build_document, frontier_document
 from smidgen.export.html import render
 from smidgen.inference import logits
+from smidgen.mnist import GLYPH
 from smidgen.preprocess import read_image
 from smidgen.target import load
 
@@ -145,7 +146,7 @@ def replay_images(page: Page, data: Data) -> list[tuple[str, str, str]]:
     target = load(model["name"])
     images, labels = data.test.images[:IMAGES, 0].numpy(), data.test.labels[:IMAGES].tolist()
     pictures = [enlarged(image) for image in images]
-    inputs = torch.from_numpy(np.stack([read_image(picture) for picture in pictures]))[:, None]
+    inputs = torch.from_numpy(np.stack([read_image(picture, GLYPH) for picture in pictures]))
     python = logits(target.model, inputs, target.preprocess).argmax(dim=1).tolist()
     plain = logits(target.model, data.test.images[:IMAGES], target.preprocess).argmax(dim=1)
     said, accepted = [], 0

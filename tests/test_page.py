@@ -28,6 +28,7 @@ from playwright.sync_api import expect
 
 from smidgen.export.document import frontier_document
 from smidgen.inference import logits
+from smidgen.mnist import GLYPH
 from smidgen.preprocess import read_image
 from smidgen.target import load
 from smidgen.zoo import has_weights
@@ -70,7 +71,7 @@ def test_pictures_of_test_images_are_read_as_python_reads_them(first_desk, mnist
         pytest.skip(f"no weights ship with {name}")
     target, same = load(name), 0
     pictures = [enlarged(image) for image in mnist.test.images[:100, 0].numpy()]
-    inputs = torch.from_numpy(np.stack([read_image(picture) for picture in pictures]))[:, None]
+    inputs = torch.from_numpy(np.stack([read_image(picture, GLYPH) for picture in pictures]))
     labels = logits(target.model, inputs, target.preprocess).argmax(dim=1)
     for picture, label in zip(pictures, labels.tolist(), strict=True):
         choose_file(first_desk, "digit.png", picture)

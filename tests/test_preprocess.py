@@ -1,8 +1,10 @@
 import gzip
 import io
+import math
 import os
 import struct
 import zlib
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from smidgen.errors import DataError
+from smidgen.inputs import InputShape, Preprocess
+from smidgen.mnist import GLYPH
 from smidgen.preprocess import extract_ink, read_image, scale_and_centre, to_grey
+from smidgen.preprocess.decode import luma
+from smidgen.preprocess.photo import crop, photo
+
+
+def read_glyph(source):
+    return read_image(source, GLYPH)[0]
 
 
 def encoded(pixels, format="PNG", **options):
@@ -98,7 +108,7 @@ def test_an_mnist_image_comes_back_unchanged(mnist_images):
 
 def test_an_enlarged_mnist_image_comes_back(mnist_images):
     enlarged = [255 - np.kron(image, np.ones((10, 10), np.uint8)) for image in mnist_images[:200]]
-    back = np.stack([read_image(encoded(image)) for image in enlarged]).astype(float)
+    back = np.stack([read_glyph(encoded(image)) for image in enlarged]).astype(float)
     error = np.abs(back - mnist_images[:200])
     # Ink below a sixteenth is background; without it a centre of mass at 14.5 may round down.
     assert (error.max(axis=(1, 2)) <= 16).mean() >= 0.99
@@ -109,13 +119,13 @@ def test_an_enlarged_mnist_image_comes_back(mnist_images):
 @pytest.mark.parametrize("format", ["PNG", "WEBP"])
 def test_dark_on_light_and_light_on_dark_read_alike(background, ink, format):
     data = encoded(bar(background, ink), format, lossless=True)
-    assert (read_image(data) == expected_bar()).all()
+    assert (read_glyph(data) == expected_bar()).all()
 
 
 def test_a_grainy_photograph_reads_like_a_clean_drawing():
     pixels = bar(background=200, ink=40) + np.random.default_rng(0).normal(0, 6, (280, 280))
     data = encoded(pixels.clip(0, 255).astype(np.uint8), "JPEG", quality=90)
-    assert np.abs(read_image(data).astype(float) - expected_bar()).mean() < 3
+    assert np.abs(read_glyph(data).astype(float) - expected_bar()).mean() < 3
 
 
 def test_colour_transparency_and_sixteen_bits_read_alike():
@@ -126,14 +136,14 @@ def test_colour_transparency_and_sixteen_bits_read_alike():
     white_on_nothing = np.stack([nothing + 255] * 3 + [255 - pixels], axis=-1)
     deep = pixels.astype(np.uint16) * 257
     for picture in (red, black_on_nothing, white_on_nothing, deep):
-        assert (read_image(encoded(picture)) == expected_bar()).all()
+        assert (read_glyph(encoded(picture)) == expected_bar()).all()
 
 
 def test_a_photograph_on_its_side_is_turned_upright():
     exif = Image.Exif()
     exif[0x0112] = 6  # turn it by 90 degrees clockwise to see it upright
     turned = encoded(np.rot90(bar()), exif=exif)
-    assert (read_image(turned) == expected_bar()).all()
+    assert (read_glyph(turned) == expected_bar()).all()
 
 
 def test_a_picture_in_the_frame_already_is_unchanged(tmp_path):
@@ -141,13 +151,13 @@ def test_a_picture_in_the_frame_already_is_unchanged(tmp_path):
     image[3:9, 0:5] = 200  # off centre, and touching the border as clothes and kana do
     path = tmp_path / "3.png"
     path.write_bytes(encoded(image))
-    assert (read_image(path) == image).all()
-    assert (read_image(str(path)) == image).all()
+    assert (read_glyph(path) == image).all()
+    assert (read_glyph(str(path)) == image).all()
 
 
 def test_a_large_picture_is_averaged_down():
     large = np.kron(bar(), np.ones((4, 4), np.uint8))  # 1120 × 1120, by 2 to 560 × 560
-    assert (read_image(encoded(large)) == expected_bar()).all()
+    assert (read_glyph(encoded(large)) == expected_bar()).all()
 
 
 def test_luma_and_transparency_by_hand():
@@ -193,14 +203,14 @@ def png_of(width, height):
 )
 def test_what_is_no_readable_picture_is_refused_in_one_line(data, message):
     with pytest.raises(DataError, match=rf"^the picture .*{message}[^\n]*$"):
-        read_image(data)
+        read_glyph(data)
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path):
     with pytest.raises(DataError, match=r"no picture '.*none\.png'"):
-        read_image(tmp_path / "none.png")
+        read_glyph(tmp_path / "none.png")
     with pytest.raises(DataError, match="cannot be read: Is a directory"):
-        read_image(tmp_path)
+        read_glyph(tmp_path)
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
@@ -212,7 +222,83 @@ def test_damaged_bytes_end_in_a_picture_or_in_a_data_error(format):
         damaged = whole.copy()
         damaged[rng.integers(0, len(damaged), 4)] = rng.integers(0, 256, 4)
         try:
-            assert read_image(damaged.tobytes()).shape == (28, 28)
+            assert read_glyph(damaged.tobytes()).shape == (28, 28)
         except DataError:
             refused += 1
     assert refused > 0
+
+
+SHAPES = st.builds(InputShape, st.sampled_from([1, 3]), st.integers(8, 40), st.integers(8, 40))
+
+
+def exact(pixels: list[list[int]], height: int, width: int) -> list[list[int]]:
+    """Area averages, or interpolated where enlarged, halves rounded up, in fractions."""
+
+    def parts(inputs: int, outputs: int, o: int) -> dict[int, Fraction]:
+        if outputs <= inputs:
+            low, high = Fraction(o * inputs, outputs), Fraction((o + 1) * inputs, outputs)
+            spans = {i: min(high, i + 1) - max(low, i) for i in range(inputs)}
+        else:
+            at = Fraction((2 * o + 1) * inputs, 2 * outputs) - Fraction(1, 2)
+            at = min(max(at, Fraction(0)), Fraction(inputs - 1))
+            spans = {i: 1 - abs(at - i) for i in range(inputs)}
+        spans = {i: part for i, part in spans.items() if part > 0}
+        return {i: part / sum(spans.values()) for i, part in spans.items()}
+
+    return [
+        [
+            math.floor(
+                sum(
+                    down * across * pixels[i][j]
+                    for i, down in parts(len(pixels), height, y).items()
+                    for j, across in parts(len(pixels[0]), width, x).items()
+                )
+                + Fraction(1, 2)
+            )
+            for x in range(width)
+        ]
+        for y in range(height)
+    ]
+
+
+@settings(max_examples=40, deadline=None)
+@given(SHAPES, st.integers(1, 60), st.integers(1, 60), st.integers(0, 2**32 - 1))
+def test_a_photo_is_averaged_exactly(shape, height, width, seed):
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 4), dtype=np.uint8)
+    pixels[..., 3] = 255
+    found = photo(pixels, shape)
+    assert found.dtype == np.uint8
+    assert found.shape == shape
+    part = crop(pixels[..., :3], shape)
+    planes = [luma(part)] if shape.channels == 1 else np.moveaxis(part, 2, 0)
+    expected = [exact(plane.astype(int).tolist(), *shape[1:]) for plane in planes]
+    assert found.tolist() == expected
+
+
+def test_a_photo_is_cropped_in_the_middle():
+    pixels = np.arange(10 * 21).reshape(10, 21)
+    assert crop(pixels, InputShape(1, 8, 8)).tolist() == pixels[:, 5:15].tolist()
+    assert crop(pixels.T, InputShape(1, 8, 16)).tolist() == pixels.T[8:13].tolist()
+    assert crop(pixels, InputShape(1, 10, 21)).tolist() == pixels.tolist()
+
+
+def test_a_photo_of_the_right_size_is_unchanged_and_transparency_is_white():
+    rgba = np.random.default_rng(0).integers(0, 256, (9, 12, 4), dtype=np.uint8)
+    rgba[..., 3] = 255
+    shape = InputShape(3, 9, 12)
+    assert np.array_equal(photo(rgba, shape), np.moveaxis(rgba[..., :3], 2, 0))
+    rgba[..., 3] = 0
+    assert (photo(rgba, shape) == 255).all()
+    rgba[0, 0] = 10, 20, 30, 128  # (10 * 128 + 255 * 127) / 255 = 132.02
+    assert photo(rgba, shape)[:, 0, 0].tolist() == [132, 137, 142]
+
+
+def test_a_photo_in_a_file_is_read_in_the_models_shape():
+    red = np.zeros((40, 50, 3), np.uint8)
+    red[..., 0] = 200
+    fed = Preprocess("photo", InputShape(3, 16, 16), (0.5,) * 3, (0.25,) * 3)
+    image = read_image(encoded(red), fed)
+    assert image.shape == (3, 16, 16)
+    assert [set(plane.flatten().tolist()) for plane in image] == [{200}, {0}, {0}]
+    grey = Preprocess("photo", InputShape(1, 16, 24), (0.5,), (0.25,))
+    assert set(read_image(encoded(red), grey).flatten().tolist()) == {60}  # 0.299 * 200

@@ -48,7 +48,7 @@ def classify(target: Target, paths: Sequence[Path]) -> list[dict[str, Any]]:
 
     Raises DataError for a picture that cannot be read.
     """
-    images = torch.from_numpy(np.stack([read_image(path) for path in paths]))[:, None]
+    images = torch.from_numpy(np.stack([read_image(path, target.preprocess) for path in paths]))
     probabilities = logits(target.model, images, target.preprocess).softmax(dim=1)
     best = probabilities.max(dim=1)
     return [

@@ -94,9 +94,9 @@ def _read_pictures(directory: Path, classes: Sequence[str]) -> Split:
                 f"the class folder {str(directory / name)!r} is empty; put pictures into it or "
                 "remove it"
             )
-        images += [read_image(directory / name / picture) for picture in pictures]
+        images += [read_image(directory / name / picture, GLYPH) for picture in pictures]
         labels += [label] * len(pictures)
-    return Split(torch.from_numpy(np.stack(images))[:, None], torch.tensor(labels))
+    return Split(torch.from_numpy(np.stack(images)), torch.tensor(labels))
 
 
 def _refuse_small_classes(split: Split, classes: Sequence[str], source: Path, least: int) -> None:

@@ -1,4 +1,4 @@
-// Preprocessing: how ink becomes 28 × 28 pixels, scaled and centred as in MNIST. smidgen/preprocess.py
+// Preprocessing: how ink becomes 28 × 28 pixels, scaled and centred as in MNIST. smidgen/preprocess/glyph.py
 // does the same in Python and explains it; the tests compare both on tests/preprocess_vectors.json.
 //
 // A grey picture is {data, width, height}: rows from the top, 0 to 255, any array of numbers.
