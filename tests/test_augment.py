@@ -123,6 +123,37 @@ def test_a_crop_happens_as_often_as_it_should() -> None:
     assert cropped.float().mean().item() == pytest.approx(0.1, abs=0.01)
 
 
+def test_flips_exchange_left_and_right_in_half_of_the_images() -> None:
+    images = torch.randint(0, 256, (400, 3, 6, 9), dtype=torch.uint8)
+    found = augment(images, Augment(flip=0.5), torch.Generator().manual_seed(0))
+    same = (found - images).abs().amax((1, 2, 3)) < 0.01
+    turned = (found - images.flip(3)).abs().amax((1, 2, 3)) < 0.01
+    assert (same ^ turned).all()
+    assert 160 <= turned.sum() <= 240  # 200 expected, standard deviation 10
+
+
+def test_a_padded_crop_moves_by_whole_pixels() -> None:
+    images = torch.randint(1, 256, (300, 3, 7, 10), dtype=torch.uint8)
+    found = augment(images, Augment(crop_padding=2), torch.Generator().manual_seed(0))
+    padded = F.pad(images, (2, 2, 2, 2)).float()
+    windows = padded.unfold(2, 7, 1).unfold(3, 10, 1)  # (N, 3, 5, 5, 7, 10)
+    places = (windows - found[:, :, None, None]).abs().amax((1, 4, 5)) < 0.01
+    assert (places.sum((1, 2)) == 1).all()
+    assert (places.sum(0) > 0).all()  # all 25 of them
+
+
+def test_a_turn_of_a_wide_image_keeps_right_angles() -> None:
+    image = torch.zeros(1, 1, 20, 40)
+    image[..., 5:15, 10:30] = 200  # 10 × 20 becomes 20 × 10
+    theta = affine_matrices(
+        torch.tensor([90.0]), torch.zeros(1, 2), torch.ones(1), torch.zeros(1), aspect=2.0
+    )
+    turned = resample(image, {"affine": theta}, Augment())
+    expected = torch.zeros_like(image)
+    expected[..., :, 15:25] = 200
+    torch.testing.assert_close(turned, expected, atol=0.01, rtol=0)
+
+
 def test_cutout_blanks_one_square() -> None:
     white = torch.full((500, 1, 28, 28), 255, dtype=torch.uint8)
     cut = augment(white, Augment(cutout=5), torch.Generator().manual_seed(0))

@@ -39,26 +39,41 @@ def draw(
     corners as shares of the side; `elastic` (N, 2, 5, 5) holds coarse displacements.
     """
     s, draws = settings, {}
-    height, width = sides
-    if s.rotation or s.translation or s.scale or s.shear or s.crop_probability:
-        uniform = torch.rand(count, 7, generator=generator) * 2 - 1
-        matrices = affine_matrices(
-            angle=uniform[:, 0] * s.rotation,
-            shift=uniform[:, 1:3] * s.translation,
-            zoom=1 + uniform[:, 3] * s.scale,
-            shear=uniform[:, 4] * s.shear,
-            aspect=width / height,
-        )
-        if s.crop_size is not None:
-            # A centre crop resized back to the full size magnifies by height / crop_size.
-            cropped = (uniform[:, 5] + 1) / 2 < s.crop_probability
-            matrices *= torch.where(cropped, s.crop_size / height, 1.0)[:, None, None]
-        draws["affine"] = matrices
+    moves = s.rotation, s.translation, s.scale, s.shear, s.crop_probability
+    if any(moves) or s.crop_padding or s.flip:
+        draws["affine"] = _draw_matrices(count, sides, s, generator)
     if s.cutout:
         draws["cutout"] = torch.rand(count, 2, generator=generator)
     if s.elastic:
         draws["elastic"] = torch.randn(count, 2, COARSE, COARSE, generator=generator)
     return draws
+
+
+def _draw_matrices(
+    count: int, sides: Sequence[int], settings: Augment, generator: torch.Generator
+) -> Tensor:
+    s, (height, width) = settings, sides
+    uniform = torch.rand(count, 7, generator=generator) * 2 - 1
+    matrices = affine_matrices(
+        angle=uniform[:, 0] * s.rotation,
+        shift=uniform[:, 1:3] * s.translation,
+        zoom=1 + uniform[:, 3] * s.scale,
+        shear=uniform[:, 4] * s.shear,
+        aspect=width / height,
+    )
+    if s.crop_size is not None:
+        # A centre crop resized back to the full size magnifies by height / crop_size.
+        cropped = (uniform[:, 5] + 1) / 2 < s.crop_probability
+        matrices *= torch.where(cropped, s.crop_size / height, 1.0)[:, None, None]
+    if s.crop_padding:
+        most = s.crop_padding
+        pixels = torch.randint(-most, most + 1, (count, 2), generator=generator)
+        steps = pixels * (2 / torch.tensor([width, height]))
+        matrices[:, :, 2:] += matrices[:, :, :2] @ steps[:, :, None]
+    if s.flip:
+        flipped = torch.rand(count, generator=generator) < s.flip
+        matrices[:, :, 0] *= torch.where(flipped, -1.0, 1.0)[:, None]
+    return matrices
 
 
 def resample(images: Tensor, draws: dict[str, Tensor], settings: Augment) -> Tensor:

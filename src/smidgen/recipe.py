@@ -98,7 +98,9 @@ class Step(Frozen):
 class Augment(Frozen):
     """Random changes of the training images; angles in degrees, lengths as a share of the side.
 
-    Each range is symmetric: rotation = 10 draws an angle from [-10, 10].
+    Each range is symmetric: rotation = 10 draws an angle from [-10, 10]. `flip` is the probability
+    that left and right are exchanged. `crop_padding` moves an image by up to so many whole pixels,
+    as a crop out of the image padded by them does.
     """
 
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
@@ -109,6 +111,8 @@ class Augment(Frozen):
     crop_probability: Annotated[float, Field(ge=0, le=1)] = 0.0
     cutout: Annotated[int, Field(ge=0)] = 0
     elastic: NonNegative = 0.0
+    flip: Annotated[float, Field(ge=0, le=1)] = 0.0
+    crop_padding: Annotated[int, Field(ge=0, le=64)] = 0
 
     @model_validator(mode="after")
     def _crop_is_whole(self) -> Augment:
