@@ -304,6 +304,7 @@ def test_a_checkpoint_of_another_model_is_refused(
     run = fit(override(recipe, {"epochs": 1}), few, tmp_path / "run")
     toml = (run.path / "recipe.toml").read_text().replace("tiny_mnist", "tiny_net")
     (run.path / "recipe.toml").write_text(toml)
+    (run.path / "result.json").unlink()  # as if it had been killed
     with pytest.raises(RunError, match="is not of 'tiny_net'"):
         resume(run.path, few)
 
@@ -312,6 +313,7 @@ def test_a_damaged_checkpoint_is_refused(few: Data, run_folder: Path) -> None:
     content = bytearray((run_folder / "last.pt").read_bytes())
     content[len(content) // 2] ^= 0xFF
     (run_folder / "last.pt").write_bytes(content)
+    (run_folder / "result.json").unlink()  # as if it had been killed
     with pytest.raises(RunError, match="damaged"):
         resume(run_folder, few)
 

@@ -124,12 +124,14 @@ class Augment(Frozen):
 class Teacher(Frozen):
     """Trained networks from whose outputs a network learns (Hinton, Vinyals & Dean 2015).
 
-    `networks` are zoo names or run folders. Soft labels are the mean of their probabilities, at the
+    `networks` are zoo names or run folders. Where `data` names a data set, they are left out of a
+    training on any other. Soft labels are the mean of their probabilities, at the
     temperature, for each training image without augmentation. In the loss they have the weight
     `weight`, and the labels the rest.
     """
 
     networks: list[str] = Field(default_factory=list)
+    data: str | None = None
     weight: Annotated[float, Field(gt=0, le=1)] = 0.5
     temperature: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0
 

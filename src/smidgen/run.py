@@ -6,6 +6,7 @@ model.safetensors  the final weights; the header says model, data and normalisat
 last.pt            everything that resuming needs (read with weights_only=True)
 result.json        what `smidgen train --json` prints, and where and with what it ran
 test_logits.safetensors  the logits of the one final look at the test set, for paired tests
+source/            the Python files of a network that is no model of the zoo
 README.md          the card
 plots/*.png        the pictures
 badges/*.svg       the badges
@@ -80,6 +81,20 @@ class Run:
 
         return load_recipe(self.path / "recipe.toml")
 
+    @property
+    def model(self) -> str:
+        """What `create_model` makes the run's network of: a name, or the copy of a file."""
+        model = self.recipe.model
+        name = model.rpartition("/")[2]
+        return str(self.path / "source" / name) if (self.path / "source").is_dir() else model
+
+    def write_source(self, files: Mapping[str, bytes]) -> None:
+        """Keeps the files, by their relative paths, that the network is built from."""
+        for name, content in files.items():
+            with _explained(self.path / "source" / name, "write"):
+                (self.path / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+                (self.path / "source" / name).write_bytes(content)
+
     def metrics(self) -> list[dict[str, float | None]]:
         """One row an epoch; a figure that was not measured is None."""
         with _explained(self.path / "metrics.csv", "read"), self._file("metrics.csv").open() as f:
@@ -147,6 +162,10 @@ class Run:
         """Whether an epoch has been finished, so that the run can be resumed."""
         return (self.path / "last.pt").is_file()
 
+    def has_result(self) -> bool:
+        """Whether the training has finished."""
+        return (self.path / "result.json").is_file()
+
     def checkpoint(self) -> dict[str, Any]:
         """Everything that resuming needs. Raises RunError if it is missing or damaged."""
         path = self._file("last.pt")
@@ -188,7 +207,11 @@ class Run:
 
 
 def free_folder(name: str) -> Path:
-    """runs/NAME, or runs/NAME-2 and so on, whichever is not there yet."""
+    """runs/NAME, or runs/NAME-2 and so on, whichever is not there yet.
+
+    Of a network from a file, the name is that of its class or function.
+    """
+    name = name.rpartition(":")[2].rpartition("/")[2].removesuffix(".py")
     numbered = (Path("runs", f"{name}-{number}") for number in itertools.count(2))
     return next(path for path in itertools.chain([Path("runs", name)], numbered)
                 if not path.exists())  # fmt: skip

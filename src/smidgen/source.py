@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,13 +23,14 @@ def is_source(target: str) -> bool:
     return _split(target)[0].suffix == ".py"
 
 
-def build(target: str) -> nn.Module:
+def build(target: str, **options: Any) -> nn.Module:
     """The module that the class or function in that file makes when it is called.
 
-    Without a name the file must hold exactly one module class that needs no arguments. The file
-    is executed, with its folder importable. Raises ModelError, in one line, for a file that
-    cannot be read or imported or that trains when imported, for a name that is not there or a
-    choice that is ambiguous, and for a constructor that fails or needs arguments.
+    Of the options it gets those that it has parameters for. Without a name the file must hold
+    exactly one module class that needs no other arguments. The file is executed, with its folder
+    importable. Raises ModelError, in one line, for a file that cannot be read or imported or that
+    trains when imported, for a name that is not there or a choice that is ambiguous, and for a
+    constructor that fails or needs arguments.
     """
     path, name = _split(target)
     if not path.is_file():
@@ -38,13 +39,45 @@ def build(target: str) -> nn.Module:
         torch.default_generator.manual_seed(0)  # the same file gives the same weights
         module = _import(path)
         maker = _named(module, path, name) if name else _only_class(module, path)
-        network = maker if isinstance(maker, nn.Module) else _make(maker, path)
+        network = maker if isinstance(maker, nn.Module) else _make(maker, path, options)
     if not isinstance(network, nn.Module):
         raise ModelError(
             f"{name} in {str(path)!r} gives {type(network).__name__}; "
             "name a class or function that makes a torch.nn.Module"
         )
     return network
+
+
+def files_of(target: str) -> dict[str, bytes]:
+    """The target's file and those beside it that it imported, by their paths from its folder.
+
+    Call it after `build`.
+    """
+    path = _split(target)[0].resolve()
+    files = {path.name: path.read_bytes()}
+    for name, module in list(sys.modules.items()):
+        beside = Path(getattr(module, "__file__", None) or "")
+        if path.parent in beside.parents and not name.startswith(("smidgen", "__")):
+            files[str(beside.relative_to(path.parent))] = beside.read_bytes()
+    return {name: content for name, content in files.items() if "site-packages" not in name}
+
+
+def target_of(model: type[nn.Module] | nn.Module) -> str:
+    """The target `FILE.py:NAME` that stands for a class, or for the class of a module.
+
+    Raises ModelError for a class that is not at the top of a Python file.
+    """
+    kind = model if isinstance(model, type) else type(model)
+    try:
+        path = inspect.getsourcefile(kind)
+    except (OSError, TypeError):
+        path = None
+    if path is None or "." in kind.__qualname__ or not Path(path).is_file():
+        raise ModelError(
+            f"{kind.__qualname__} is not at the top of a Python file, from which a run could be "
+            "opened again; put it into one, or name a model"
+        )
+    return f"{path}:{kind.__name__}"
 
 
 def _split(target: str) -> tuple[Path, str]:
@@ -90,17 +123,18 @@ def _named(module: ModuleType, path: Path, name: str) -> Any:
     return found
 
 
-def _make(maker: Callable[..., Any], path: Path) -> Any:
-    """What the class or function makes, called without arguments."""
+def _make(maker: Callable[..., Any], path: Path, options: dict[str, Any]) -> Any:
+    """What the class or function makes, called with the options that it knows."""
     called = getattr(maker, "__name__", "it")
-    needed = _needed(maker)
+    known = {name: options[name] for name in options.keys() & _parameters(maker)}
+    needed = [name for name in _needed(maker) if name not in known]
     if needed:
         raise ModelError(
             f"{called} in {str(path)!r} needs arguments ({', '.join(needed)}); give them "
             f"defaults, or write a function without arguments and name it: {path}:NAME"
         )
     try:
-        return maker()
+        return maker(**known)
     except (Exception, SystemExit) as problem:
         raise ModelError(f"{called}() in {str(path)!r} fails: {_said(problem)}") from problem
 
@@ -139,12 +173,16 @@ def _functions(module: ModuleType) -> list[str]:
 
 def _needed(maker: Callable[..., Any]) -> list[str]:
     """The arguments that have no default."""
-    try:
-        parameters = inspect.signature(maker).parameters.values()
-    except ValueError:
-        return []
+    parameters = _parameters(maker).values()
     optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return [p.name for p in parameters if p.default is p.empty and p.kind not in optional]
+
+
+def _parameters(maker: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(maker).parameters
+    except ValueError:
+        return {}
 
 
 def _said(problem: BaseException) -> str:

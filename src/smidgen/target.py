@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from smidgen.data import Data
-from smidgen.errors import ModelError, RunError, SmidgenError
+from smidgen.errors import RunError, SmidgenError
 from smidgen.inputs import InputShape, Preprocess
 from smidgen.mnist import CLASSES, GLYPH
 from smidgen.network import guess_input
 from smidgen.run import Run, read_weights
-from smidgen.source import build, is_source
+from smidgen.source import is_source
 from smidgen.zoo import create_model, has_weights, weights_header
 
 
@@ -53,12 +53,7 @@ def load(target: str, weights: bool = True, input_shape: InputShape | None = Non
     Raises ModelError and RunError for what is not there, or does not fit.
     """
     if is_source(target):
-        if weights:
-            raise ModelError(
-                f"{target!r} is a network without trained weights; "
-                "name a zoo model, a run folder or a bundle folder"
-            )
-        return _untrained(target, build(target), input_shape)
+        return _untrained(target, create_model(target, pretrained=weights), input_shape)
     if (Path(target) / "config.json").is_file():
         return _from_bundle(Path(target))
     if Path(target).is_dir():
@@ -88,7 +83,8 @@ def _from_bundle(path: Path) -> Target:
 
 
 def _from_run(run: Run) -> Target:
-    return _with_weights(run.weights_header(), run.state_dict(), run.path, run)
+    header = run.weights_header() | {"model": run.model}
+    return _with_weights(header, run.state_dict(), run.path, run)
 
 
 def _with_weights(

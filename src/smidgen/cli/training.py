@@ -20,9 +20,14 @@ if TYPE_CHECKING:
     from smidgen.recipe import Recipe
     from smidgen.train import Progress, Watch
 
+ModelName = Annotated[str | None, typer.Argument(help="A model of the zoo, or FILE.py[:NAME].")]
+Teachers = Annotated[
+    list[str] | None, typer.Option(metavar="RUN", help="Learn from a run or a model, too.")
+]
+
 
 def train(
-    model: Annotated[str | None, typer.Argument(help="A model of the zoo.")] = None,
+    model: ModelName = None,
     recipe: RecipeName = None,
     settings: Settings = None,
     epochs: int | None = None,
@@ -33,6 +38,7 @@ def train(
     no_cuda: Annotated[bool, typer.Option("--no-cuda", help="The same as --device cpu.")] = False,
     device: Device = "auto",
     seed: int | None = None,
+    teacher: Teachers = None,
     seeds: Annotated[int | None, typer.Option(help="Train N seeds side by side.")] = None,
     full: Full = False,
     out: Annotated[Path | None, typer.Option(help="The new run folder.")] = None,
@@ -51,16 +57,16 @@ def train(
         "schedule.gamma": gamma,
         "seed": seed,
         "full": full or None,
+        "teacher.networks": teacher,
         "data": data,
     }
     changes = {key: value for key, value in flags.items() if value is not None}
     trainer = _Trainer("cpu" if no_cuda else device, data_dir, json_)
     if resume is None:
-        trainer.fit(_choose_recipe(model, recipe, settings, changes), seeds, out)
-    elif model or recipe or settings or changes:
+        return trainer.fit(_choose_recipe(model, recipe, settings, changes), seeds, out)
+    if model or recipe or settings or changes:
         raise RecipeError("--resume goes on with the run's own recipe; leave the rest out")
-    else:
-        trainer.resume(resume)
+    return trainer.resume(resume)
 
 
 def _choose_recipe(
@@ -68,10 +74,13 @@ def _choose_recipe(
 ) -> Recipe:
     """The recipe with its changes; `settings` have priority over `changes`."""
     from smidgen.recipe import parse_setting, recipe_for
+    from smidgen.source import is_source
     from smidgen.zoo import create_model
 
-    if model is not None:
+    if model is not None and not is_source(model):
         create_model(model)  # refuses an unknown name before anything else
+    if "teacher.networks" in changes:
+        changes["teacher.data"] = None  # whoever names a teacher wants it
     return recipe_for(model, recipe, changes | dict(map(parse_setting, settings or [])))
 
 
@@ -109,10 +118,14 @@ class _Trainer:
         from smidgen.run import Run
         from smidgen.train import resume
 
-        data = load_data(Run.open(path).recipe.data, self.data_dir)
+        run = Run.open(path)
+        if run.has_result():
+            console(self.json_).print(f"{path} has finished; nothing was changed")
+            return _print_result(run, self.json_)
+        data = load_data(run.recipe.data, self.data_dir)
         with _progress(self.json_) as watch:
             run = resume(path, data, device=self.device, watch=watch)
-        _report(run, data, self.json_)
+        return _report(run, data, self.json_)
 
 
 def sweep(
@@ -235,10 +248,12 @@ def _report(run: Any, data: Any, json_: bool) -> None:
     from smidgen.report import write_report
     from smidgen.train.distributed import is_main_process
 
-    if not is_main_process():
-        return
+    if is_main_process():
+        write_report(run, data)
+        _print_result(run, json_)
 
-    write_report(run, data)
+
+def _print_result(run: Any, json_: bool) -> None:
     result = run.result()
     if json_:
         emit(result)

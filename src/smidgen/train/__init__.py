@@ -18,10 +18,11 @@ import torch
 from torch import nn
 
 from smidgen.data import Data, Split, load_data
-from smidgen.errors import RunError
+from smidgen.errors import ModelError, RunError
 from smidgen.network import forward, noise, private_copy
 from smidgen.recipe import SGD, Adam, Recipe, recipe_for
 from smidgen.run import Run, free_folder
+from smidgen.source import files_of, is_source, target_of
 from smidgen.train.autotune import tune
 from smidgen.train.batches import epoch_batches
 from smidgen.train.checkpoint import restore, save
@@ -34,7 +35,7 @@ from smidgen.train.random_streams import INIT, generator
 from smidgen.train.record import finish, score
 from smidgen.train.schedule import learning_rate
 from smidgen.train.soap import Soap
-from smidgen.train.teacher import with_soft_labels
+from smidgen.train.teacher import with_soft_labels, without_foreign_teacher
 from smidgen.train.verify import TOLERANCE, report_difference, smallest_difference
 from smidgen.zoo import create_model
 
@@ -46,7 +47,7 @@ def _silent(progress: Progress) -> None:
 
 
 def train(
-    model: str,
+    model: str | type[nn.Module] | nn.Module,
     recipe: Path | str | None = None,
     data: Data | None = None,
     out: Path | str | None = None,
@@ -54,12 +55,13 @@ def train(
 ) -> Run:
     """The finished run of a model, as `smidgen train` would train it.
 
-    `recipe` is a name or a file, by default the model's own; `settings` change its keys
+    `model` is a name, `FILE.py:NAME`, or a class of a file; for a module a fresh one of its class
+    is trained. `recipe` is a name or a file, by default the model's own; `settings` change its keys
     (`epochs=5`), those of a table as one dictionary (`optimizer={"name": "adam", "lr": 0.01}`).
     """
-    chosen = recipe_for(model, recipe, settings)
-    loaded = data or load_data(chosen.data)
-    return fit(chosen, loaded, out or free_folder(chosen.model))
+    name = model if isinstance(model, str) else target_of(model)
+    chosen = recipe_for(name, recipe, settings)
+    return fit(chosen, data or load_data(chosen.data), out or free_folder(chosen.model))
 
 
 def fit(
@@ -75,11 +77,14 @@ def fit(
     `watch` is called with the progress about ten times a second. Raises ModelError, RecipeError
     and RunError for what cannot start, TrainingError when the loss is no longer finite or the
     kernels that the recipe asks for do not compute torch's gradient; a training that fails in its
-    first epoch leaves no folder behind.
+    first epoch leaves no folder behind. The run's recipe names the data that it was given.
     """
-    engine, fitted, validation = _prepare(recipe, data, device)
+    recipe = without_foreign_teacher(recipe.model_copy(update={"data": data.name}))
+    engine, fitted, validation = _prepare(recipe, new_module(recipe, data), data, device)
     run = Run(Path(out)) if engine.process.rank else Run.create(out, engine.recipe)
     try:
+        if is_source(recipe.model) and engine.process.rank == 0:
+            run.write_source(files_of(recipe.model))
         return _train(run, engine, data, fitted, validation, {}, watch)
     except BaseException:
         if engine.process.rank == 0 and not run.has_checkpoint():
@@ -90,23 +95,28 @@ def fit(
 def resume(path: Path | str, data: Data, *, device: str = "auto", watch: Watch = _silent) -> Run:
     """The run in that folder, finished from its last whole epoch to the same weights, bit for bit.
 
-    Raises RunError if the folder holds no run, or a checkpoint that is damaged or another's.
+    A run that has finished is returned as it is. Raises RunError if the folder holds no run, or a
+    checkpoint that is damaged or another's.
     """
     run = Run.open(path)
     if run.recipe.data != data.name:
         raise RunError(f"{str(path)!r} was trained on {run.recipe.data!r}, not on {data.name!r}")
+    if run.has_result():
+        return run
     checkpoint = run.checkpoint()
-    engine, fitted, validation = _prepare(run.recipe, data, device)
+    module = new_module(run.recipe.model_copy(update={"model": run.model}), data)
+    engine, fitted, validation = _prepare(run.recipe, module, data, device)
     return _train(run, engine, data, fitted, validation, checkpoint, watch)
 
 
-def _prepare(recipe: Recipe, data: Data, device: str) -> tuple[DataParallel, Split, Split | None]:
-    """A fresh network ready to train, the images to fit, and those to validate on, if any.
+def _prepare(
+    recipe: Recipe, module: nn.Module, data: Data, device: str
+) -> tuple[DataParallel, Split, Split | None]:
+    """The fresh network ready to train, the images to fit, and those to validate on, if any.
 
     Raises TrainingError if the recipe asks for the kernels and their gradient is not torch's.
     """
     place, process = choose_device(device), join_processes()
-    module = new_module(recipe, data)
     tuned = tune(recipe, module, data.preprocess, place, process)
     fitted, validation = (data.train, None) if recipe.full else data.fit_split()
     fitted = with_soft_labels(fitted, recipe, data).to(place)
@@ -171,13 +181,19 @@ def train_epoch(
 def new_module(recipe: Recipe, data: Data) -> nn.Module:
     """A fresh module of the recipe's model; its weights depend on the recipe's seed alone.
 
-    Raises ModelError for a model that does not take the images of the data.
+    Raises ModelError for a model that does not take the images of the data, or has not one logit
+    for each class.
     """
     shape = data.preprocess.shape
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator(recipe.seed, INIT).initial_seed())
         module = create_model(recipe.model, classes=len(data.classes), input=shape)
-    forward(private_copy(module, shape).eval(), noise(1, shape))
+    answered = forward(private_copy(module, shape).eval(), noise(2, shape)).shape
+    if answered != (2, len(data.classes)):
+        raise ModelError(
+            f"{recipe.model!r} answers {tuple(answered[1:])} for an image; {data.name!r} has "
+            f"{len(data.classes)} classes, so forward must return (N, {len(data.classes)})"
+        )
     return module
 
 

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 
 from smidgen.data import Data, Split
 from smidgen.errors import RecipeError
 from smidgen.inference import logits
-from smidgen.recipe import Recipe
+from smidgen.recipe import Recipe, Teacher
 from smidgen.target import Target, load
+from smidgen.train.distributed import is_main_process
 
 OTHERWISE = "name another, or none: --set teacher.networks=[]"
+
+
+def without_foreign_teacher(recipe: Recipe) -> Recipe:
+    """The recipe, with a warning and without its teacher if that is of another data set."""
+    teacher = recipe.teacher
+    if not teacher.networks or teacher.data in (None, recipe.data):
+        return recipe
+    if is_main_process():
+        warnings.warn(
+            f"trained without the teacher {', '.join(teacher.networks)}, which knows "
+            f"{teacher.data!r}, not {recipe.data!r}; --teacher RUN names another",
+            stacklevel=2,
+        )
+    return recipe.model_copy(update={"teacher": Teacher()})
 
 
 def with_soft_labels(split: Split, recipe: Recipe, data: Data) -> Split:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from smidgen.errors import ModelError, did_you_mean
 from smidgen.inputs import InputShape
 from smidgen.mnist import INPUT_SHAPE, NUM_CLASSES
+from smidgen.source import build, is_source
 
 Builder = Callable[..., nn.Module]
 
@@ -43,10 +44,13 @@ def list_models(pattern: str = "*") -> list[str]:
 def create_model(name: str, pretrained: bool = False, **options: Any) -> nn.Module:
     """A new module, in train mode when fresh and in eval mode when pretrained.
 
-    `options` go to the model's function (`classes=26`). Fresh weights are drawn from torch's
+    `options` go to the model's function (`classes=26`), or, of a class or function in a file
+    (`path/to/file.py:Net`), those that it has parameters for. Fresh weights are drawn from torch's
     global generator, as everywhere in torch. Raises ModelError for an unknown name, for an `input`
     that the model is not made for, and for `pretrained=True` where no weights are shipped.
     """
+    if is_source(name):
+        return _from_source(name, pretrained, options)
     _load_entry_points()
     if name not in _builders:
         raise ModelError(f"unknown model {name!r}{did_you_mean(name, _builders)}")
@@ -64,6 +68,18 @@ def create_model(name: str, pretrained: bool = False, **options: Any) -> nn.Modu
         model.load_state_dict(weights(name))
         model.eval()
     return model
+
+
+def _from_source(target: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
+    if pretrained:
+        raise ModelError(
+            f"{target!r} is a network without trained weights; "
+            "name a zoo model, a run folder or a bundle folder"
+        )
+    classes = options.get("classes", NUM_CLASSES)
+    shape = InputShape(*options.get("input", INPUT_SHAPE))
+    named = {"classes": classes, "num_classes": classes, "input": shape, "in_chans": shape.channels}
+    return build(target, **options | named)
 
 
 def has_weights(name: str) -> bool:
