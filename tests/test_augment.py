@@ -1,16 +1,32 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from scipy import ndimage
+from scipy import ndimage, stats
 from torch import Tensor
 
-from smidgen.augment import affine_matrices, augment, draw, resample, sampling_grid
+from smidgen.augment import (
+    affine_matrices,
+    augment,
+    draw,
+    draw_mixture,
+    resample,
+    sampling_grid,
+)
 from smidgen.recipe import Augment
+
+
+def test_the_docs_have_every_key_and_its_default() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| *(\S*) *\|", text, re.MULTILINE)
+    defaults = {name: field.default for name, field in Augment.model_fields.items()}
+    assert dict(rows) == {name: "" if v is None else str(v) for name, v in defaults.items()}
 
 
 def picture() -> Tensor:
@@ -205,3 +221,52 @@ def test_shards_of_the_draws_change_shards_of_the_images() -> None:
     whole = resample(images, draws, settings)
     tail = resample(images[4:], {name: values[4:] for name, values in draws.items()}, settings)
     torch.testing.assert_close(whole[4:], tail)
+
+
+def random_images(count: int, channels: int = 3) -> Tensor:
+    """Noise, uint8 (N, C, 10, 13)."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, channels, 10, 13), dtype=torch.uint8, generator=generator)
+
+
+def test_mixup_averages_the_levels() -> None:
+    images = random_images(40)
+    mixture = draw_mixture(40, (10, 13), Augment(mixup=1.0), np.random.RandomState(0))
+    own, other = images.numpy().astype(float), images.numpy()[mixture.partners.numpy()]
+    share = mixture.shares.double().numpy()[:, None, None, None]
+    exact = share * own + (1 - share) * other
+    found = mixture.mix(images)
+    assert found.dtype == torch.uint8
+    assert np.abs(found.numpy() - exact).max() < 0.5001
+    assert mixture.partners.sort().values.tolist() == list(range(40))
+
+
+@pytest.mark.parametrize("alpha", [0.2, 1.0, 3.0])
+def test_shares_are_from_beta(alpha: float) -> None:
+    mixture = draw_mixture(2_000, (8, 8), Augment(mixup=alpha), np.random.RandomState(0))
+    assert stats.kstest(mixture.shares.numpy(), stats.beta(alpha, alpha).cdf).pvalue > 0.01
+
+
+def test_cutmix_pastes_one_rectangle_of_the_partner() -> None:
+    images = random_images(300)
+    mixture = draw_mixture(300, (10, 13), Augment(cutmix=1.0), np.random.RandomState(0))
+    found = mixture.mix(images)
+    assert mixture.boxes is not None
+    for i, (top, bottom, left, right) in enumerate(mixture.boxes.tolist()):
+        expected = images[i].clone()
+        partner = images[mixture.partners[i]]
+        expected[:, top:bottom, left:right] = partner[:, top:bottom, left:right]
+        assert torch.equal(found[i], expected)
+        covered = (bottom - top) * (right - left) / 130
+        assert mixture.shares[i].item() == pytest.approx(1 - covered)
+        assert 0 <= top <= bottom <= 10
+        assert 0 <= left <= right <= 13
+    # The centre lies anywhere, and the area that is not cut off is uniform: half of the image.
+    heights, widths = (mixture.boxes[:, k + 1] - mixture.boxes[:, k] for k in (0, 2))
+    assert widths.float().mean() / heights.float().mean() == pytest.approx(1.3, rel=0.1)
+
+
+def test_a_coin_for_each_batch_chooses_between_mixup_and_cutmix() -> None:
+    random, both = np.random.RandomState(0), Augment(mixup=0.4, cutmix=1.0)
+    cuts = [draw_mixture(2, (8, 8), both, random).boxes is not None for _ in range(400)]
+    assert 160 <= sum(cuts) <= 240  # 200 expected, standard deviation 10

@@ -1,0 +1,57 @@
+"""Random changes of whole batches of training images, before normalisation.
+
+Every image of a batch gets its own change, drawn from an explicit generator. The draws are apart
+from the changes, so that several workers can resample the shards of one batch.
+
+Shapes: N images, C channels, H × W pixels; a value is a level from 0 to 255.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from smidgen.augment.geometry import COARSE, affine_matrices, draw_matrices, resample, sampling_grid
+from smidgen.augment.mixing import Mixture, draw_mixture
+from smidgen.recipe import Augment
+
+__all__ = [
+    "COARSE",
+    "Mixture",
+    "affine_matrices",
+    "augment",
+    "draw",
+    "draw_mixture",
+    "resample",
+    "sampling_grid",
+]
+
+
+def augment(images: Tensor, settings: Augment, generator: torch.Generator) -> Tensor:
+    """Changed copies of the images: uint8 or float (N, C, H, W) to float32 (N, C, H, W).
+
+    `generator` lives on the CPU whatever the device of the images, so that a seed means the same
+    everywhere. `mixup` and `cutmix` are left out, since they change the labels too.
+    """
+    return resample(images, draw(len(images), images.shape[2:], settings, generator), settings)
+
+
+def draw(
+    count: int, sides: Sequence[int], settings: Augment, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """The random numbers for `count` images of `sides` H and W; `count` is their first dimension.
+
+    `affine` (N, 2, 3) maps output to input coordinates from -1 to 1; `cutout` (N, 2) holds
+    corners as shares of the side; `elastic` (N, 2, 5, 5) holds coarse displacements.
+    """
+    s, draws = settings, {}
+    moves = s.rotation, s.translation, s.scale, s.shear, s.crop_probability
+    if any(moves) or s.crop_padding or s.flip:
+        draws["affine"] = draw_matrices(count, sides, s, generator)
+    if s.cutout:
+        draws["cutout"] = torch.rand(count, 2, generator=generator)
+    if s.elastic:
+        draws["elastic"] = torch.randn(count, 2, COARSE, COARSE, generator=generator)
+    return draws
