@@ -8,18 +8,22 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image, ImageEnhance
 from scipy import ndimage, stats
 from torch import Tensor
 
 from smidgen.augment import (
     affine_matrices,
     augment,
+    change_levels,
     draw,
     draw_mixture,
     resample,
     sampling_grid,
 )
 from smidgen.recipe import Augment
+
+UNLIKELY = 1e-4  # the p-value of one fair draw in ten thousand; a wrong distribution's is 0
 
 
 def test_the_docs_have_every_key_and_its_default() -> None:
@@ -244,7 +248,7 @@ def test_mixup_averages_the_levels() -> None:
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 3.0])
 def test_shares_are_from_beta(alpha: float) -> None:
     mixture = draw_mixture(2_000, (8, 8), Augment(mixup=alpha), np.random.RandomState(0))
-    assert stats.kstest(mixture.shares.numpy(), stats.beta(alpha, alpha).cdf).pvalue > 0.01
+    assert stats.kstest(mixture.shares.numpy(), stats.beta(alpha, alpha).cdf).pvalue > UNLIKELY
 
 
 def test_cutmix_pastes_one_rectangle_of_the_partner() -> None:
@@ -270,3 +274,61 @@ def test_a_coin_for_each_batch_chooses_between_mixup_and_cutmix() -> None:
     random, both = np.random.RandomState(0), Augment(mixup=0.4, cutmix=1.0)
     cuts = [draw_mixture(2, (8, 8), both, random).boxes is not None for _ in range(400)]
     assert 160 <= sum(cuts) <= 240  # 200 expected, standard deviation 10
+
+
+def to_picture(image: Tensor) -> Image.Image:
+    """The image (C, H, W), of one channel or three, for Pillow."""
+    return Image.fromarray(image.permute(1, 2, 0).numpy().squeeze())
+
+
+def from_picture(picture: Image.Image) -> Tensor:
+    """Pillow's picture as an image (C, H, W)."""
+    return torch.from_numpy(np.array(picture)).view(*picture.size[::-1], -1).permute(2, 0, 1)
+
+
+def assert_same_levels(found: Tensor, expected: Tensor) -> None:
+    """Equal, but for the few places where another compiler rounds a product the other way."""
+    assert found.dtype == expected.dtype == torch.uint8
+    off = (found.int() - expected.int()).abs()
+    assert off.max() <= 1
+    assert off.float().mean() < 1e-3
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jitter_is_pillows(channels: int) -> None:
+    images = random_images(60, channels)
+    images[::3] //= 5  # dark ones
+    factors = 2 * torch.rand(60, 3, generator=torch.Generator().manual_seed(1))
+    factors[0] = 1  # nothing changes
+    factors[1] = 0
+    expected = []
+    for image, (brightness, contrast, saturation) in zip(images, factors.tolist(), strict=True):
+        picture = ImageEnhance.Brightness(to_picture(image)).enhance(brightness)
+        picture = ImageEnhance.Contrast(picture).enhance(contrast)
+        if channels == 3:
+            picture = ImageEnhance.Color(picture).enhance(saturation)
+        expected.append(from_picture(picture))
+    before = images.clone()
+    found = change_levels(images, {"jitter": factors})
+    assert_same_levels(found, torch.stack(expected))
+    assert torch.equal(found[0], images[0])
+    assert torch.equal(images, before)
+
+
+def test_jitters_factors_stay_in_their_ranges() -> None:
+    settings = Augment(brightness=0.3, saturation=0.8)
+    factors = draw(5_000, (8, 8), settings, torch.Generator().manual_seed(0))["jitter"]
+    assert factors[:, 1].eq(1).all()
+    for column, most in (0, 0.3), (2, 0.8):
+        uniform = stats.uniform(1 - most, 2 * most)
+        assert stats.kstest(factors[:, column].numpy(), uniform.cdf).pvalue > UNLIKELY
+
+
+def test_augment_changes_levels_and_places() -> None:
+    images = random_images(5)
+    settings = Augment(brightness=0.5, flip=1.0)
+    found = augment(images, settings, torch.Generator().manual_seed(0))
+    draws = draw(5, (10, 13), settings, torch.Generator().manual_seed(0))
+    expected = change_levels(images, draws).flip(3).float()
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.01)
+    assert (expected - images.flip(3)).abs().max() > 20

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from smidgen.augment.geometry import COARSE, affine_matrices, draw_matrices, resample, sampling_grid
+from smidgen.augment.levels import jitter
 from smidgen.augment.mixing import Mixture, draw_mixture
 from smidgen.recipe import Augment
 
@@ -22,6 +23,7 @@ __all__ = [
     "Mixture",
     "affine_matrices",
     "augment",
+    "change_levels",
     "draw",
     "draw_mixture",
     "resample",
@@ -35,7 +37,8 @@ def augment(images: Tensor, settings: Augment, generator: torch.Generator) -> Te
     `generator` lives on the CPU whatever the device of the images, so that a seed means the same
     everywhere. `mixup` and `cutmix` are left out, since they change the labels too.
     """
-    return resample(images, draw(len(images), images.shape[2:], settings, generator), settings)
+    draws = draw(len(images), images.shape[2:], settings, generator)
+    return resample(change_levels(images, draws), draws, settings)
 
 
 def draw(
@@ -44,7 +47,8 @@ def draw(
     """The random numbers for `count` images of `sides` H and W; `count` is their first dimension.
 
     `affine` (N, 2, 3) maps output to input coordinates from -1 to 1; `cutout` (N, 2) holds
-    corners as shares of the side; `elastic` (N, 2, 5, 5) holds coarse displacements.
+    corners as shares of the side; `elastic` (N, 2, 5, 5) holds coarse displacements; `jitter`
+    (N, 3) holds factors of brightness, contrast and saturation.
     """
     s, draws = settings, {}
     moves = s.rotation, s.translation, s.scale, s.shear, s.crop_probability
@@ -54,4 +58,17 @@ def draw(
         draws["cutout"] = torch.rand(count, 2, generator=generator)
     if s.elastic:
         draws["elastic"] = torch.randn(count, 2, COARSE, COARSE, generator=generator)
+    ranges = torch.tensor([s.brightness, s.contrast, s.saturation])
+    if ranges.any():
+        draws["jitter"] = 1 + ranges * (2 * torch.rand(count, 3, generator=generator) - 1)
     return draws
+
+
+def change_levels(images: Tensor, draws: dict[str, Tensor]) -> Tensor:
+    """The images with other levels as the draws say, uint8 (N, C, H, W); what needs whole images.
+
+    It comes before the resampling. Images that the draws leave alone may be of another type.
+    """
+    if "jitter" in draws:
+        images = jitter(images, draws["jitter"].to(images.device))
+    return images

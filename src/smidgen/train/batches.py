@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from smidgen.augment import draw, draw_mixture
+from smidgen.augment import change_levels, draw, draw_mixture
 from smidgen.data import Split
 from smidgen.recipe import Augment, Recipe
 from smidgen.train.random_streams import AUGMENT, MIX, ORDER, generator, random_state
@@ -58,7 +58,10 @@ class Shard:
 
 
 def epoch_batches(split: Split, recipe: Recipe, epoch: int) -> Iterator[tuple[Batch, Draws]]:
-    """The epoch's batches in random order, each with the draws of its augmentation."""
+    """The epoch's batches in random order, each with the draws of its augmentation.
+
+    Their levels are changed and images mixed; what moves pixels is left to each shard.
+    """
     settings = recipe.augment
     order = torch.randperm(len(split), generator=generator(recipe.seed, ORDER, epoch))
     draws = draw(
@@ -68,10 +71,11 @@ def epoch_batches(split: Split, recipe: Recipe, epoch: int) -> Iterator[tuple[Ba
     for start in range(0, len(split), recipe.batch_size):
         rows = slice(start, start + recipe.batch_size)
         chosen = split.rows(order[rows].to(split.images.device))
-        batch = Batch(chosen.images, chosen.labels, chosen.soft)
+        own = {name: values[rows] for name, values in draws.items()}
+        batch = Batch(change_levels(chosen.images, own), chosen.labels, chosen.soft)
         if settings.mixup or settings.cutmix:
             batch = mix(batch, settings, random)
-        yield batch, {name: values[rows] for name, values in draws.items()}
+        yield batch, own
 
 
 def mix(batch: Batch, settings: Augment, random: np.random.RandomState) -> Batch:
