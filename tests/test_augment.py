@@ -332,3 +332,36 @@ def test_augment_changes_levels_and_places() -> None:
     expected = change_levels(images, draws).flip(3).float()
     torch.testing.assert_close(found, expected, rtol=0, atol=0.01)
     assert (expected - images.flip(3)).abs().max() > 20
+
+
+def test_random_erasing_blanks_one_rectangle_as_often_as_it_should() -> None:
+    white = torch.full((3_000, 3, 40, 40), 255, dtype=torch.uint8)
+    draws = draw(3_000, (40, 40), Augment(random_erasing=0.3), torch.Generator().manual_seed(0))
+    blank = (change_levels(white, draws) == 0).numpy()
+    assert (blank == blank[:, :1]).all()  # all channels alike
+    blank = blank[:, 0]
+    erased = blank.any((1, 2))
+    assert erased.mean() == pytest.approx(0.3, abs=0.03)  # standard deviation 0.008
+    blank = blank[erased]
+    heights, widths = blank.any(2).sum(1), blank.any(1).sum(1)
+    areas = blank.sum((1, 2))
+    assert np.array_equal(areas, heights * widths)  # a rectangle
+    assert 0.015 < areas.min() / 1600 < 0.03
+    assert 0.3 < areas.max() / 1600 < 0.345
+    assert areas.mean() / 1600 == pytest.approx(0.175, abs=0.015)
+    ratios = np.log(heights / widths)
+    assert abs(ratios.mean()) < 0.1  # tall and wide alike; standard deviation 0.02
+    assert np.abs(ratios).max() < math.log(3.3) + 0.25  # small ones are rounded to pixels
+    assert np.abs(ratios).max() > math.log(3.3) - 0.1
+    often = blank.mean(0)  # (40, 40)
+    assert np.abs(often - often[::-1, ::-1]).max() < 0.1  # left as often as right
+
+
+def test_random_erasing_stays_inside_of_a_flat_image() -> None:
+    settings = Augment(random_erasing=1.0)
+    drawn = draw(2_000, (8, 128), settings, torch.Generator().manual_seed(0))["erasing"]
+    top, bottom, left, right = drawn.unbind(1)
+    assert (top.min(), left.min()) == (0, 0)
+    assert (bottom.max(), right.max()) == (8, 128)
+    assert (bottom > top).all()
+    assert (right > left).all()

@@ -101,8 +101,9 @@ class Augment(Frozen):
     Each range is symmetric: rotation = 10 draws an angle from [-10, 10]. `flip` is the probability
     that left and right are exchanged. `crop_padding` moves an image by up to so many whole pixels,
     as a crop out of the image padded by them does. `brightness`, `contrast` and `saturation` draw
-    factors from [1 - x, 1 + x]. `mixup` and `cutmix` mix each image with another
-    one of its batch, by shares from Beta(alpha, alpha); each is the alpha, and 0 leaves it out.
+    factors from [1 - x, 1 + x]. `random_erasing` is the probability that a rectangle is blanked.
+    `mixup` and `cutmix` mix each image with another one of its batch, by shares from
+    Beta(alpha, alpha); each is the alpha, and 0 leaves it out.
     docs/recipes.md has a table of all keys.
     """
 
@@ -119,6 +120,7 @@ class Augment(Frozen):
     brightness: Annotated[float, Field(ge=0, le=1)] = 0.0
     contrast: Annotated[float, Field(ge=0, le=1)] = 0.0
     saturation: Annotated[float, Field(ge=0, le=1)] = 0.0
+    random_erasing: Annotated[float, Field(ge=0, le=1)] = 0.0
     mixup: NonNegative = 0.0
     cutmix: NonNegative = 0.0
 

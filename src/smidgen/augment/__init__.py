@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from smidgen.augment.erasing import draw_rectangles, erase
 from smidgen.augment.geometry import COARSE, affine_matrices, draw_matrices, resample, sampling_grid
 from smidgen.augment.levels import jitter
 from smidgen.augment.mixing import Mixture, draw_mixture
@@ -48,7 +49,7 @@ def draw(
 
     `affine` (N, 2, 3) maps output to input coordinates from -1 to 1; `cutout` (N, 2) holds
     corners as shares of the side; `elastic` (N, 2, 5, 5) holds coarse displacements; `jitter`
-    (N, 3) holds factors of brightness, contrast and saturation.
+    (N, 3) holds factors of brightness, contrast and saturation; `erasing` (N, 4) holds rectangles.
     """
     s, draws = settings, {}
     moves = s.rotation, s.translation, s.scale, s.shear, s.crop_probability
@@ -61,6 +62,8 @@ def draw(
     ranges = torch.tensor([s.brightness, s.contrast, s.saturation])
     if ranges.any():
         draws["jitter"] = 1 + ranges * (2 * torch.rand(count, 3, generator=generator) - 1)
+    if s.random_erasing:
+        draws["erasing"] = draw_rectangles(count, sides, s.random_erasing, generator)
     return draws
 
 
@@ -71,4 +74,6 @@ def change_levels(images: Tensor, draws: dict[str, Tensor]) -> Tensor:
     """
     if "jitter" in draws:
         images = jitter(images, draws["jitter"].to(images.device))
+    if "erasing" in draws:
+        images = erase(images, draws["erasing"].to(images.device))
     return images
