@@ -1,16 +1,36 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from scipy import ndimage
+from PIL import Image, ImageEnhance
+from scipy import ndimage, stats
 from torch import Tensor
 
-from smidgen.augment import affine_matrices, augment, draw, resample, sampling_grid
+from smidgen.augment import (
+    affine_matrices,
+    augment,
+    change_levels,
+    draw,
+    draw_mixture,
+    resample,
+    sampling_grid,
+)
 from smidgen.recipe import Augment
+
+UNLIKELY = 1e-4  # the p-value of one fair draw in ten thousand; a wrong distribution's is 0
+
+
+def test_the_docs_have_every_key_and_its_default() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| *(\S*) *\|", text, re.MULTILINE)
+    defaults = {name: field.default for name, field in Augment.model_fields.items()}
+    assert dict(rows) == {name: "" if v is None else str(v) for name, v in defaults.items()}
 
 
 def picture() -> Tensor:
@@ -205,3 +225,143 @@ def test_shards_of_the_draws_change_shards_of_the_images() -> None:
     whole = resample(images, draws, settings)
     tail = resample(images[4:], {name: values[4:] for name, values in draws.items()}, settings)
     torch.testing.assert_close(whole[4:], tail)
+
+
+def random_images(count: int, channels: int = 3) -> Tensor:
+    """Noise, uint8 (N, C, 10, 13)."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, channels, 10, 13), dtype=torch.uint8, generator=generator)
+
+
+def test_mixup_averages_the_levels() -> None:
+    images = random_images(40)
+    mixture = draw_mixture(40, (10, 13), Augment(mixup=1.0), np.random.RandomState(0))
+    own, other = images.numpy().astype(float), images.numpy()[mixture.partners.numpy()]
+    share = mixture.shares.double().numpy()[:, None, None, None]
+    exact = share * own + (1 - share) * other
+    found = mixture.mix(images)
+    assert found.dtype == torch.uint8
+    assert np.abs(found.numpy() - exact).max() < 0.5001
+    assert mixture.partners.sort().values.tolist() == list(range(40))
+
+
+@pytest.mark.parametrize("alpha", [0.2, 1.0, 3.0])
+def test_shares_are_from_beta(alpha: float) -> None:
+    mixture = draw_mixture(2_000, (8, 8), Augment(mixup=alpha), np.random.RandomState(0))
+    assert stats.kstest(mixture.shares.numpy(), stats.beta(alpha, alpha).cdf).pvalue > UNLIKELY
+
+
+def test_cutmix_pastes_one_rectangle_of_the_partner() -> None:
+    images = random_images(300)
+    mixture = draw_mixture(300, (10, 13), Augment(cutmix=1.0), np.random.RandomState(0))
+    found = mixture.mix(images)
+    assert mixture.boxes is not None
+    for i, (top, bottom, left, right) in enumerate(mixture.boxes.tolist()):
+        expected = images[i].clone()
+        partner = images[mixture.partners[i]]
+        expected[:, top:bottom, left:right] = partner[:, top:bottom, left:right]
+        assert torch.equal(found[i], expected)
+        covered = (bottom - top) * (right - left) / 130
+        assert mixture.shares[i].item() == pytest.approx(1 - covered)
+        assert 0 <= top <= bottom <= 10
+        assert 0 <= left <= right <= 13
+    # The centre lies anywhere, and the area that is not cut off is uniform: half of the image.
+    heights, widths = (mixture.boxes[:, k + 1] - mixture.boxes[:, k] for k in (0, 2))
+    assert widths.float().mean() / heights.float().mean() == pytest.approx(1.3, rel=0.1)
+
+
+def test_a_coin_for_each_batch_chooses_between_mixup_and_cutmix() -> None:
+    random, both = np.random.RandomState(0), Augment(mixup=0.4, cutmix=1.0)
+    cuts = [draw_mixture(2, (8, 8), both, random).boxes is not None for _ in range(400)]
+    assert 160 <= sum(cuts) <= 240  # 200 expected, standard deviation 10
+
+
+def to_picture(image: Tensor) -> Image.Image:
+    """The image (C, H, W), of one channel or three, for Pillow."""
+    return Image.fromarray(image.permute(1, 2, 0).numpy().squeeze())
+
+
+def from_picture(picture: Image.Image) -> Tensor:
+    """Pillow's picture as an image (C, H, W)."""
+    return torch.from_numpy(np.array(picture)).view(*picture.size[::-1], -1).permute(2, 0, 1)
+
+
+def assert_same_levels(found: Tensor, expected: Tensor) -> None:
+    """Equal, but for the few places where another compiler rounds a product the other way."""
+    assert found.dtype == expected.dtype == torch.uint8
+    off = (found.int() - expected.int()).abs()
+    assert off.max() <= 1
+    assert off.float().mean() < 1e-3
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jitter_is_pillows(channels: int) -> None:
+    images = random_images(60, channels)
+    images[::3] //= 5  # dark ones
+    factors = 2 * torch.rand(60, 3, generator=torch.Generator().manual_seed(1))
+    factors[0] = 1  # nothing changes
+    factors[1] = 0
+    expected = []
+    for image, (brightness, contrast, saturation) in zip(images, factors.tolist(), strict=True):
+        picture = ImageEnhance.Brightness(to_picture(image)).enhance(brightness)
+        picture = ImageEnhance.Contrast(picture).enhance(contrast)
+        if channels == 3:
+            picture = ImageEnhance.Color(picture).enhance(saturation)
+        expected.append(from_picture(picture))
+    before = images.clone()
+    found = change_levels(images, {"jitter": factors})
+    assert_same_levels(found, torch.stack(expected))
+    assert torch.equal(found[0], images[0])
+    assert torch.equal(images, before)
+
+
+def test_jitters_factors_stay_in_their_ranges() -> None:
+    settings = Augment(brightness=0.3, saturation=0.8)
+    factors = draw(5_000, (8, 8), settings, torch.Generator().manual_seed(0))["jitter"]
+    assert factors[:, 1].eq(1).all()
+    for column, most in (0, 0.3), (2, 0.8):
+        uniform = stats.uniform(1 - most, 2 * most)
+        assert stats.kstest(factors[:, column].numpy(), uniform.cdf).pvalue > UNLIKELY
+
+
+def test_augment_changes_levels_and_places() -> None:
+    images = random_images(5)
+    settings = Augment(brightness=0.5, flip=1.0)
+    found = augment(images, settings, torch.Generator().manual_seed(0))
+    draws = draw(5, (10, 13), settings, torch.Generator().manual_seed(0))
+    expected = change_levels(images, draws).flip(3).float()
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.01)
+    assert (expected - images.flip(3)).abs().max() > 20
+
+
+def test_random_erasing_blanks_one_rectangle_as_often_as_it_should() -> None:
+    white = torch.full((3_000, 3, 40, 40), 255, dtype=torch.uint8)
+    draws = draw(3_000, (40, 40), Augment(random_erasing=0.3), torch.Generator().manual_seed(0))
+    blank = (change_levels(white, draws) == 0).numpy()
+    assert (blank == blank[:, :1]).all()  # all channels alike
+    blank = blank[:, 0]
+    erased = blank.any((1, 2))
+    assert erased.mean() == pytest.approx(0.3, abs=0.03)  # standard deviation 0.008
+    blank = blank[erased]
+    heights, widths = blank.any(2).sum(1), blank.any(1).sum(1)
+    areas = blank.sum((1, 2))
+    assert np.array_equal(areas, heights * widths)  # a rectangle
+    assert 0.015 < areas.min() / 1600 < 0.03
+    assert 0.3 < areas.max() / 1600 < 0.345
+    assert areas.mean() / 1600 == pytest.approx(0.175, abs=0.015)
+    ratios = np.log(heights / widths)
+    assert abs(ratios.mean()) < 0.1  # tall and wide alike; standard deviation 0.02
+    assert np.abs(ratios).max() < math.log(3.3) + 0.25  # small ones are rounded to pixels
+    assert np.abs(ratios).max() > math.log(3.3) - 0.1
+    often = blank.mean(0)  # (40, 40)
+    assert np.abs(often - often[::-1, ::-1]).max() < 0.1  # left as often as right
+
+
+def test_random_erasing_stays_inside_of_a_flat_image() -> None:
+    settings = Augment(random_erasing=1.0)
+    drawn = draw(2_000, (8, 128), settings, torch.Generator().manual_seed(0))["erasing"]
+    top, bottom, left, right = drawn.unbind(1)
+    assert (top.min(), left.min()) == (0, 0)
+    assert (bottom.max(), right.max()) == (8, 128)
+    assert (bottom > top).all()
+    assert (right > left).all()

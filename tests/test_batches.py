@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from smidgen.data import Split
-from smidgen.recipe import Recipe
-from smidgen.train.batches import epoch_batches, shard_of
+from smidgen.recipe import Recipe, override
+from smidgen.train.batches import Batch, epoch_batches, shard_of
 
 
 def test_an_epoch_is_one_pass(recipe: Recipe) -> None:
@@ -28,3 +28,57 @@ def test_shards_hold_every_image_once_with_its_own_draws(size: int, sizes: list[
     assert torch.cat([shard.split.labels for shard in shards]).tolist() == list(range(size))
     assert torch.equal(torch.cat([shard.draws["cutout"] for shard in shards]), draws["cutout"])
     assert [shard.batch_size for shard in shards] == [size, size]
+
+
+def constant_images() -> Split:
+    """50 images; all pixels of image i are 4 i, its label is i, and its soft label says so."""
+    levels = (4 * torch.arange(50)).byte()[:, None, None, None]
+    return Split(levels.expand(50, 3, 8, 11).contiguous(), torch.arange(50), torch.eye(50))
+
+
+@pytest.mark.parametrize("key", ["mixup", "cutmix"])
+def test_images_labels_and_soft_labels_are_mixed_alike(recipe: Recipe, key: str) -> None:
+    recipe = override(recipe, {f"augment.{key}": 1.0})
+    for batch, _ in epoch_batches(constant_images(), recipe, 0):
+        assert batch.partners is not None
+        assert batch.shares is not None
+        assert batch.soft is not None
+        assert batch.partners.sort().values.tolist() == batch.labels.sort().values.tolist()
+        levels = 4 * (batch.shares * batch.labels + (1 - batch.shares) * batch.partners)
+        off = 0.51 if key == "mixup" else 1e-3  # half a level, of rounding; none of it
+        means = batch.images.float().mean((1, 2, 3))
+        torch.testing.assert_close(means, levels, rtol=0, atol=off)
+        own, rest = batch.shares[:, None], 1 - batch.shares[:, None]
+        soft = own * torch.eye(50)[batch.labels] + rest * torch.eye(50)[batch.partners]
+        torch.testing.assert_close(batch.soft, soft)
+
+
+def test_mixing_leaves_order_and_draws_as_they_are(recipe: Recipe) -> None:
+    mixed = override(recipe, {"augment.mixup": 0.4, "augment.cutmix": 1.0})
+    pairs = zip(
+        epoch_batches(constant_images(), recipe, 1),
+        epoch_batches(constant_images(), mixed, 1),
+        strict=True,
+    )
+    for (plain, draws), (batch, same) in pairs:
+        assert plain.partners is None
+        assert torch.equal(plain.labels, batch.labels)
+        assert torch.equal(draws["affine"], same["affine"])
+
+
+def test_each_epoch_mixes_in_its_own_way_that_does_not_change(recipe: Recipe) -> None:
+    recipe = override(recipe, {"augment.mixup": 0.4})
+    first, again, other = (
+        torch.cat([batch.shares for batch, _ in epoch_batches(constant_images(), recipe, epoch)])
+        for epoch in (0, 0, 1)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_shards_hold_the_shares_of_their_images() -> None:
+    images, labels = torch.zeros(5, 1, 8, 8, dtype=torch.uint8), torch.arange(5)
+    batch = Batch(images, labels, partners=labels.flip(0), shares=torch.arange(5.0) / 5)
+    parts = [shard_of(batch, {}, index, 2, torch.Generator()).split for index in range(2)]
+    assert [part.partners.tolist() for part in parts] == [[4, 3], [2, 1, 0]]
+    assert torch.equal(torch.cat([part.shares for part in parts]), batch.shares)

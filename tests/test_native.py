@@ -16,7 +16,7 @@ from smidgen.augment import draw, resample
 from smidgen.data import Split
 from smidgen.mnist import GLYPH, INPUT_SHAPE
 from smidgen.recipe import Augment, Recipe
-from smidgen.train.batches import Shard
+from smidgen.train.batches import Batch, Shard
 from smidgen.train.flat import FlatParameters, ShardSums
 from smidgen.train.native import (
     NativeBackend,
@@ -125,6 +125,7 @@ def by_kernels(
     draws: dict[str, Tensor] | None = None,
     augment: Augment = PLAIN,
     seed: int = 0,
+    mixed: dict[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """Gradient, score and statistics of one step, labels smoothed by 0.1."""
     weights = FlatParameters(copy.deepcopy(module))
@@ -132,7 +133,8 @@ def by_kernels(
     recipe = Recipe(model="any", batch_size=len(labels) + 1, workers=1, label_smoothing=0.1,
                     augment=augment)  # fmt: skip
     backend = NativeBackend(weights, recipe, photos(images, MEAN, STD), sums)
-    backend.backward(Shard(Split(images, labels), draws or {}, len(images), generator))
+    batch = Batch(images, labels, **mixed or {})
+    backend.backward(Shard(batch, draws or {}, len(images), generator))
     return {"gradient": sums.gradient, "score": sums.score, "statistics": sums.statistics}
 
 
@@ -174,11 +176,18 @@ def test_a_step_is_that_of_torch(name: str, count: int) -> None:
     assert_as_torch(module, some_images(count), labels)
 
 
-def assert_as_torch(module: nn.Module, images: Tensor, labels: Tensor) -> None:
-    found = by_kernels(module, images, labels)
+def assert_as_torch(
+    module: nn.Module, images: Tensor, labels: Tensor, mixed: dict[str, Tensor] | None = None
+) -> None:
+    found = by_kernels(module, images, labels, mixed=mixed)
     oracle = copy.deepcopy(module).double()
     logits = oracle(inputs_of(images))
-    loss = F.cross_entropy(logits, labels, label_smoothing=0.1)
+    wanted = one_hot = torch.eye(logits.shape[1], dtype=torch.float64)[labels]
+    if mixed:
+        share, partners = mixed["shares"][:, None].double(), mixed["partners"]
+        wanted = share * one_hot + (1 - share) * torch.eye(logits.shape[1])[partners]
+        labels = wanted.argmax(1)
+    loss = F.cross_entropy(logits, wanted, label_smoothing=0.1)
     loss.backward()
     zero = torch.zeros(())  # the gradient of what the loss does not depend on
     gradient = flat([zero.expand_as(p) if p.grad is None else p.grad for p in oracle.parameters()])
@@ -190,6 +199,21 @@ def assert_as_torch(module: nn.Module, images: Tensor, labels: Tensor) -> None:
     torch.testing.assert_close(
         found["statistics"].double(), statistics.double(), rtol=1e-4, atol=1e-6
     )
+
+
+def colour_network() -> nn.Module:
+    """For images 3 × 20 × 31 of seven classes."""
+    return nn.Sequential(
+        nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.ReLU(), nn.Flatten(), nn.Linear(5 * 18 * 29, 7)
+    )
+
+
+@pytest.mark.parametrize("count", [1, 3, 17, 21])
+def test_the_loss_of_mixed_images_is_torchs(count: int) -> None:
+    torch.manual_seed(1)
+    labels = torch.arange(count) % 7
+    mixed = {"partners": (3 * labels + 1) % 7, "shares": torch.rand(count)}
+    assert_as_torch(colour_network(), some_images(count, (3, 20, 31)), labels, mixed)
 
 
 class Doubled(nn.Module):

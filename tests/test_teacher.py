@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from smidgen.data import Data, Split
+from smidgen.data import Data
 from smidgen.errors import ModelError, RecipeError, RunError
 from smidgen.inference import logits
 from smidgen.mnist import GLYPH
 from smidgen.recipe import Recipe, load_recipe, override, to_toml
 from smidgen.train import fit, resume
+from smidgen.train.batches import Batch
 from smidgen.train.data_parallel import DataParallel
 from smidgen.train.distributed import Process
 from smidgen.train.native import library
@@ -35,11 +37,14 @@ def linear() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
 
 
-def loss_by_hand(logits: Tensor, batch: Split, weight: float, temperature: float) -> Tensor:
+def loss_by_hand(logits: Tensor, batch: Batch, weight: float, temperature: float) -> Tensor:
     """The mean over the batch, in double precision; labels smoothed by 0.1."""
     assert batch.soft is not None
     labels = torch.full((len(batch), 10), 0.01, dtype=torch.float64)
-    labels[range(len(batch)), batch.labels] += 0.9
+    share = torch.ones(len(batch)) if batch.shares is None else batch.shares
+    labels[range(len(batch)), batch.labels] += 0.9 * share
+    if batch.partners is not None:
+        labels[range(len(batch)), batch.partners] += 0.9 * (1 - share)
     hard = -(labels * logits.log_softmax(1)).sum(1)
     soft = -(batch.soft.double() * (logits / temperature).log_softmax(1)).sum(1)
     return ((1 - weight) * hard + weight * temperature**2 * soft).mean()
@@ -47,15 +52,19 @@ def loss_by_hand(logits: Tensor, batch: Split, weight: float, temperature: float
 
 @pytest.mark.parametrize("backend", ["torch", "native"])
 @pytest.mark.parametrize(("weight", "temperature"), [(0.3, 1.0), (0.9, 4.0), (1.0, 2.5)])
+@pytest.mark.parametrize("mixed", [False, True])
 def test_the_loss_mixes_labels_and_teacher(
-    recipe: Recipe, backend: str, weight: float, temperature: float
+    recipe: Recipe, backend: str, weight: float, temperature: float, mixed: bool
 ) -> None:
     if backend == "native" and library() is None:
         pytest.skip("the kernels are built by a C compiler, and there is none")
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (21, 1, 28, 28), dtype=torch.uint8, generator=generator)
     soft = torch.rand(21, 10, generator=generator)
-    batch = Split(images, torch.arange(21) % 10, soft / soft.sum(1, keepdim=True))
+    batch = Batch(images, torch.arange(21) % 10, soft / soft.sum(1, keepdim=True))
+    if mixed:
+        shares = torch.rand(21, generator=generator)
+        batch = replace(batch, partners=(batch.labels * 3 + 2) % 10, shares=shares)
     recipe = with_teacher(recipe, "any", weight=weight, temperature=temperature)
     recipe = override(recipe, {"backend": backend, "label_smoothing": 0.1})
     engine = DataParallel(linear(), recipe, PLAIN, CPU, Process())

@@ -100,7 +100,11 @@ class Augment(Frozen):
 
     Each range is symmetric: rotation = 10 draws an angle from [-10, 10]. `flip` is the probability
     that left and right are exchanged. `crop_padding` moves an image by up to so many whole pixels,
-    as a crop out of the image padded by them does.
+    as a crop out of the image padded by them does. `brightness`, `contrast` and `saturation` draw
+    factors from [1 - x, 1 + x]. `random_erasing` is the probability that a rectangle is blanked.
+    `mixup` and `cutmix` mix each image with another one of its batch, by shares from
+    Beta(alpha, alpha); each is the alpha, and 0 leaves it out.
+    docs/recipes.md has a table of all keys.
     """
 
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
@@ -113,6 +117,12 @@ class Augment(Frozen):
     elastic: NonNegative = 0.0
     flip: Annotated[float, Field(ge=0, le=1)] = 0.0
     crop_padding: Annotated[int, Field(ge=0, le=64)] = 0
+    brightness: Annotated[float, Field(ge=0, le=1)] = 0.0
+    contrast: Annotated[float, Field(ge=0, le=1)] = 0.0
+    saturation: Annotated[float, Field(ge=0, le=1)] = 0.0
+    random_erasing: Annotated[float, Field(ge=0, le=1)] = 0.0
+    mixup: NonNegative = 0.0
+    cutmix: NonNegative = 0.0
 
     @model_validator(mode="after")
     def _crop_is_whole(self) -> Augment:

@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from smidgen.augment import draw
+from smidgen.augment import change_levels, draw, draw_mixture
 from smidgen.data import Split
-from smidgen.recipe import Recipe
-from smidgen.train.random_streams import AUGMENT, ORDER, generator
+from smidgen.recipe import Augment, Recipe
+from smidgen.train.random_streams import AUGMENT, MIX, ORDER, generator, random_state
 
 Draws = dict[str, Tensor]  # an augmentation's random numbers, as `augment.draw` makes them
+
+
+@dataclass(frozen=True, eq=False)
+class Batch(Split):
+    """Images with what the loss asks of them.
+
+    Of mixed images, `partners` int64 (N,) are the labels of what was mixed in, and `shares`
+    float32 (N,), from 0 to 1, those of their own labels; both are None without mixing.
+    """
+
+    partners: Tensor | None = None
+    shares: Tensor | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on that device."""
+        return self._each(lambda tensor: tensor.to(device))
+
+    def rows(self, chosen: Tensor | slice) -> Batch:
+        """What is at these places, in their order."""
+        return self._each(lambda tensor: tensor[chosen])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        changed: dict[str, Any] = {
+            name: None if tensor is None else change(tensor) for name, tensor in vars(self).items()
+        }
+        return Batch(**changed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,16 +57,38 @@ class Shard:
     generator: torch.Generator | None
 
 
-def epoch_batches(split: Split, recipe: Recipe, epoch: int) -> Iterator[tuple[Split, Draws]]:
-    """The epoch's batches in random order, each with the draws of its augmentation."""
+def epoch_batches(split: Split, recipe: Recipe, epoch: int) -> Iterator[tuple[Batch, Draws]]:
+    """The epoch's batches in random order, each with the draws of its augmentation.
+
+    Their levels are changed and images mixed; what moves pixels is left to each shard.
+    """
+    settings = recipe.augment
     order = torch.randperm(len(split), generator=generator(recipe.seed, ORDER, epoch))
     draws = draw(
-        len(split), split.images.shape[2:], recipe.augment, generator(recipe.seed, AUGMENT, epoch)
+        len(split), split.images.shape[2:], settings, generator(recipe.seed, AUGMENT, epoch)
     )
+    random = random_state(recipe.seed, MIX, epoch)
     for start in range(0, len(split), recipe.batch_size):
         rows = slice(start, start + recipe.batch_size)
-        chosen = order[rows].to(split.images.device)
-        yield split.rows(chosen), {name: values[rows] for name, values in draws.items()}
+        chosen = split.rows(order[rows].to(split.images.device))
+        own = {name: values[rows] for name, values in draws.items()}
+        batch = Batch(change_levels(chosen.images, own), chosen.labels, chosen.soft)
+        if settings.mixup or settings.cutmix:
+            batch = mix(batch, settings, random)
+        yield batch, own
+
+
+def mix(batch: Batch, settings: Augment, random: np.random.RandomState) -> Batch:
+    """The batch with mixed images, labels in pairs, and soft labels averaged by the same shares."""
+    mixture = draw_mixture(len(batch), batch.images.shape[2:], settings, random)
+    device = batch.labels.device
+    return Batch(
+        images=mixture.mix(batch.images),
+        labels=batch.labels,
+        soft=None if batch.soft is None else mixture.average(batch.soft),
+        partners=batch.labels[mixture.partners.to(device)],
+        shares=mixture.shares.to(device),
+    )
 
 
 def shard_of(

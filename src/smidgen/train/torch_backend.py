@@ -15,7 +15,7 @@ from smidgen.data import Split, standardise
 from smidgen.inference import count_correct
 from smidgen.inputs import Preprocess
 from smidgen.recipe import Recipe
-from smidgen.train.batches import Shard
+from smidgen.train.batches import Batch, Shard
 from smidgen.train.dropout import SeededDropout
 from smidgen.train.flat import FlatParameters, ShardSums, point, statistics, trainable, views
 
@@ -38,18 +38,18 @@ class TorchBackend:
 
     def backward(self, shard: Shard) -> None:
         """Adds the shard's gradient and score to the sums, and moves the statistics on."""
-        recipe, labels = self.recipe, shard.split.labels
-        levels = resample(shard.split.images, shard.draws, recipe.augment)  # (N, C, H, W)
+        recipe, split = self.recipe, shard.split
+        levels = resample(split.images, shard.draws, recipe.augment)  # (N, C, H, W)
         inputs = standardise(levels, self.preprocess)
         inputs = inputs.contiguous(memory_format=FORMATS[recipe.memory_format])
         low = recipe.precision == "bfloat16"
         dropout = SeededDropout(shard.generator)
         with dropout, torch.autocast(inputs.device.type, torch.bfloat16, enabled=low):
             logits = self.module(inputs).float()  # (N, K)
-        loss = summed_loss(logits, shard.split, recipe)
+        loss = summed_loss(logits, split, recipe)
         (loss / shard.batch_size).backward()
         self.sums.score[0] += loss.detach()
-        self.sums.score[1] += count_correct(logits.detach(), labels)
+        self.sums.score[1] += count_correct(logits.detach(), larger_labels(split))
 
 
 class TorchThreads:
@@ -74,13 +74,30 @@ class TorchThreads:
 def summed_loss(logits: Tensor, split: Split, recipe: Recipe) -> Tensor:
     """The cross entropy of the labels, mixed with that of the soft labels where there are any.
 
-    At a temperature T the part of the soft labels is multiplied by T², so that its gradient is of
-    the same size at any temperature (Hinton, Vinyals & Dean 2015).
+    Of mixed images both labels count, each with its share; then they are smoothed. At a
+    temperature T the part of the soft labels is multiplied by T², so that its gradient is of the
+    same size at any temperature (Hinton, Vinyals & Dean 2015).
     """
     smoothing = recipe.label_smoothing
-    loss = F.cross_entropy(logits, split.labels, reduction="sum", label_smoothing=smoothing)
+    wanted = labels_or_shares(split, logits.shape[1])
+    loss = F.cross_entropy(logits, wanted, reduction="sum", label_smoothing=smoothing)
     if split.soft is None:
         return loss
     weight, temperature = recipe.teacher.weight, recipe.teacher.temperature
     soft = F.cross_entropy(logits / temperature, split.soft, reduction="sum")
     return (1 - weight) * loss + weight * temperature**2 * soft
+
+
+def labels_or_shares(split: Split, classes: int) -> Tensor:
+    """The labels int64 (N,); of mixed images the shares of the classes, float32 (N, classes)."""
+    if not isinstance(split, Batch) or split.partners is None or split.shares is None:
+        return split.labels
+    own = split.shares[:, None] * F.one_hot(split.labels, classes)
+    return own + (1 - split.shares)[:, None] * F.one_hot(split.partners, classes)
+
+
+def larger_labels(split: Split) -> Tensor:
+    """The labels int64 (N,); of mixed images those that have the larger share."""
+    if not isinstance(split, Batch) or split.partners is None or split.shares is None:
+        return split.labels
+    return torch.where(split.shares < 0.5, split.partners, split.labels)

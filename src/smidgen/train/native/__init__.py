@@ -20,7 +20,7 @@ from torch import Tensor
 from smidgen.augment import COARSE
 from smidgen.inputs import Preprocess
 from smidgen.recipe import Recipe
-from smidgen.train.batches import Shard
+from smidgen.train.batches import Batch, Shard
 from smidgen.train.flat import FlatParameters, ShardSums
 from smidgen.train.native.library import CFeatureMap, CInstruction, CNetwork, library
 from smidgen.train.native.program import (
@@ -85,10 +85,13 @@ class NativeBackend:
             self._drop_nothing()
         else:
             self.network.seed = int(torch.randint(2**32, (), generator=shard.generator))
+        split = shard.split
         self.inputs = {
-            "pixels": shard.split.images,
-            "label": shard.split.labels,
-            "soft": shard.split.soft,
+            "pixels": split.images,
+            "label": split.labels,
+            "partner": split.partners if isinstance(split, Batch) else None,
+            "share": split.shares if isinstance(split, Batch) else None,
+            "soft": split.soft,
             "matrices": shard.draws.get("affine"),
             "fields": shard.draws.get("elastic"),
             "corners": shard.draws.get("cutout"),
@@ -151,7 +154,7 @@ def _network(program: Program, recipe: Recipe) -> CNetwork:
 
 
 def _spread(side: int) -> Tensor:
-    """What enlarges a coarse field of displacements, as augment.py does: (side, COARSE)."""
+    """What enlarges a coarse field of displacements, as `augment.resample` does: (side, COARSE)."""
     return F.interpolate(
         torch.eye(COARSE)[None, None], (side, COARSE), mode="bicubic", align_corners=True
     )[0, 0].contiguous()

@@ -1,4 +1,4 @@
-/* Images into lanes: turned, bent and blanked as augment.py draws it, and normalised. */
+/* Images into lanes: turned, bent and blanked as augment/geometry.py draws it, and normalised. */
 
 #define MOST_COARSE 8
 

@@ -64,6 +64,8 @@ typedef struct {
     int32_t images, batch; /* how many it has, and how many the whole batch has */
     const uint8_t *pixels; /* (N, C, H, W) */
     const int64_t *label;
+    const int64_t *partner; /* the label of what was mixed in */
+    const float *share;    /* of `label`, from 0 to 1; the rest is that of `partner` */
     const float *soft;     /* (N, classes), the probabilities of a teacher */
     const float *matrices; /* (N, 2, 3), from output to input coordinates, from -1 to 1 */
     const float *fields;   /* (N, 2, coarse, coarse) displacements in x and y, from 0 to 1 */
@@ -158,6 +160,19 @@ static float entropy(const network *n, const float *logit, const float *wanted, 
     return share * temperature * temperature * loss;
 }
 
+/* The share of class c in the labels of image i. */
+static float labelled(const network *n, int32_t i, int32_t c)
+{
+    const float own = c == n->label[i];
+    return n->partner ? n->share[i] * own + (1 - n->share[i]) * (c == n->partner[i]) : own;
+}
+
+/* The label of image i, or of two the one with the larger share. */
+static int64_t main_label(const network *n, int32_t i)
+{
+    return n->partner && n->share[i] < .5f ? n->partner[i] : n->label[i];
+}
+
 /* The loss, and the gradient of its mean over the whole batch: the cross entropy of the labels, and
    that of the teacher's probabilities where there are any. */
 static void loss(const network *n)
@@ -171,7 +186,7 @@ static void loss(const network *n)
         int32_t best = 0;
         for (int32_t c = 0; c < n->classes; c++) {
             logit[c] = (*row(n, t, t->values, block, c, 0))[lane];
-            wanted[c] = smooth + (c == n->label[i]) * (1 - n->smoothing);
+            wanted[c] = smooth + labelled(n, i, c) * (1 - n->smoothing);
             slope[c] = 0;
             if (logit[c] > logit[best])
                 best = c;
@@ -180,7 +195,7 @@ static void loss(const network *n)
         if (taught > 0)
             n->score[0] += entropy(n, logit, n->soft + (int64_t)i * n->classes, taught,
                                    n->temperature, slope);
-        n->score[1] += best == n->label[i];
+        n->score[1] += best == main_label(n, i);
         for (int32_t c = 0; c < n->classes; c++)
             (*row(n, t, t->gradient, block, c, 0))[lane] = slope[c] / (float)n->batch;
     }

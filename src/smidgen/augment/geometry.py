@@ -1,10 +1,6 @@
-"""Random changes of whole batches of training images, before normalisation.
+"""Changes of where pixels lie: turned, moved, bent and blanked images, in one resampling.
 
-Every image of a batch gets its own change, drawn from an explicit generator. Whatever moves in
-from outside the image is 0, black. The draws are apart from the resampling, so that
-several workers can resample the shards of one batch.
-
-Shapes: N images, C channels, H × W pixels; a value is a level from 0 to 255.
+Whatever moves in from outside the image is 0, black.
 """
 
 from __future__ import annotations
@@ -21,37 +17,10 @@ from smidgen.recipe import Augment
 COARSE = 5  # points in each direction of a field of elastic displacements
 
 
-def augment(images: Tensor, settings: Augment, generator: torch.Generator) -> Tensor:
-    """Changed copies of the images: uint8 or float (N, C, H, W) to float32 (N, C, H, W).
-
-    `generator` lives on the CPU whatever the device of the images, so that a seed means the same
-    everywhere.
-    """
-    return resample(images, draw(len(images), images.shape[2:], settings, generator), settings)
-
-
-def draw(
-    count: int, sides: Sequence[int], settings: Augment, generator: torch.Generator
-) -> dict[str, Tensor]:
-    """The random numbers for `count` images of `sides` H and W; `count` is their first dimension.
-
-    `affine` (N, 2, 3) maps output to input coordinates from -1 to 1; `cutout` (N, 2) holds
-    corners as shares of the side; `elastic` (N, 2, 5, 5) holds coarse displacements.
-    """
-    s, draws = settings, {}
-    moves = s.rotation, s.translation, s.scale, s.shear, s.crop_probability
-    if any(moves) or s.crop_padding or s.flip:
-        draws["affine"] = _draw_matrices(count, sides, s, generator)
-    if s.cutout:
-        draws["cutout"] = torch.rand(count, 2, generator=generator)
-    if s.elastic:
-        draws["elastic"] = torch.randn(count, 2, COARSE, COARSE, generator=generator)
-    return draws
-
-
-def _draw_matrices(
+def draw_matrices(
     count: int, sides: Sequence[int], settings: Augment, generator: torch.Generator
 ) -> Tensor:
+    """Matrices (N, 2, 3) of random changes, for images of `sides` H and W."""
     s, (height, width) = settings, sides
     uniform = torch.rand(count, 7, generator=generator) * 2 - 1
     matrices = affine_matrices(
