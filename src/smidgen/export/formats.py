@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import tempfile
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from smidgen.anatomy import count_parameters
+from smidgen.anatomy import count_parameters, describe
 from smidgen.data import Data, normalise
 from smidgen.export.c import with_about, write_c
 from smidgen.export.document import build_document
@@ -28,10 +29,16 @@ from smidgen.inference import accuracy, logits
 from smidgen.quantize import Graph, quantize_for
 from smidgen.target import Target
 
-EMULATED = 1000  # images for the emulator, which takes milliseconds for each
+EMULATED = 1000  # images for the emulator, at most
+EMULATED_MACS = 10**9  # of all of them together, which take it less than a minute
+SMALL_FLASH, SMALL_RAM = 250_000, 15_000  # bytes that a small board has for a network and an image
 ONNX_TOLERANCE = 1e-4  # of float logits: another runtime adds up in another order
 QDQ_LABELS = 500  # one label in as many may differ: runtimes round eight bits in their own ways
 CORE = "cortex-m0plus"
+FED_WITH = {
+    "glyph": "Fed with glyphs: 255 is ink, 0 is background, scaled and centred as in MNIST.",
+    "photo": "Fed with photos: the centred part of a picture, scaled by area averaging.",
+}
 ARM_TOOLS = ("arm-none-eabi-gcc", "arm-none-eabi-size", "qemu-system-arm")
 
 
@@ -67,10 +74,24 @@ def make_c(targets: Sequence[Target], data: Data, bits: int) -> Export:
             found = run_host_c(folder, images)
             proofs.append(compare("C by gcc on this machine", expected, found))
         if weighed:
-            found, _ = run_cortex_m(folder, images[:EMULATED], CORE)
-            proofs.append(compare("C on an emulated Cortex-M0+", expected[:EMULATED], found))
+            count = _emulated(target)
+            large = not _is_small(weighed, graph)
+            found, _ = run_cortex_m(folder, images[:count], CORE, large)
+            proofs.append(compare("C on an emulated Cortex-M0+", expected[:count], found))
     files = {file: text.encode() for file, text in texts.items()}
     return Export(files, proofs, graph.weight_bytes, accuracy, weighed)
+
+
+def _emulated(target: Target) -> int:
+    """How many images the emulator is given: fewer of a network that takes longer for each."""
+    macs = describe(target.model, target.preprocess.shape).macs
+    return min(EMULATED, max(10, EMULATED_MACS // max(macs, 1)))
+
+
+def _is_small(weighed: Footprint, graph: Graph) -> bool:
+    """Whether a small board holds the network, an image and its logits."""
+    given = math.prod(graph.input) + 4 * len(graph.classes)
+    return weighed.flash_bytes <= SMALL_FLASH and weighed.ram_bytes + given <= SMALL_RAM
 
 
 def make_onnx(targets: Sequence[Target], data: Data, bits: int) -> Export:
@@ -129,6 +150,7 @@ def _about(
         f"{parameters:,} parameters; {graph.weight_bytes:,} bytes of weights, biases and tables.",
         f"{100 * accuracy['integer']:.2f} % of the {len(data.test):,} {data.name} test images; "
         f"the float network {100 * accuracy['float']:.2f} %.",
+        FED_WITH[target.preprocess.kind],
     ]
     if weighed:
         lines.append(
