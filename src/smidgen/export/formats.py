@@ -20,17 +20,26 @@ from smidgen.data import Data, normalise
 from smidgen.export.c import with_about, write_c
 from smidgen.export.document import build_document
 from smidgen.export.footprint import Footprint, footprint
+from smidgen.export.frames import (
+    compare_frames,
+    draw_frames,
+    preprocess_files,
+    run_cortex_m_frames,
+    run_host_frames,
+)
 from smidgen.export.html import render
 from smidgen.export.onnx import run_onnx, write_onnx
 from smidgen.export.parity import Parity, compare, run_cortex_m, run_host_c, run_javascript
 from smidgen.export.qdq import write_qdq
 from smidgen.export.toolchain import find, is_installed
 from smidgen.inference import accuracy, logits
+from smidgen.inputs import InputShape
 from smidgen.quantize import Graph, quantize_for
 from smidgen.target import Target
 
 EMULATED = 1000  # images for the emulator, at most
 EMULATED_MACS = 10**9  # of all of them together, which take it less than a minute
+FRAMES, EMULATED_FRAMES = 200, 20  # of a camera, for the preprocessing in C
 SMALL_FLASH, SMALL_RAM = 250_000, 15_000  # bytes that a small board has for a network and an image
 ONNX_TOLERANCE = 1e-4  # of float logits: another runtime adds up in another order
 QDQ_LABELS = 500  # one label in as many may differ: runtimes round eight bits in their own ways
@@ -54,7 +63,10 @@ class Export:
 
 
 def make_c(targets: Sequence[Target], data: Data, bits: int) -> Export:
-    """`model.h` and `model.c`, run by gcc on all test images and by an emulated core on some."""
+    """`model.h` and `model.c`, run by gcc on all test images and by an emulated core on some.
+
+    Networks of photos also get `preprocess.h` and `preprocess.c`.
+    """
     if not is_installed(*ARM_TOOLS):
         find("gcc")  # one of the two must be there
     (target,) = targets
@@ -78,8 +90,28 @@ def make_c(targets: Sequence[Target], data: Data, bits: int) -> Export:
             large = not _is_small(weighed, graph)
             found, _ = run_cortex_m(folder, images[:count], CORE, large)
             proofs.append(compare("C on an emulated Cortex-M0+", expected[:count], found))
+        if target.preprocess.kind == "photo":
+            texts |= preprocess_files()
+            proofs += _prove_frames(folder, target.preprocess.shape, len(images))
     files = {file: text.encode() for file, text in texts.items()}
     return Export(files, proofs, graph.weight_bytes, accuracy, weighed)
+
+
+def _prove_frames(model: Path, shape: InputShape, most: int) -> list[Parity]:
+    """Proofs of the preprocessing in C, whose `model.h` lies in the folder, for frames of noise."""
+    for file, text in preprocess_files().items():
+        (model / file).write_text(text, encoding="utf-8")
+    frames = draw_frames(min(FRAMES, most), shape)
+    found = {}
+    if is_installed("gcc"):
+        found["gcc on this machine"] = run_host_frames(model, frames, shape)
+    if is_installed(*ARM_TOOLS):
+        few = frames[:EMULATED_FRAMES]
+        found["an emulated Cortex-M0+"] = run_cortex_m_frames(model, few, shape, CORE)
+    return [
+        compare_frames(f"frames by {name}", frames[: len(images[0])], shape, images)
+        for name, images in found.items()
+    ]
 
 
 def _emulated(target: Target) -> int:
