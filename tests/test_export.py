@@ -18,6 +18,7 @@ from networks import EveryOperation, draw_weights, images, shared
 from torch import nn
 
 from smidgen.check import check
+from smidgen.data import normalise
 from smidgen.errors import ExportError, MissingExtraError
 from smidgen.export.c import with_about, write_c
 from smidgen.export.footprint import footprint, quantize_on_noise
@@ -217,16 +218,32 @@ def test_eight_bits_in_onnx_runtime_are_a_step_off_at_most(
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     graph = graphs[name]
     batch = images(30, 5, graph.input_shape)
-    normalised = ((batch.float() / 255 - MEAN) / STD).numpy()
-    found = run_onnx(write_qdq(graph), normalised)
+    preprocess = photos(batch, MEAN, STD)
     expected = graph.run(batch.numpy()) * graph.logit_scale
-    assert np.abs(found - expected).max() < 0.05 * expected.std()
+    normalised = run_onnx(write_qdq(graph, preprocess), normalise(batch, preprocess).numpy())
+    pixels = np.moveaxis(batch.numpy(), 1, -1)
+    by_itself = run_onnx(write_qdq(graph, preprocess, with_preprocessing=True), pixels)
+    for found in (normalised, by_itself):
+        assert np.abs(found - expected).max() < 0.05 * expected.std()
+
+
+@pytest.mark.parametrize("name", ["colour", "depthwise on colours"])
+def test_float_onnx_with_preprocessing_takes_pixels(name: str) -> None:
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    model, batch = draw_weights(MODELS[name]()), images(9, 6, SHAPES[name])
+    preprocess = photos(batch, 0.4, 0.2)
+    mean, std = (torch.tensor(each)[:, None, None] for each in (preprocess.mean, preprocess.std))
+    with torch.no_grad():
+        expected = model((batch / 255 - mean) / std)
+    data = write_onnx(model, preprocess, with_preprocessing=True)
+    found = run_onnx(data, np.moveaxis(batch.numpy(), 1, -1), batch=4)
+    assert np.abs(found - expected.numpy()).max() < 1e-4
 
 
 def test_float_onnx_is_the_network_and_names_no_path() -> None:
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     model = draw_weights(EveryOperation())
-    data = write_onnx(model, INPUT_SHAPE)
+    data = write_onnx(model, GLYPH)
     batch = torch.rand(7, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = model(batch).numpy()

@@ -109,6 +109,33 @@ def test_a_network_of_photos_gets_its_preprocessing_in_c(
     assert "Fed with photos" in (tmp_path / "model.h").read_text("utf-8")
 
 
+@pytest.mark.parametrize("with_preprocessing", [False, True])
+def test_onnx_of_channels_normalised_differently_is_equal(
+    with_preprocessing: bool, coloured: tuple[Target, Data], tmp_path: Path
+) -> None:
+    target, data = coloured
+    written = export_or_skip(
+        "onnx", [target], data, "onnx", tmp_path, with_preprocessing=with_preprocessing
+    )
+    assert written["parity"]["label_mismatches"] == 0
+    proofs = {proof["runner"]: proof for proof in written["proofs"]}
+    assert proofs["ONNX int8 by ONNX Runtime"]["label_mismatches"] == 0
+    import onnx
+
+    for name in ("model.onnx", "model-int8.onnx"):
+        (image,) = onnx.load(tmp_path / name).graph.input
+        sizes = [size.dim_value for size in image.type.tensor_type.shape.dim]
+        assert sizes == ([0, 15, 11, 3] if with_preprocessing else [0, 3, 15, 11])
+        kind = "UINT8" if with_preprocessing else "FLOAT"
+        assert image.type.tensor_type.elem_type == onnx.TensorProto.DataType.Value(kind)
+
+
+def test_preprocessing_inside_is_of_onnx(target: Target, few: Data, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="--with-preprocessing is for onnx; c takes bytes as the"):
+        export([target], few, "c", tmp_path / "out", with_preprocessing=True)
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_unequal_export_is_refused(
     target: Target, few: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -126,16 +126,24 @@ def _is_small(weighed: Footprint, graph: Graph) -> bool:
     return weighed.flash_bytes <= SMALL_FLASH and weighed.ram_bytes + given <= SMALL_RAM
 
 
-def make_onnx(targets: Sequence[Target], data: Data, bits: int) -> Export:
-    """`model.onnx`, float, and `model-int8.onnx`, QDQ, both run by ONNX Runtime."""
+def make_onnx(
+    targets: Sequence[Target], data: Data, bits: int, with_preprocessing: bool = False
+) -> Export:
+    """`model.onnx`, float, and `model-int8.onnx`, QDQ, both run by ONNX Runtime.
+
+    With `with_preprocessing` both take uint8 images (batch, H, W, C).
+    """
     (target,) = targets
     graph = quantize_for(data, target.model, target.preprocess, target.name, bits)
     floats = logits(target.model, data.test.images, target.preprocess).numpy()
     integers = graph.run(data.test.images.numpy())
-    images = normalise(data.test.images, target.preprocess).numpy()
+    if with_preprocessing:
+        images = np.moveaxis(data.test.images.numpy(), 1, -1)
+    else:
+        images = normalise(data.test.images, target.preprocess).numpy()
     files = {
-        "model.onnx": write_onnx(target.model, target.preprocess.shape),
-        "model-int8.onnx": write_qdq(graph),
+        "model.onnx": write_onnx(target.model, target.preprocess, with_preprocessing),
+        "model-int8.onnx": write_qdq(graph, target.preprocess, with_preprocessing),
     }
     found = {name: run_onnx(content, images) for name, content in files.items()}
     scaled, tolerated = integers * graph.logit_scale, -(-len(images) // QDQ_LABELS)
