@@ -136,6 +136,12 @@ def test_preprocessing_inside_is_of_onnx(target: Target, few: Data, tmp_path: Pa
     assert not (tmp_path / "out").exists()
 
 
+def test_the_page_of_glyphs_refuses_photos(coloured: tuple[Target, Data], tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="'colour' takes photos of 3x15x11; html is for networks"):
+        export_or_skip("html", [coloured[0]], coloured[1], "html", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_unequal_export_is_refused(
     target: Target, few: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
