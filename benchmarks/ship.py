@@ -92,9 +92,13 @@ def prove(
     yield compare("JavaScript, Node", integers, run_javascript(to_document(graph), images))
     inputs = normalise(data.test.images, target.preprocess).numpy()
     yield compare(
-        "ONNX float", floats, run_onnx(write_onnx(target.model, target.preprocess.shape), inputs)
+        "ONNX float", floats, run_onnx(write_onnx(target.model, target.preprocess), inputs)
     )
-    yield compare("ONNX int8", integers * graph.logit_scale, run_onnx(write_qdq(graph), inputs))
+    yield compare(
+        "ONNX int8",
+        integers * graph.logit_scale,
+        run_onnx(write_qdq(graph, target.preprocess), inputs),
+    )
 
 
 def write(figures: dict[str, Any]) -> None:

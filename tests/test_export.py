@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import platform
+import random
+import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ from networks import EveryOperation, draw_weights, images, shared
 from torch import nn
 
 from smidgen.check import check
+from smidgen.data import normalise
 from smidgen.errors import ExportError, MissingExtraError
 from smidgen.export.c import with_about, write_c
 from smidgen.export.footprint import footprint, quantize_on_noise
@@ -23,7 +27,7 @@ from smidgen.export.onnx import run_onnx, write_onnx
 from smidgen.export.parity import Parity, compare, run_cortex_m, run_host_c, run_javascript
 from smidgen.export.qdq import write_qdq
 from smidgen.export.schedule import make_stages, plan_memory
-from smidgen.export.toolchain import HARNESS, MACHINES, compile_firmware, find, run
+from smidgen.export.toolchain import HARNESS, MACHINES, STRICT, compile_firmware, find, run
 from smidgen.mnist import GLYPH, INPUT_SHAPE
 from smidgen.quantize import Graph, quantize, to_document
 from smidgen.zoo import create_model
@@ -115,6 +119,69 @@ def test_host_c_is_the_graph(
     assert np.array_equal(found, graphs[name].run(batch))
 
 
+def test_the_header_says_what_an_image_is(graphs: dict[str, Graph]) -> None:
+    header = write_c(graphs["colour"])["model.h"]
+    sizes = dict(re.findall(r"#define SMIDGEN_(\w+) (\d+)", header))
+    assert sizes == {
+        "CHANNELS": "3", "HEIGHT": "15", "WIDTH": "11", "PIXELS": "495", "CLASSES": "10",
+    }  # fmt: skip
+    assert "15 rows of 11 pixels" in header
+    assert "A pixel is three bytes: red, green, blue." in header
+    assert "A pixel is one byte, its level of grey." in write_c(graphs["shared"])["model.h"]
+
+
+CLASS_NAMES = """
+#include <stdio.h>
+#include "model.h"
+
+int main(void)
+{
+    for (int label = 0; label < SMIDGEN_CLASSES; label++) {
+        fputs(smidgen_class_name(label), stdout);
+        putchar(0);
+    }
+    return 0;
+}
+"""
+HOSTILE = [
+    "*/ int x; /*", '"', "\\", 'a"; }', "\\n", "line\nbreak\\", "??/", "??'", "tab\t", "\x7f1", "é",
+    "猫", "\U0001f408", "\u202ereversed", "\u2028", "// */", "%s", "$title", "",
+]  # fmt: skip
+
+
+@needs("gcc")
+def test_names_from_outside_are_no_code(graphs: dict[str, Graph], tmp_path: Path) -> None:
+    chance = random.Random(0)
+    drawn = ["".join(chr(chance.randrange(1, 0xD800)) for _ in range(9)) for _ in range(300)]
+    quoted = ["".join(chance.choices("*/\\\"?\n\r'<7 ", k=12)) for _ in range(300)]
+    names = tuple(HOSTILE + drawn + quoted)
+    given = graphs["linear on the image"]
+    nodes = tuple(replace(node, name=each) for node, each in zip(given.nodes, names, strict=False))
+    graph = replace(given, name=HOSTILE[0], classes=names, nodes=nodes)
+    for name, text in with_about(write_c(graph), names[1:]).items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    (tmp_path / "main.c").write_text(CLASS_NAMES, encoding="utf-8")
+    run(["gcc", *STRICT, "-c", tmp_path / "model.c", "-o", tmp_path / "model.o"])
+    run(["gcc", *STRICT, tmp_path / "main.c", "-o", tmp_path / "names"])
+    printed = run([tmp_path / "names"]).split(b"\0")[:-1]
+    assert [name.decode() for name in printed] == list(names)
+
+
+@needs("arm-none-eabi-gcc")
+def test_class_names_that_are_not_read_take_no_flash(
+    graphs: dict[str, Graph], tmp_path: Path
+) -> None:
+    firmware = compile_firmware(
+        write(graphs["shared"], tmp_path), "weigh.c", tmp_path / "weigh.elf", "cortex-m0plus"
+    )
+    named = replace(graphs["shared"], classes=tuple(f"unusual {i}" for i in range(10)))
+    again = compile_firmware(
+        write(named, tmp_path), "weigh.c", tmp_path / "again.elf", "cortex-m0plus"
+    )
+    assert b"unusual" not in again.read_bytes()
+    assert again.stat().st_size == firmware.stat().st_size
+
+
 @needs("arm-none-eabi-gcc", "qemu-system-arm")
 @pytest.mark.parametrize("core", MACHINES)
 @pytest.mark.parametrize("name", ["every operation", "kernels and groups", "colour", "4 bits"])
@@ -151,16 +218,32 @@ def test_eight_bits_in_onnx_runtime_are_a_step_off_at_most(
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     graph = graphs[name]
     batch = images(30, 5, graph.input_shape)
-    normalised = ((batch.float() / 255 - MEAN) / STD).numpy()
-    found = run_onnx(write_qdq(graph), normalised)
+    preprocess = photos(batch, MEAN, STD)
     expected = graph.run(batch.numpy()) * graph.logit_scale
-    assert np.abs(found - expected).max() < 0.05 * expected.std()
+    normalised = run_onnx(write_qdq(graph, preprocess), normalise(batch, preprocess).numpy())
+    pixels = np.moveaxis(batch.numpy(), 1, -1)
+    by_itself = run_onnx(write_qdq(graph, preprocess, with_preprocessing=True), pixels)
+    for found in (normalised, by_itself):
+        assert np.abs(found - expected).max() < 0.05 * expected.std()
+
+
+@pytest.mark.parametrize("name", ["colour", "depthwise on colours"])
+def test_float_onnx_with_preprocessing_takes_pixels(name: str) -> None:
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    model, batch = draw_weights(MODELS[name]()), images(9, 6, SHAPES[name])
+    preprocess = photos(batch, 0.4, 0.2)
+    mean, std = (torch.tensor(each)[:, None, None] for each in (preprocess.mean, preprocess.std))
+    with torch.no_grad():
+        expected = model((batch / 255 - mean) / std)
+    data = write_onnx(model, preprocess, with_preprocessing=True)
+    found = run_onnx(data, np.moveaxis(batch.numpy(), 1, -1), batch=4)
+    assert np.abs(found - expected.numpy()).max() < 1e-4
 
 
 def test_float_onnx_is_the_network_and_names_no_path() -> None:
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     model = draw_weights(EveryOperation())
-    data = write_onnx(model, INPUT_SHAPE)
+    data = write_onnx(model, GLYPH)
     batch = torch.rand(7, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = model(batch).numpy()

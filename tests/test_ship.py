@@ -13,9 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from networks import draw_weights
+import torch
+from drawn_networks import photos
+from networks import draw_weights, images
+from torch import nn
 
-from smidgen.data import Data
+from smidgen.data import Data, Split
 from smidgen.errors import ExportError, MissingExtraError
 from smidgen.export import export, formats
 from smidgen.target import Target
@@ -30,6 +33,22 @@ def target(digits: Data) -> Target:
     model = draw_weights(create_model("tiny_mnist"))
     classes = digits.classes
     return Target("tiny", model, digits.preprocess, classes, "digits", None, trained=True)
+
+
+@pytest.fixture(scope="module")
+def coloured() -> tuple[Target, Data]:
+    """A network of three colours, no channel normalised as another, and images for it."""
+    labels = torch.arange(60) % 3
+    batch = images(60, shape=(3, 15, 11))
+    preprocess = photos(batch, 0.4, 0.2)
+    split = Split(batch, labels)
+    classes = ("red */", 'green "x"', "bl\\ue")
+    model = draw_weights(nn.Sequential(
+        nn.Conv2d(3, 6, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(6, 3, 3),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+    ))  # fmt: skip
+    data = Data("colours", split, split, classes, preprocess)
+    return Target("colour", model, preprocess, classes, "colours", None, trained=True), data
 
 
 def export_or_skip(kind: str, *arguments: Any, **options: Any) -> dict[str, Any]:
@@ -75,6 +94,52 @@ def test_the_c_files_say_what_they_are(target: Target, few: Data, tmp_path: Path
         assert text.startswith("/* tiny, written by smidgen\n")
         assert "9,146 parameters; 9,166 bytes of weights, biases and tables" in text
         assert f"{100 * written['accuracy']['integer']:.2f} % of the 60 digits test images" in text
+
+
+def test_a_network_of_photos_gets_its_preprocessing_in_c(
+    coloured: tuple[Target, Data], tmp_path: Path
+) -> None:
+    target, data = coloured
+    written = export_or_skip("c", [target], data, "c", tmp_path)
+    names = [Path(file).name for file in written["files"]]
+    assert names[:4] == ["model.h", "model.c", "preprocess.h", "preprocess.c"]
+    runners = [proof["runner"] for proof in written["proofs"]]
+    assert "frames by gcc on this machine" in runners
+    assert all(proof["max_abs_diff"] == 0 for proof in written["proofs"])
+    assert "Fed with photos" in (tmp_path / "model.h").read_text("utf-8")
+
+
+@pytest.mark.parametrize("with_preprocessing", [False, True])
+def test_onnx_of_channels_normalised_differently_is_equal(
+    with_preprocessing: bool, coloured: tuple[Target, Data], tmp_path: Path
+) -> None:
+    target, data = coloured
+    written = export_or_skip(
+        "onnx", [target], data, "onnx", tmp_path, with_preprocessing=with_preprocessing
+    )
+    assert written["parity"]["label_mismatches"] == 0
+    proofs = {proof["runner"]: proof for proof in written["proofs"]}
+    assert proofs["ONNX int8 by ONNX Runtime"]["label_mismatches"] == 0
+    import onnx
+
+    for name in ("model.onnx", "model-int8.onnx"):
+        (image,) = onnx.load(tmp_path / name).graph.input
+        sizes = [size.dim_value for size in image.type.tensor_type.shape.dim]
+        assert sizes == ([0, 15, 11, 3] if with_preprocessing else [0, 3, 15, 11])
+        kind = "UINT8" if with_preprocessing else "FLOAT"
+        assert image.type.tensor_type.elem_type == onnx.TensorProto.DataType.Value(kind)
+
+
+def test_preprocessing_inside_is_of_onnx(target: Target, few: Data, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="--with-preprocessing is for onnx; c takes bytes as the"):
+        export([target], few, "c", tmp_path / "out", with_preprocessing=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_page_of_glyphs_refuses_photos(coloured: tuple[Target, Data], tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="'colour' takes photos of 3x15x11; html is for networks"):
+        export_or_skip("html", [coloured[0]], coloured[1], "html", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_unequal_export_is_refused(

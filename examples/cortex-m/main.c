@@ -3,6 +3,10 @@
  * three registers and the two pins. */
 #include "model.h"
 
+#if SMIDGEN_CHANNELS != 1 || SMIDGEN_HEIGHT != 28 || SMIDGEN_WIDTH != 28
+#error "this example draws a digit of 28 x 28 levels of grey; put a picture of yours into `image`"
+#endif
+
 #define GPIO_OUT_SET (*(volatile uint32_t *)0x50000508)
 #define GPIO_OUT_CLEAR (*(volatile uint32_t *)0x5000050C)
 #define GPIO_DIRECTION_SET (*(volatile uint32_t *)0x50000518)
@@ -16,7 +20,7 @@ static void draw_a_one(void)
 {
     for (int y = 4; y < 24; y++) {
         for (int x = 13; x < 16; x++) {
-            image[y * 28 + x] = 255;
+            image[y * SMIDGEN_WIDTH + x] = 255;
         }
     }
 }

@@ -46,7 +46,8 @@ def evaluate(target: Target | str, data: Data | None = None) -> dict[str, Any]:
 def classify(target: Target, paths: Sequence[Path]) -> list[dict[str, Any]]:
     """For each picture its label, the label's probability, and all probabilities by class.
 
-    Raises DataError for a picture that cannot be read.
+    A grey picture is three equal channels to a network of colours. Raises DataError for a picture
+    that cannot be read.
     """
     images = torch.from_numpy(np.stack([read_image(path, target.preprocess) for path in paths]))
     probabilities = logits(target.model, images, target.preprocess).softmax(dim=1)

@@ -22,6 +22,13 @@ def export(
     format_: Annotated[str, typer.Option("--format", help="onnx, c or html.")],
     out: Annotated[Path, typer.Option(help="The folder to write.")],
     bits: Annotated[int, typer.Option(help="Of a weight: 8, 4 or 2.")] = 8,
+    with_preprocessing: Annotated[
+        bool,
+        typer.Option(
+            "--with-preprocessing",
+            help="onnx: take uint8 images (batch, height, width, channels), not normalised ones.",
+        ),
+    ] = False,
     data_dir: DataDir = None,
     allow_mismatch: Annotated[
         bool, typer.Option("--allow-mismatch", help="Write an export that is not equal, too.")
@@ -38,7 +45,9 @@ def export(
     loaded = [load(target) for target in targets]
     with screen.status("quantising, writing and proving"):
         data = load_data(loaded[0].data, data_dir)
-        written = export(loaded, data, format_, out, bits, allow_mismatch, force)
+        written = export(
+            loaded, data, format_, out, bits, allow_mismatch, force, with_preprocessing
+        )
     if json_:
         return emit(written)
     return screen.print("\n".join(_summary(written)))

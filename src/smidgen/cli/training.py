@@ -62,11 +62,9 @@ def train(
     }
     changes = {key: value for key, value in flags.items() if value is not None}
     trainer = _Trainer("cpu" if no_cuda else device, data_dir, json_)
-    if resume is None:
-        return trainer.fit(_choose_recipe(model, recipe, settings, changes), seeds, out)
-    if model or recipe or settings or changes:
-        raise RecipeError("--resume goes on with the run's own recipe; leave the rest out")
-    return trainer.resume(resume)
+    if resume is not None:
+        return trainer.resume(resume, is_plain=not (model or recipe or settings or changes))
+    return trainer.fit(_choose_recipe(model, recipe, settings, changes), seeds, out)
 
 
 def _choose_recipe(
@@ -112,12 +110,14 @@ class _Trainer:
             run = fit(recipe, data, folder, device=self.device, watch=watch)
         return _report(run, data, self.json_)
 
-    def resume(self, path: Path) -> None:
-        """Finishes the run in that folder."""
+    def resume(self, path: Path, is_plain: bool) -> None:
+        """Finishes the run in that folder; refused unless that is all that was asked for."""
         from smidgen.data import load_data
         from smidgen.run import Run
         from smidgen.train import resume
 
+        if not is_plain:
+            raise RecipeError("--resume goes on with the run's own recipe; leave the rest out")
         run = Run.open(path)
         if run.has_result():
             console(self.json_).print(f"{path} has finished; nothing was changed")

@@ -69,7 +69,7 @@ def predict(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="PNG, JPEG or WebP.")],
     json_: Json = False,
 ) -> None:
-    """Name the digit in pictures of any size; dark on light is recognised."""
+    """Name the class of pictures of any size: photos as they are, glyphs also dark on light."""
     from smidgen.evaluate import classify
     from smidgen.target import load
 

@@ -20,6 +20,7 @@ from typing import assert_never
 
 import numpy as np
 
+from smidgen.export.escape import comment, string_literal
 from smidgen.export.schedule import Schedule, Stage, plan_memory
 from smidgen.export.toolchain import TEMPLATES
 from smidgen.quantize import graph as G
@@ -30,6 +31,7 @@ ABOUT = "$about"  # the place in the files' comments for what they are
 SECTION = re.compile(r"\n?^/\* @(\w+): .*\*/\n", re.MULTILINE)
 UNCHANGED = G.Rescale(np.ones(1, np.int32), np.zeros(1, np.int32), shift=0)
 LANES, TAPS = 16, 4  # what conv_fast.c rounds up to, at most
+LEVELS = {1: "one byte, its level of grey", 3: "three bytes: red, green, blue"}
 INTEGERS = {
     "uint8_t": (0, 2**8),
     "int8_t": (-(2**7), 2**7),
@@ -49,7 +51,7 @@ def write_c(graph: G.Graph) -> dict[str, str]:
     values = {
         **_sizes(graph, schedule),
         **_pieces(operations, len(rows)),
-        "title": f"{graph.name}, written by smidgen",
+        "title": f"{comment(graph.name)}, written by smidgen",
         "about": ABOUT,
         "kernel_height": max(int(row["kernel_height"]) for row in rows),
     }
@@ -66,7 +68,7 @@ def write_c(graph: G.Graph) -> dict[str, str]:
 
 def with_about(files: Mapping[str, str], about: Sequence[str]) -> dict[str, str]:
     """The files of `write_c` with these lines in their comments."""
-    lines = "\n".join(f" * {line}" for line in about)
+    lines = "\n".join(f" * {comment(line)}" for line in about)
     return {name: text.replace(ABOUT, lines) for name, text in files.items()}
 
 
@@ -111,8 +113,11 @@ def _sizes(graph: G.Graph, schedule: Schedule) -> dict[str, object]:
     return {
         "height": graph.input[0],
         "width": graph.input[1],
+        "input_channels": graph.input[2],
+        "levels": LEVELS[graph.input[2]],
         "pixels": graph.input[0] * graph.input[1] * graph.input[2],
         "classes": len(graph.classes),
+        "names": "\n".join(f"        {string_literal(name)}," for name in graph.classes),
         "logit_scale": f"{graph.logit_scale:.9g}",
         "layers": len(schedule.stages),
         "memory": max(schedule.size_bytes, 1),
@@ -297,7 +302,7 @@ def _array(
     indent = " " * 4
     lines = []
     for number, part in parts.items():
-        lines.append(f"{indent}/* {_comment(name, number, graph, schedule)} */")
+        lines.append(f"{indent}/* {comment(_owner(name, number, graph, schedule))} */")
         text = ", ".join(map(str, part)) + ","
         lines += textwrap.wrap(text, 98, initial_indent=indent, subsequent_indent=indent)
     numbers = [number for part in parts.values() for number in part]
@@ -307,7 +312,7 @@ def _array(
     return f"static const {kind} {name}[{len(numbers)}] = {{\n{body}\n}};"
 
 
-def _comment(name: str, number: int, graph: G.Graph, schedule: Schedule) -> str:
+def _owner(name: str, number: int, graph: G.Graph, schedule: Schedule) -> str:
     """What a part of an array belongs to: the paths of modules."""
     if name != "weights":
         return schedule.stages[number].node.name

@@ -65,6 +65,11 @@ def build_document(
     """
     for target in targets:
         target.require_classes(data, ExportError)
+        if target.preprocess.kind != "glyph":
+            raise ExportError(
+                f"{target.name!r} takes photos of {target.preprocess.shape}; "
+                "html is for networks of glyphs, c and onnx are for any"
+            )
     if graphs is None:
         graphs = [quantize_for(data, t.model, t.preprocess, t.name) for t in targets]
     positions: Positions = {}

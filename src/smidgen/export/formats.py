@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import tempfile
 from collections.abc import Sequence
@@ -14,24 +15,39 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from smidgen.anatomy import count_parameters
+from smidgen.anatomy import count_parameters, describe
 from smidgen.data import Data, normalise
 from smidgen.export.c import with_about, write_c
 from smidgen.export.document import build_document
 from smidgen.export.footprint import Footprint, footprint
+from smidgen.export.frames import (
+    compare_frames,
+    draw_frames,
+    preprocess_files,
+    run_cortex_m_frames,
+    run_host_frames,
+)
 from smidgen.export.html import render
 from smidgen.export.onnx import run_onnx, write_onnx
 from smidgen.export.parity import Parity, compare, run_cortex_m, run_host_c, run_javascript
 from smidgen.export.qdq import write_qdq
 from smidgen.export.toolchain import find, is_installed
 from smidgen.inference import accuracy, logits
+from smidgen.inputs import InputShape
 from smidgen.quantize import Graph, quantize_for
 from smidgen.target import Target
 
-EMULATED = 1000  # images for the emulator, which takes milliseconds for each
+EMULATED = 1000  # images for the emulator, at most
+EMULATED_MACS = 10**9  # of all of them together, which take it less than a minute
+FRAMES, EMULATED_FRAMES = 200, 20  # of a camera, for the preprocessing in C
+SMALL_FLASH, SMALL_RAM = 250_000, 15_000  # bytes that a small board has for a network and an image
 ONNX_TOLERANCE = 1e-4  # of float logits: another runtime adds up in another order
 QDQ_LABELS = 500  # one label in as many may differ: runtimes round eight bits in their own ways
 CORE = "cortex-m0plus"
+FED_WITH = {
+    "glyph": "Fed with glyphs: 255 is ink, 0 is background, scaled and centred as in MNIST.",
+    "photo": "Fed with photos: the centred part of a picture, scaled by area averaging.",
+}
 ARM_TOOLS = ("arm-none-eabi-gcc", "arm-none-eabi-size", "qemu-system-arm")
 
 
@@ -47,7 +63,10 @@ class Export:
 
 
 def make_c(targets: Sequence[Target], data: Data, bits: int) -> Export:
-    """`model.h` and `model.c`, run by gcc on all test images and by an emulated core on some."""
+    """`model.h` and `model.c`, run by gcc on all test images and by an emulated core on some.
+
+    Networks of photos also get `preprocess.h` and `preprocess.c`.
+    """
     if not is_installed(*ARM_TOOLS):
         find("gcc")  # one of the two must be there
     (target,) = targets
@@ -67,22 +86,64 @@ def make_c(targets: Sequence[Target], data: Data, bits: int) -> Export:
             found = run_host_c(folder, images)
             proofs.append(compare("C by gcc on this machine", expected, found))
         if weighed:
-            found, _ = run_cortex_m(folder, images[:EMULATED], CORE)
-            proofs.append(compare("C on an emulated Cortex-M0+", expected[:EMULATED], found))
+            count = _emulated(target)
+            large = not _is_small(weighed, graph)
+            found, _ = run_cortex_m(folder, images[:count], CORE, large)
+            proofs.append(compare("C on an emulated Cortex-M0+", expected[:count], found))
+        if target.preprocess.kind == "photo":
+            texts |= preprocess_files()
+            proofs += _prove_frames(folder, target.preprocess.shape, len(images))
     files = {file: text.encode() for file, text in texts.items()}
     return Export(files, proofs, graph.weight_bytes, accuracy, weighed)
 
 
-def make_onnx(targets: Sequence[Target], data: Data, bits: int) -> Export:
-    """`model.onnx`, float, and `model-int8.onnx`, QDQ, both run by ONNX Runtime."""
+def _prove_frames(model: Path, shape: InputShape, most: int) -> list[Parity]:
+    """Proofs of the preprocessing in C, whose `model.h` lies in the folder, for frames of noise."""
+    for file, text in preprocess_files().items():
+        (model / file).write_text(text, encoding="utf-8")
+    frames = draw_frames(min(FRAMES, most), shape)
+    found = {}
+    if is_installed("gcc"):
+        found["gcc on this machine"] = run_host_frames(model, frames, shape)
+    if is_installed(*ARM_TOOLS):
+        few = frames[:EMULATED_FRAMES]
+        found["an emulated Cortex-M0+"] = run_cortex_m_frames(model, few, shape, CORE)
+    return [
+        compare_frames(f"frames by {name}", frames[: len(images[0])], shape, images)
+        for name, images in found.items()
+    ]
+
+
+def _emulated(target: Target) -> int:
+    """How many images the emulator is given: fewer of a network that takes longer for each."""
+    macs = describe(target.model, target.preprocess.shape).macs
+    return min(EMULATED, max(10, EMULATED_MACS // max(macs, 1)))
+
+
+def _is_small(weighed: Footprint, graph: Graph) -> bool:
+    """Whether a small board holds the network, an image and its logits."""
+    given = math.prod(graph.input) + 4 * len(graph.classes)
+    return weighed.flash_bytes <= SMALL_FLASH and weighed.ram_bytes + given <= SMALL_RAM
+
+
+def make_onnx(
+    targets: Sequence[Target], data: Data, bits: int, with_preprocessing: bool = False
+) -> Export:
+    """`model.onnx`, float, and `model-int8.onnx`, QDQ, both run by ONNX Runtime.
+
+    With `with_preprocessing` both take uint8 images (batch, H, W, C).
+    """
     (target,) = targets
     graph = quantize_for(data, target.model, target.preprocess, target.name, bits)
     floats = logits(target.model, data.test.images, target.preprocess).numpy()
     integers = graph.run(data.test.images.numpy())
-    images = normalise(data.test.images, target.preprocess).numpy()
+    if with_preprocessing:
+        images = np.moveaxis(data.test.images.numpy(), 1, -1)
+    else:
+        images = normalise(data.test.images, target.preprocess).numpy()
     files = {
-        "model.onnx": write_onnx(target.model, target.preprocess.shape),
-        "model-int8.onnx": write_qdq(graph),
+        "model.onnx": write_onnx(target.model, target.preprocess, with_preprocessing),
+        "model-int8.onnx": write_qdq(graph, target.preprocess, with_preprocessing),
     }
     found = {name: run_onnx(content, images) for name, content in files.items()}
     scaled, tolerated = integers * graph.logit_scale, -(-len(images) // QDQ_LABELS)
@@ -129,6 +190,7 @@ def _about(
         f"{parameters:,} parameters; {graph.weight_bytes:,} bytes of weights, biases and tables.",
         f"{100 * accuracy['integer']:.2f} % of the {len(data.test):,} {data.name} test images; "
         f"the float network {100 * accuracy['float']:.2f} %.",
+        FED_WITH[target.preprocess.kind],
     ]
     if weighed:
         lines.append(

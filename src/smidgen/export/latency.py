@@ -37,7 +37,7 @@ def latency(
     shape = preprocess.shape
     return {
         "eager torch": _torch(model.eval(), shape, rounds),
-        "ONNX Runtime": _onnx(model, shape, rounds),
+        "ONNX Runtime": _onnx(model, preprocess, rounds),
         "C": _c(model, preprocess),
     }
 
@@ -55,12 +55,12 @@ def _torch(model: nn.Module, shape: InputShape, rounds: int) -> dict[str, float]
     return _best(times)
 
 
-def _onnx(model: nn.Module, shape: InputShape, rounds: int) -> dict[str, float]:
-    data = write_onnx(model, shape)
+def _onnx(model: nn.Module, preprocess: Preprocess, rounds: int) -> dict[str, float]:
+    data = write_onnx(model, preprocess)
     times = []
     for threads in (1, 0):  # 0: as many as there are cores
         session = open_onnx(data, threads)
-        times.append(_times(partial(_run_session, session), shape, rounds))
+        times.append(_times(partial(_run_session, session), preprocess.shape, rounds))
     return _best(times)
 
 

@@ -10,20 +10,38 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
+from smidgen.data import normalise
 from smidgen.errors import MissingExtraError
-from smidgen.inputs import InputShape
+from smidgen.inputs import Preprocess
 
 
-def write_onnx(model: nn.Module, input_shape: InputShape) -> bytes:
-    """The network as one ONNX file: normalised images (batch, C, H, W) in, logits out.
+class _Preprocessed(nn.Module):
+    """A network that takes uint8 images (batch, H, W, C) and normalises them itself."""
 
+    def __init__(self, model: nn.Module, preprocess: Preprocess) -> None:
+        super().__init__()
+        self.model, self.preprocess = model, preprocess
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits: Tensor = self.model(normalise(image.permute(0, 3, 1, 2), self.preprocess))
+        return logits
+
+
+def write_onnx(model: nn.Module, preprocess: Preprocess, with_preprocessing: bool = False) -> bytes:
+    """The network as one ONNX file: normalised float images (batch, C, H, W) in, logits out.
+
+    With `with_preprocessing` uint8 images (batch, H, W, C) in, which the file normalises itself.
     It holds no metadata, which would name this machine's paths.
     Raises MissingExtraError without the extra `export`.
     """
     require_onnx()
-    example = torch.zeros(2, *input_shape)
+    channels, *sides = preprocess.shape
+    example = torch.zeros(2, channels, *sides)
+    if with_preprocessing:
+        model = _Preprocessed(model, preprocess)
+        example = torch.zeros(2, *sides, channels, dtype=torch.uint8)
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)  # it warns of torchvision, which no network here needs
@@ -79,8 +97,8 @@ def open_onnx(data: bytes, threads: int = 0) -> Any:
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
-def run_onnx(data: bytes, images: NDArray[np.float32], batch: int = 500) -> NDArray[np.float32]:
-    """The logits (N, classes) by ONNX Runtime of normalised images (N, C, H, W)."""
+def run_onnx(data: bytes, images: NDArray[Any], batch: int = 500) -> NDArray[np.float32]:
+    """The logits (N, classes) by ONNX Runtime of images as the file takes them."""
     session = open_onnx(data)
     parts = [
         session.run(["logits"], {"image": images[start : start + batch]})[0]

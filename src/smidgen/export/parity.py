@@ -89,17 +89,16 @@ def run_cortex_m(
         folder = Path(name)
         (folder / "images.bin").write_bytes(_interleaved(images))
         firmware = compile_firmware(model, "emulate.c", folder / "emulate.elf", core, large)
-        machine = (
-            "-M",
-            LARGE_MACHINE if large else MACHINES[core],
-            "-nographic",
-            "-kernel",
-            str(firmware),
-        )
-        files = ("-semihosting-config", "enable=on,target=native")
-        run(["qemu-system-arm", *machine, *files], cwd=folder, time_s=3600)
+        emulate(firmware, core, large)
         answers = np.fromfile(folder / "logits.bin", np.int32)
     return answers[1:].reshape(len(images), -1), int(answers[0])
+
+
+def emulate(firmware: Path, core: str, large: bool) -> None:
+    """Runs a firmware to its end; the files that it opens are those of its folder."""
+    machine = ("-M", LARGE_MACHINE if large else MACHINES[core], "-nographic", "-kernel", firmware)
+    files = ("-semihosting-config", "enable=on,target=native")
+    run(["qemu-system-arm", *machine, *files], cwd=firmware.parent, time_s=3600)
 
 
 def run_javascript(document: dict[str, Any], images: Images) -> Logits:

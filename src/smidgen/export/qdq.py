@@ -13,15 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smidgen.export.onnx import require_onnx
+from smidgen.inputs import Preprocess
 from smidgen.quantize import graph as G
 
 OPSET, IR_VERSION = 17, 9
 Array = NDArray[Any]
 
 
-def write_qdq(graph: G.Graph) -> bytes:
+def write_qdq(graph: G.Graph, preprocess: Preprocess, with_preprocessing: bool = False) -> bytes:
     """The graph as one ONNX file: normalised float images (batch, C, H, W) in, logits out.
 
+    They are normalised by `preprocess`. With `with_preprocessing` uint8 images (batch, H, W, C) in,
+    which are the graph's image as they are.
     Raises MissingExtraError without the extra `export`.
     """
     require_onnx()
@@ -29,16 +32,18 @@ def write_qdq(graph: G.Graph) -> bytes:
     from onnx import TensorProto, helper
 
     writer = _Writer(graph)
-    writer.quantize("image", 0)
+    writer.add_image(preprocess, with_preprocessing)
     for number, node in enumerate(graph.nodes, start=1):
         writer.add_node(node, number)
     height, width, channels = graph.input
-    image: list[str | int | None] = ["batch", channels, height, width]
+    sides = (height, width, channels) if with_preprocessing else (channels, height, width)
+    image: list[str | int | None] = ["batch", *sides]
+    kind = TensorProto.UINT8 if with_preprocessing else TensorProto.FLOAT
     logits: list[str | int | None] = ["batch", len(graph.classes)]
     document = helper.make_graph(
         writer.nodes,
         graph.name,
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, image)],
+        [helper.make_tensor_value_info("image", kind, image)],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, logits)],
         writer.constants,
     )
@@ -57,6 +62,23 @@ class _Writer:
         self.graph = graph
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
+
+    def add_image(self, preprocess: Preprocess, is_bytes: bool) -> None:
+        """Appends what makes tensor 0 of the file's input."""
+        if is_bytes:
+            self._append("Transpose", ["image"], "q0", perm=[0, 3, 1, 2])
+            self._dequantize(0)
+            return
+        mean, std = (np.array(each)[:, None, None] for each in (preprocess.mean, preprocess.std))
+        if len({*preprocess.mean}) == len({*preprocess.std}) == 1:
+            self.quantize("image", 0)
+            return
+        # The grid of tensor 0 is that of the first channel's mean and deviation.
+        shift = (mean - round(self.graph.zeros[0]) / 255) / std[0]
+        gain = self._constant("gain0", (std / std[0]).astype(np.float32))
+        self._append("Mul", ["image", gain], "scaled0")
+        self._append("Add", ["scaled0", self._constant("shift0", shift.astype(np.float32))], "y0")
+        self.quantize("y0", 0)
 
     def add_node(self, node: G.Node, number: int) -> None:
         """Appends what computes tensor `number`, which is node `number - 1`'s."""
@@ -136,7 +158,7 @@ class _Writer:
         out_scale = self.graph.scales[number]
         depths = [self._depth(tensor) for tensor in node.inputs]
         scales = np.repeat([self.graph.scales[tensor] for tensor in node.inputs], depths)
-        zeros = np.repeat([self.graph.zeros[tensor] for tensor in node.inputs], depths)
+        zeros = np.repeat([round(self.graph.zeros[tensor]) for tensor in node.inputs], depths)
         ratio = self._ratio(node, number)
         gain = ratio * out_scale / scales
         offset = self._offset(node, number) * out_scale + ratio * out_scale * zeros

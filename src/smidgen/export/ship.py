@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
@@ -29,23 +30,20 @@ def export(
     bits: int = 8,
     allow_mismatch: bool = False,
     force: bool = False,
+    with_preprocessing: bool = False,
 ) -> dict[str, Any]:
     """Writes an export of `kind`, one of FORMATS, and returns the document of `smidgen export`.
 
     The folder `out` also gets `parity.json`, with the proofs, and `README.md`, the export's card.
-    Several targets go only into one "html". Raises ExportError for a network that cannot be
-    exported, for an export that is not equal to its source (unless `allow_mismatch`) and for a
-    folder that has something in it (unless `force`), and MissingExtraError where nothing on this
-    machine can run the export.
+    Several targets go only into one "html". An "onnx" `with_preprocessing` takes uint8 images
+    (batch, H, W, C). Raises ExportError for a network that cannot be exported, for an export that
+    is not equal to its source (unless `allow_mismatch`) and for a folder that has something in it
+    (unless `force`), and MissingExtraError where nothing on this machine can run the export.
     """
     _check(targets, data, kind, out, bits, force)
-    made = FORMATS[kind](targets, data, bits)
-    unequal = [str(proof) for proof in made.proofs if not proof.equal]
-    if unequal and not allow_mismatch:
-        raise ExportError(
-            f"the export is not equal to its source ({'; '.join(unequal)}); nothing was written; "
-            "--allow-mismatch writes it all the same"
-        )
+    made = _maker(kind, with_preprocessing)(targets, data, bits)
+    if not allow_mismatch:
+        _require_equal(made.proofs)
     document: dict[str, Any] = {
         "files": [str(out / name) for name in (*made.files, "parity.json", "README.md")],
         "weight_bytes": made.weight_bytes,
@@ -53,13 +51,34 @@ def export(
         "proofs": [_plain(proof) for proof in made.proofs],
         "accuracy": made.accuracy,
     }
-    if made.footprint:
-        document["footprint"] = asdict(made.footprint) | {"ram_bytes": made.footprint.ram_bytes}
+    if weighed := made.footprint:
+        document["footprint"] = asdict(weighed) | {"ram_bytes": weighed.ram_bytes}
     proofs = {key: value for key, value in document.items() if key != "files"}
-    card = _card(targets, data, kind, made)
-    reports = {"parity.json": json.dumps(proofs, indent=2) + "\n", "README.md": card}
+    reports = {
+        "parity.json": json.dumps(proofs, indent=2) + "\n",
+        "README.md": _card(targets, data, kind, made),
+    }
     _write(made.files | {name: text.encode() for name, text in reports.items()}, out)
     return document
+
+
+def _require_equal(proofs: Sequence[Parity]) -> None:
+    unequal = [str(proof) for proof in proofs if not proof.equal]
+    if unequal:
+        raise ExportError(
+            f"the export is not equal to its source ({'; '.join(unequal)}); nothing was written; "
+            "--allow-mismatch writes it all the same"
+        )
+
+
+def _maker(kind: str, with_preprocessing: bool) -> Callable[[Sequence[Target], Data, int], Export]:
+    if not with_preprocessing:
+        return FORMATS[kind]
+    if kind != "onnx":
+        raise ExportError(
+            f"--with-preprocessing is for onnx; {kind} takes bytes as they are anyway"
+        )
+    return partial(make_onnx, with_preprocessing=True)
 
 
 def _check(

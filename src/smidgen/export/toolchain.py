@@ -63,22 +63,26 @@ def run(
     return done.stdout
 
 
-def compile_host(model: Path, main: str, program: Path, flags: Sequence[str]) -> Path:
-    """The program built by gcc from `model.c` in the folder `model` and a main of the harness."""
-    sources = (model / "model.c", HARNESS / main)
+def compile_host(
+    model: Path, main: str, program: Path, flags: Sequence[str], source: str = "model.c"
+) -> Path:
+    """The program built by gcc from a source in the folder `model` and a main of the harness."""
+    sources = (model / source, HARNESS / main)
     run(["gcc", *STRICT, *flags, "-I", model, *sources, "-o", program])
     return program
 
 
-def compile_firmware(model: Path, main: str, program: Path, core: str, large: bool = False) -> Path:
-    """The firmware for a bare Cortex-M, at -Os, from `model.c` and a main of the harness.
+def compile_firmware(
+    model: Path, main: str, program: Path, core: str, large: bool = False, source: str = "model.c"
+) -> Path:
+    """The firmware for a bare Cortex-M, at -Os, from a source in `model` and a main of the harness.
 
     It is linked for the memory of a small board, or with `large` for networks of any size.
     """
     # Without idioms: at this size gcc's calls of memcpy and memset cost more than the loops.
     flags = ("-Os", f"-mcpu={core}", "-mthumb", "-fno-tree-loop-distribute-patterns")
     layout = ("-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections", "-T", HARNESS / "link.ld")
-    sources = (HARNESS / "startup.c", HARNESS / main, model / "model.c")
+    sources = (HARNESS / "startup.c", HARNESS / main, model / source)
     built = ("-I", model, *sources, "-o", program)
     run(["arm-none-eabi-gcc", *STRICT, *flags, *layout, *(LARGE_MEMORY if large else ()), *built])
     return program
