@@ -146,7 +146,8 @@ def test_an_md5_digest_is_checked_too(tmp_path):
     ("images", "labels", "match"),
     [
         (np.zeros(2, np.uint8), np.zeros(2, np.uint8), "holds uint8 2; .* swapped"),
-        (np.zeros((2, 28, 27), np.uint8), np.zeros(2, np.uint8), "holds uint8 2 × 28 × 27"),
+        (np.zeros((2, 28, 7), np.uint8), np.zeros(2, np.uint8), "uint8 2 × 28 × 7; .* 8 to 128"),
+        (np.zeros((2, 129, 28), np.uint8), np.zeros(2, np.uint8), "holds uint8 2 × 129 × 28"),
         (np.zeros((2, 28, 28), np.int16), np.zeros(2, np.uint8), "holds int16 2 × 28 × 28"),
         (np.zeros((2, 28, 28), np.uint8), np.zeros((2, 28, 28), np.uint8), "labels are N whole"),
         (np.zeros((2, 28, 28), np.uint8), np.zeros(2, np.float32), "holds float32 2; labels"),

@@ -189,9 +189,9 @@ def png_of(width, height):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "no PNG, JPEG or WebP picture"),
-        (b"hello", "no PNG, JPEG or WebP picture"),
-        (b"GIF89a" + bytes(20), "no PNG, JPEG or WebP picture"),
+        (b"", "no PNG, JPEG, WebP, BMP or GIF picture"),
+        (b"hello", "no PNG, JPEG, WebP, BMP or GIF picture"),
+        (b"II*\0" + bytes(20), "no PNG, JPEG, WebP, BMP or GIF picture"),
         (b"<?xml version='1.0'?><svg xmlns='x'/>", "SVG drawing"),
         (encoded(bar())[:200], "cannot be read"),
         (png_of(30_000, 30_000), "more than 50,000,000 pixels"),

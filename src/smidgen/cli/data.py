@@ -6,21 +6,25 @@ from typing import Annotated
 
 import typer
 
-from smidgen.cli.options import DataDir, Json
+from smidgen.cli.loading import load_shown
+from smidgen.cli.options import DATA_NAMES, DataDir, Glyph, Grey, Json, Size, SkipBad
 from smidgen.cli.output import console, emit, table
 
 
 def data(
-    name: Annotated[
-        str, typer.Argument(help="mnist, fashion_mnist, kmnist, digits, idx:DIR or folder:DIR.")
-    ] = "mnist",
+    name: Annotated[str, typer.Argument(help=DATA_NAMES)] = "mnist",
     data_dir: DataDir = None,
+    size: Size = None,
+    grey: Grey = False,
+    glyph: Glyph = False,
+    skip_bad: SkipBad = False,
     json_: Json = False,
 ) -> None:
     """Show what is in a data set and where it lies; download it if it is nowhere."""
-    from smidgen.data import find_data, load_data
+    from smidgen.data import find_data, with_options
 
-    loaded = load_data(name, data_dir)
+    name = with_options(name, size=size, grey=grey, glyph=glyph, skip_bad=skip_bad)
+    loaded = load_shown(name, data_dir)
     fit, val = loaded.fit_split()
     path = find_data(name, data_dir)
     counts = {

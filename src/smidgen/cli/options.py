@@ -8,9 +8,20 @@ from typing import Annotated
 import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-DataName = Annotated[
+DATA_NAMES = (
+    "mnist, fashion_mnist, kmnist, digits, cifar10, cifar10_jpeg, idx:DIR or folder:DIR[?OPTIONS]."
+)
+DataName = Annotated[str | None, typer.Option("--data", help=DATA_NAMES)]
+Size = Annotated[
     str | None,
-    typer.Option("--data", help="mnist, fashion_mnist, kmnist, digits, idx:DIR or folder:DIR."),
+    typer.Option(metavar="HxW", help="The images' size, of folder:DIR [default: the pictures']."),
+]
+Grey = Annotated[bool, typer.Option("--grey", help="One channel, of folder:DIR.")]
+Glyph = Annotated[
+    bool, typer.Option("--glyph", help="Digits in MNIST's frame, not photos, in folder:DIR.")
+]
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="Leave out pictures of folder:DIR that cannot be read.")
 ]
 DataDir = Annotated[
     Path | None,

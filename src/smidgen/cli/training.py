@@ -12,7 +12,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from smidgen.cli.options import DataDir, DataName, Device, Full, Json, RecipeName, Settings
+from smidgen.cli.loading import load_shown
+from smidgen.cli.options import (
+    DataDir,
+    DataName,
+    Device,
+    Full,
+    Glyph,
+    Grey,
+    Json,
+    RecipeName,
+    Settings,
+    Size,
+    SkipBad,
+)
 from smidgen.cli.output import console, emit, percent, table
 from smidgen.errors import DataError, RecipeError
 
@@ -45,33 +58,40 @@ def train(
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Finish a killed run.")] = None,
     data: DataName = None,
     data_dir: DataDir = None,
+    size: Size = None,
+    grey: Grey = False,
+    glyph: Glyph = False,
+    skip_bad: SkipBad = False,
     json_: Json = False,
 ) -> None:
     """Train a model by a recipe; the run folder holds weights, curves, pictures and the card."""
     flags = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "optimizer.lr": lr,
+        "epochs": epochs, "batch_size": batch_size, "optimizer.lr": lr,
         "schedule.name": None if step_size is gamma is None else "step",
-        "schedule.step_size": step_size,
-        "schedule.gamma": gamma,
-        "seed": seed,
-        "full": full or None,
-        "teacher.networks": teacher,
-        "data": data,
-    }
+        "schedule.step_size": step_size, "schedule.gamma": gamma, "seed": seed,
+        "full": full or None, "teacher.networks": teacher, "data": data,
+    }  # fmt: skip
     changes = {key: value for key, value in flags.items() if value is not None}
+    pictures = {"size": size, "grey": grey, "glyph": glyph, "skip_bad": skip_bad}
     trainer = _Trainer("cpu" if no_cuda else device, data_dir, json_)
     if resume is not None:
-        return trainer.resume(resume, is_plain=not (model or recipe or settings or changes))
-    return trainer.fit(_choose_recipe(model, recipe, settings, changes), seeds, out)
+        is_plain = not (model or recipe or settings or changes or any(pictures.values()))
+        return trainer.resume(resume, is_plain)
+    return trainer.fit(_choose_recipe(model, recipe, settings, changes, pictures), seeds, out)
 
 
 def _choose_recipe(
-    model: str | None, recipe: str | None, settings: list[str] | None, changes: dict[str, Any]
+    model: str | None,
+    recipe: str | None,
+    settings: list[str] | None,
+    changes: dict[str, Any],
+    pictures: dict[str, Any],
 ) -> Recipe:
-    """The recipe with its changes; `settings` have priority over `changes`."""
-    from smidgen.recipe import parse_setting, recipe_for
+    """The recipe with its changes; `settings` have priority over `changes`.
+
+    The options of `pictures` go into the name of its data.
+    """
+    from smidgen.recipe import override, parse_setting, recipe_for
     from smidgen.source import is_source
     from smidgen.zoo import create_model
 
@@ -79,7 +99,12 @@ def _choose_recipe(
         create_model(model)  # refuses an unknown name before anything else
     if "teacher.networks" in changes:
         changes["teacher.data"] = None  # whoever names a teacher wants it
-    return recipe_for(model, recipe, changes | dict(map(parse_setting, settings or [])))
+    chosen = recipe_for(model, recipe, changes | dict(map(parse_setting, settings or [])))
+    if not any(pictures.values()):
+        return chosen
+    from smidgen.data import with_options
+
+    return override(chosen, {"data": with_options(chosen.data, **pictures)})
 
 
 @dataclass(frozen=True)
@@ -92,7 +117,6 @@ class _Trainer:
 
     def fit(self, recipe: Recipe, seeds: int | None, out: Path | None) -> None:
         """Trains by the recipe once, or once for each of so many seeds."""
-        from smidgen.data import load_data
         from smidgen.run import free_folder
         from smidgen.train import fit
 
@@ -105,14 +129,13 @@ class _Trainer:
                 f"workers = {recipe.workers}, but this machine has {cores} cores: "
                 "the result will be the same, only later"
             )
-        data = load_data(recipe.data, self.data_dir)
+        data = load_shown(recipe.data, self.data_dir)
         with _progress(self.json_) as watch:
             run = fit(recipe, data, folder, device=self.device, watch=watch)
         return _report(run, data, self.json_)
 
     def resume(self, path: Path, is_plain: bool) -> None:
         """Finishes the run in that folder; refused unless that is all that was asked for."""
-        from smidgen.data import load_data
         from smidgen.run import Run
         from smidgen.train import resume
 
@@ -122,7 +145,7 @@ class _Trainer:
         if run.has_result():
             console(self.json_).print(f"{path} has finished; nothing was changed")
             return _print_result(run, self.json_)
-        data = load_data(run.recipe.data, self.data_dir)
+        data = load_shown(run.recipe.data, self.data_dir)
         with _progress(self.json_) as watch:
             run = resume(path, data, device=self.device, watch=watch)
         return _report(run, data, self.json_)

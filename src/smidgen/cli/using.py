@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from smidgen.cli.loading import load_shown
 from smidgen.cli.options import DataDir, DataName, Json, TargetName
 from smidgen.cli.output import console, emit, percent, table
 
@@ -45,12 +46,11 @@ def evaluate(
     json_: Json = False,
 ) -> None:
     """Score a trained network on the test images, with the interval its accuracy deserves."""
-    from smidgen.data import load_data
     from smidgen.evaluate import evaluate
     from smidgen.target import load
 
     loaded = load(target)
-    score = evaluate(loaded, load_data(data or loaded.data, data_dir))
+    score = evaluate(loaded, load_shown(data or loaded.data, data_dir))
     if json_:
         return emit(score)
     low, high = score["interval"]

@@ -6,7 +6,9 @@ background.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -50,15 +52,36 @@ class Split:
         return self.rows(torch.from_numpy(np.flatnonzero(mask)))
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where the images of a folder of pictures come from.
+
+    `treatment` says in one sentence what was done to the pictures, `sizes` how many there are of
+    each HEIGHTxWIDTH, the most frequent first, and `skipped` why some were left out; `cache` is the
+    folder where the images are kept.
+    """
+
+    treatment: str
+    sizes: Mapping[str, int]
+    skipped: tuple[str, ...]
+    cache: Path
+
+
 @dataclass(frozen=True, eq=False)
 class Data:
-    """A data set: training and test images, class names, and how its pictures become images."""
+    """A data set: training and test images, class names, and how its pictures become images.
+
+    Where `fit_images` is known, the first so many training images are to fit and the others to
+    validate.
+    """
 
     name: str
     train: Split
     test: Split
     classes: tuple[str, ...]
     preprocess: Preprocess
+    fit_images: int | None = None
+    origin: Origin | None = None
 
     @property
     def input_shape(self) -> InputShape:
@@ -66,10 +89,14 @@ class Data:
         return self.preprocess.shape
 
     def fit_split(self) -> tuple[Split, Split]:
-        """The training images cut in two: 11/12 of every class to fit, 1/12 to validate.
+        """The training images cut in two, those to fit and those to validate.
 
+        1/12 of every class is to validate, where the data set has no validation images of its own.
         The cut never changes: 55,000 and 5,000 for MNIST, the same images in every run.
         """
+        if self.fit_images is not None:  # slices, which copy nothing
+            cut = self.fit_images
+            return self.train.rows(slice(cut)), self.train.rows(slice(cut, None))
         held_out = stratified_mask(self.train.labels.numpy(), VALIDATION_ONE_IN)
         return self.train.take(~held_out), self.train.take(held_out)
 
@@ -86,9 +113,10 @@ def stratified_mask(labels: NDArray[np.int64], one_in: int) -> NDArray[np.bool_]
     shares[largest_remainders] += 1
     # NumPy promises that RandomState, unlike Generator, keeps its stream from version to version.
     order = np.random.RandomState(SPLIT_SEED).permutation(len(labels))
+    by_class = np.split(order[np.argsort(labels[order], kind="stable")], np.cumsum(counts)[:-1])
     mask = np.zeros(len(labels), dtype=bool)
-    for label, share in enumerate(np.maximum(shares, 1)):
-        mask[order[labels[order] == label][:share]] = True
+    for images, share in zip(by_class, np.maximum(shares, 1), strict=True):
+        mask[images[:share]] = True
     return mask
 
 
@@ -114,7 +142,8 @@ def standardise(levels: Tensor, preprocess: Preprocess) -> Tensor:
 def mean_and_std(images: Tensor) -> tuple[float, float]:
     """The mean and the standard deviation of images / 255, over all pixels; images are uint8."""
     histogram = torch.zeros(256, dtype=torch.int64)
-    for chunk in torch.split(images, 4096):  # bincount widens its input, eight bytes a pixel
+    rows = max(1, 2**22 // images[0].numel())
+    for chunk in torch.split(images, rows):  # bincount widens its input, eight bytes a pixel
         histogram += chunk.flatten().bincount(minlength=256)
     levels = torch.arange(256, dtype=torch.float64) / 255
     shares = histogram.double() / histogram.sum()

@@ -7,12 +7,11 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
-from smidgen.data.idx import read_idx
 from smidgen.errors import DataError
 
 ANSWER_TIMEOUT_S = 6.0  # for the first answer; after that the network counts as missing
@@ -20,14 +19,16 @@ READ_TIMEOUT_S = 10.0  # without a byte during a download
 CHUNK_BYTES = 2**16
 
 
-def download_files(digests: Mapping[str, str], mirrors: Sequence[str], folder: Path) -> None:
-    """Downloads the gzipped files that a folder lacks; `digests` are of the uncompressed content.
+def download_files(
+    checks: Mapping[str, Callable[[Path], object]], mirrors: Sequence[str], folder: Path
+) -> None:
+    """Downloads the files that a folder lacks; each has a check that raises DataError for others.
 
     `mirrors` end in "/". Of several processes one downloads, while the others wait. Raises
     DataError where no mirror answers (within 6 seconds), where none gives the right content, and
     where the folder cannot be written.
     """
-    first = _first_to_answer(mirrors, f"{next(iter(digests))}.gz", ANSWER_TIMEOUT_S)
+    first = _first_to_answer(mirrors, next(iter(checks)), ANSWER_TIMEOUT_S)
     if first is None:
         raise DataError(
             f"cannot download: none of {', '.join(map(_host, mirrors))} answers; connect to the "
@@ -39,10 +40,9 @@ def download_files(digests: Mapping[str, str], mirrors: Sequence[str], folder: P
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):
-            for name, digest in digests.items():
-                archive = folder / f"{name}.gz"
-                if not archive.exists() and not (folder / name).exists():
-                    _download(archive, digest, ordered)
+            for name, check in checks.items():
+                if not (folder / name).exists():
+                    _download(folder / name, check, ordered)
     except OSError as problem:
         raise DataError(
             f"cannot write to {str(folder)!r}: {problem.strerror or problem}; make room there, or "
@@ -50,7 +50,7 @@ def download_files(digests: Mapping[str, str], mirrors: Sequence[str], folder: P
         ) from None
 
 
-def _download(archive: Path, digest: str, mirrors: Sequence[str]) -> None:
+def _download(archive: Path, check: Callable[[Path], object], mirrors: Sequence[str]) -> None:
     """Writes one archive from the first mirror that gives the right content."""
     import pooch
     from requests import RequestException
@@ -64,7 +64,7 @@ def _download(archive: Path, digest: str, mirrors: Sequence[str]) -> None:
             part = Path(scratch) / archive.name
             try:
                 load(mirror + archive.name, str(part), None)
-                read_idx(part, digest)
+                check(part)
             except RequestException as problem:
                 failures.append(f"{_host(mirror)} failed ({type(problem).__name__})")
             except DataError:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from smidgen.data.dataset import Split
 from smidgen.errors import DataError
-from smidgen.mnist import INPUT_SHAPE
+from smidgen.inputs import LARGEST, SMALLEST
 
 DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MAX_DIMENSIONS = 4
@@ -84,15 +84,16 @@ def _read(stream: BinaryIO | gzip.GzipFile, path: Path, digest: str | None) -> A
 def read_split(files: Sequence[Path], digests: Sequence[str | None] = (None, None)) -> Split:
     """The split in two IDX files, images and labels, which must fit each other.
 
-    Raises DataError where the images are not uint8 (N, 28, 28), the labels not N whole numbers
-    from 0 up, or N is 0.
+    Raises DataError where the images are not uint8 (N, H, W) with sides from 8 to 128, the labels
+    not N whole numbers from 0 up, or N is 0.
     """
     images_path, labels_path = files
     images, labels = read_idx(images_path, digests[0]), read_idx(labels_path, digests[1])
-    if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != INPUT_SHAPE[1:]:
+    sides = images.shape[1:]
+    if images.dtype != np.uint8 or len(sides) != 2 or not _are_allowed(sides):
         raise DataError(
-            f"{str(images_path)!r} holds {_describe(images)}; images are uint8 N × 28 × 28; "
-            "are the files swapped?"
+            f"{str(images_path)!r} holds {_describe(images)}; images are uint8 N × H × W, sides "
+            f"from {SMALLEST} to {LARGEST}; are the files swapped?"
         )
     if labels.dtype.kind not in "iu" or labels.ndim != 1:
         raise DataError(
@@ -107,6 +108,10 @@ def read_split(files: Sequence[Path], digests: Sequence[str | None] = (None, Non
     if labels.min() < 0:
         raise DataError(f"{str(labels_path)!r} holds the label {labels.min()}; count from 0")
     return Split(torch.from_numpy(images)[:, None], torch.from_numpy(labels.astype(np.int64)))
+
+
+def _are_allowed(sides: Sequence[int]) -> bool:
+    return all(SMALLEST <= side <= LARGEST for side in sides)
 
 
 def _matches(digest: str, *parts: bytes) -> bool:

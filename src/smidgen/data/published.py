@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from smidgen.data.dataset import Data
 from smidgen.data.download import download_files
-from smidgen.data.idx import read_split
+from smidgen.data.idx import read_idx, read_split
+from smidgen.data.places import download_root, roots
 from smidgen.errors import DataError
 from smidgen.inputs import Preprocess
 from smidgen.mnist import CLASSES, GLYPH
@@ -94,13 +95,18 @@ def load_published(name: str, directory: Path | None, download: bool) -> Data:
     known = PUBLISHED[name]
     folder = find_published(name, directory)
     if folder is None:
-        folder = _download_folder(name, directory)
+        folder = download_root(directory) / known.folder / "raw"
         if not download:
             raise DataError(
                 f"{name!r} is not on this machine; run `smidgen data {name}` to download it to "
                 f"{str(folder)!r}, name its folder with --data-dir, or choose --data digits"
             )
-        download_files(dict(zip(FILES, known.digests, strict=True)), known.mirrors, folder)
+        checks = {
+            f"{name}.gz": partial(read_idx, digest=digest)
+            for name, digest in zip(FILES, known.digests, strict=True)
+            if not find_file(folder, name).is_file()
+        }
+        download_files(checks, known.mirrors, folder)
     files = [find_file(folder, name) for name in FILES]
     train = read_split((files[0], files[1]), known.digests[:2])
     test = read_split((files[2], files[3]), known.digests[2:])
@@ -109,12 +115,7 @@ def load_published(name: str, directory: Path | None, download: bool) -> Data:
 
 def find_published(name: str, directory: Path | None) -> Path | None:
     """The folder that holds the four files: in `directory`, or else in the usual places."""
-    if directory is not None:
-        roots = [directory]
-    else:
-        named = os.environ.get("SMIDGEN_DATA")
-        roots = [*([Path(named)] if named else []), Path("data"), _cache()]
-    folders = (root / PUBLISHED[name].folder / "raw" for root in roots)
+    folders = (root / PUBLISHED[name].folder / "raw" for root in roots(directory))
     whole = (folder for folder in folders if all(find_file(folder, f).is_file() for f in FILES))
     return next(whole, None)
 
@@ -122,14 +123,3 @@ def find_published(name: str, directory: Path | None) -> Path | None:
 def find_file(folder: Path, name: str) -> Path:
     """The path of a file that may be gzipped; whether or not either exists."""
     return folder / name if (folder / name).is_file() else folder / f"{name}.gz"
-
-
-def _download_folder(name: str, directory: Path | None) -> Path:
-    root = directory or Path(os.environ.get("SMIDGEN_DATA") or _cache())
-    return root / PUBLISHED[name].folder / "raw"
-
-
-def _cache() -> Path:
-    import pooch
-
-    return Path(pooch.os_cache("smidgen"))

@@ -16,11 +16,11 @@ __all__ = ["extract_ink", "glyph", "photo", "read_image", "scale_and_centre", "t
 
 
 def read_image(source: Path | str | bytes, preprocess: Preprocess) -> NDArray[np.uint8]:
-    """The image in a PNG, JPEG or WebP picture, uint8 (C, H, W), as the network takes it.
+    """The image in a picture, uint8 (C, H, W), as the network takes it.
 
-    `source` is a path or the file's bytes. Raises DataError for what is no such picture, damaged,
-    over 50 million pixels, or, of a glyph, blank.
+    `source` is the path of a PNG, JPEG, WebP, BMP or GIF file, or its bytes. Raises DataError for
+    what is no such picture, damaged, over 50 million pixels, or, of a glyph, blank.
     """
     name = "the picture" if isinstance(source, bytes) else repr(str(source))
-    rgba = decode(source, name)
+    rgba, _ = decode(source, name)
     return glyph(rgba, name)[None] if preprocess.kind == "glyph" else photo(rgba, preprocess.shape)

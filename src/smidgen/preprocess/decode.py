@@ -20,14 +20,18 @@ if TYPE_CHECKING:
 Levels = NDArray[np.float64]
 
 MAX_PIXELS = 50_000_000  # of a picture that is decoded, some 200 MB while it is
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 MAX_SIDE = 1024  # of a picture that is looked at; larger ones are averaged down first
 
 
-def decode(source: Path | str | bytes, name: str) -> NDArray[np.uint8]:
-    """The picture's pixels, uint8 (H, W, 4), upright, averaged down to at most 1024 a side.
+def decode(source: Path | str | bytes, name: str) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """The picture's pixels, uint8 (H, W, 4), averaged down to at most 1024 a side, and its size.
 
-    `source` is a path or the file's bytes, `name` what messages call it. Raises DataError for what
-    is no PNG, JPEG or WebP picture, damaged, or over 50 million pixels.
+    `source` is a path or the file's bytes, `name` what messages call it. The picture is upright, as
+    its EXIF data say; its size is (height, width) before averaging. Of 16 bits a level the high
+    byte is taken, of an animation the first frame; CMYK and palettes become RGB, a palette's
+    transparency becomes alpha. Raises DataError for what is no PNG, JPEG, WebP, BMP or GIF picture,
+    damaged, cut short, or over 50 million pixels.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -38,10 +42,12 @@ def decode(source: Path | str | bytes, name: str) -> NDArray[np.uint8]:
         ):
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             _refuse_svg(file, name)
-            with Image.open(file, formats=("PNG", "JPEG", "WEBP")) as image:
+            with Image.open(file, formats=FORMATS) as image:
                 return _pixels(image, name)
     except UnidentifiedImageError:
-        raise DataError(f"{name} is no PNG, JPEG or WebP picture; save it as one") from None
+        raise DataError(
+            f"{name} is no PNG, JPEG, WebP, BMP or GIF picture; save it as one"
+        ) from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise DataError(_too_large(name)) from None
     except FileNotFoundError:
@@ -51,7 +57,7 @@ def decode(source: Path | str | bytes, name: str) -> NDArray[np.uint8]:
         raise DataError(f"{name} cannot be read: {reason}; save it again as PNG") from None
 
 
-def _pixels(image: Image.Image, name: str) -> NDArray[np.uint8]:
+def _pixels(image: Image.Image, name: str) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     from PIL import Image, ImageOps
 
     if image.width * image.height > MAX_PIXELS:
@@ -61,7 +67,8 @@ def _pixels(image: Image.Image, name: str) -> NDArray[np.uint8]:
         upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
     upright = upright.convert("RGBA")
     factor = -(-max(upright.size) // MAX_SIDE)
-    return np.asarray(upright.reduce(factor) if factor > 1 else upright)
+    pixels = np.asarray(upright.reduce(factor) if factor > 1 else upright)
+    return pixels, (upright.height, upright.width)
 
 
 def _refuse_svg(file: BinaryIO, name: str) -> None:
