@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from smidgen.anatomy import Anatomy, Layer, count_parameters, describe, probe
 from smidgen.errors import ModelError
+from smidgen.network import guess_input
 from smidgen.zoo import create_model, list_models
 
 # What shared documents and their code say, counted by hand.
@@ -56,8 +57,9 @@ def layer(anatomy: Anatomy, name: str) -> Layer:
 
 
 def counted_macs(model: nn.Module) -> int:
+    image = torch.zeros(1, *guess_input(model))
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model.eval()(torch.zeros(1, 1, 28, 28))
+        model.eval()(image)
     return counter.get_total_flops() // 2
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from smidgen.augment import draw, resample
 from smidgen.data import Split
 from smidgen.mnist import GLYPH, INPUT_SHAPE
+from smidgen.network import guess_input
 from smidgen.recipe import Augment, Recipe
 from smidgen.train.batches import Batch, Shard
 from smidgen.train.flat import FlatParameters, ShardSums
@@ -173,7 +174,7 @@ def without_dropout(module: nn.Module) -> nn.Module:
 def test_a_step_is_that_of_torch(name: str, count: int) -> None:
     torch.manual_seed(1)
     module, labels = without_dropout(NETWORKS[name]()), torch.arange(count) % 10
-    assert_as_torch(module, some_images(count), labels)
+    assert_as_torch(module, some_images(count, guess_input(module)), labels)
 
 
 def assert_as_torch(

@@ -17,6 +17,7 @@ from torch import nn
 from smidgen.data import Data, normalise
 from smidgen.errors import ExportError
 from smidgen.mnist import GLYPH, INPUT_SHAPE
+from smidgen.network import guess_input
 from smidgen.quantize import float_graph as FG
 from smidgen.quantize import graph as G
 from smidgen.quantize import quantize, quantize_for, to_document
@@ -117,13 +118,14 @@ def test_the_document_holds_what_the_interpreters_need() -> None:
 @pytest.mark.parametrize("name", list_models())
 def test_every_model_of_the_zoo_is_traced_to_few_layers(name: str) -> None:
     model = draw_weights(create_model(name))
-    layers = lower(model, INPUT_SHAPE)  # raises if the layers compute anything else
+    shape = guess_input(model)
+    layers = lower(model, shape)  # raises if the layers compute anything else
     kept = (nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.LeakyReLU)
     calls = []
     for module in model.modules():
         if isinstance(module, kept):
             module.register_forward_hook(lambda module, *_: calls.append(module))
-    model(torch.zeros(1, 1, 28, 28))
+    model(torch.zeros(1, *shape))
     sums = sum(isinstance(layer, FG.Add) for layer in layers)
     assert len(layers) - sums - 1 == len(calls)
 

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import re
 from importlib import metadata
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from smidgen.errors import ModelError
+from smidgen.network import guess_input
 from smidgen.zoo import (
     create_model,
     has_weights,
@@ -40,6 +43,10 @@ OURS = {
     "smidgen_25k": 24_999,
     "smidgen_1epoch": 24_999,
     "smidgen_fast": 24_999,
+    "smidgen_fashion_8k": 7_999,
+    "smidgen_fashion_25k": 24_999,
+    "smidgen_cifar_25k": 24_999,
+    "smidgen_cifar_78k": 78_666,  # MLPerf Tiny's ResNet
 }
 
 
@@ -66,7 +73,7 @@ def test_our_own_keep_their_budgets(name: str) -> None:
 @pytest.mark.parametrize("name", list_models())
 def test_every_model_classifies_images(name: str) -> None:
     model = create_model(name)
-    images = torch.randn(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(3, *guess_input(model), generator=torch.Generator().manual_seed(0))
     logits = model(images)
     assert logits.shape == (3, 10)
     logits.logsumexp(dim=1).sum().backward()
@@ -145,7 +152,46 @@ def test_a_model_of_ten_classes_need_not_know_the_option() -> None:
     register_model(ten_digits)
     try:
         assert isinstance(create_model("ten_digits", classes=10), nn.Flatten)
-        with pytest.raises(TypeError, match="classes"):
+        with pytest.raises(ModelError, match="is made for classes = 10, not 26"):
             create_model("ten_digits", classes=26)
     finally:
         del registry._builders["ten_digits"]
+
+
+ANY_INPUT = ("smidgen_chain", "smidgen_residual", "smidgen_8k", "smidgen_mcu", "smidgen_25k")
+
+
+@pytest.mark.parametrize("name", ANY_INPUT)
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 96, 96), (3, 40, 57)])
+def test_a_family_takes_any_input(name: str, shape: tuple[int, int, int]) -> None:
+    model = create_model(name, classes=4, input=shape)
+    assert model(torch.zeros(2, *shape)).shape == (2, 4)
+    assert create_model(name, in_chans=3)(torch.zeros(2, 3, 28, 28)).shape == (2, 10)
+
+
+def test_families_are_made_by_widths() -> None:
+    chain = create_model("smidgen_chain", widths=(16, 28, 44, 48, 40), dropout=0.02)
+    assert chain.state_dict().keys() == create_model("smidgen_8k").state_dict().keys()
+    wide = create_model("smidgen_residual", widths=(8, 12), blocks=(1, 2), input=(3, 16, 16))
+    # Stem 3 * 9 * 8 + 16, block 9 * 8 + 64 + 16, to 12: 9 * 8 + 96 + 24, blocks, head 12 * 10 + 10.
+    assert sum(p.numel() for p in wide.parameters()) == 232 + 152 + 192 + 2 * (108 + 144 + 24) + 130
+
+
+def test_a_new_head_on_a_trained_body() -> None:
+    model = create_model("smidgen_8k", classes=26, pretrained=True)
+    shipped, own = weights("smidgen_8k"), model.state_dict()
+    other = [key for key in own if not torch.equal(own[key], shipped[key])]
+    assert [tuple(own[key].shape) for key in other] == [(26, 40, 1, 1), (26,)]
+    assert not model.training
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"input": (3, 28, 28), "pretrained": True}, "are for another input: 0.0.weight is"),
+        ({"name": "tiny_mnist", "input": (3, 32, 32)}, "made for input = 1x28x28, not (3, 32, 32)"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ModelError, match=re.escape(said)):
+        create_model(**({"name": "smidgen_8k"} | options))

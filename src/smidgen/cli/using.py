@@ -18,12 +18,9 @@ def models(
 ) -> None:
     """List the models of the zoo, with their parameters and whether weights ship with them."""
     from smidgen.anatomy import count_parameters
-    from smidgen.mnist import INPUT_SHAPE
     from smidgen.zoo import create_model, has_weights, list_models
 
-    sizes = {
-        name: count_parameters(create_model(name), INPUT_SHAPE) for name in list_models(pattern)
-    }
+    sizes = {name: count_parameters(create_model(name)) for name in list_models(pattern)}
     if json_:
         return emit(
             {

@@ -3,11 +3,11 @@
     model = create_model("tiny_mnist", pretrained=True)
     list_models("smidgen_*")
 
-Modules take float32 images (N, 1, 28, 28), normalised, and return logits (N, classes). Packages
+Modules take float32 images (N, C, H, W), normalised, and return logits (N, classes). Packages
 add models of their own through the entry-point group `smidgen.models`.
 """
 
-from smidgen.zoo import mnist_classifier, mnist_net, net, skip_13k, smidgen, tiny_mnist
+from smidgen.zoo import mnist_classifier, mnist_net, net, photos, skip_13k, smidgen, tiny_mnist
 from smidgen.zoo.registry import (
     create_model,
     has_weights,
@@ -17,7 +17,15 @@ from smidgen.zoo.registry import (
     weights_header,
 )
 
-FAMILIES = (mnist_classifier, mnist_net, net, skip_13k, smidgen, tiny_mnist)  # register themselves
+FAMILIES = (
+    mnist_classifier,
+    mnist_net,
+    net,
+    photos,
+    skip_13k,
+    smidgen,
+    tiny_mnist,
+)  # register themselves
 
 __all__ = [
     "create_model",

@@ -44,30 +44,55 @@ def list_models(pattern: str = "*") -> list[str]:
 def create_model(name: str, pretrained: bool = False, **options: Any) -> nn.Module:
     """A new module, in train mode when fresh and in eval mode when pretrained.
 
-    `options` go to the model's function (`classes=26`), or, of a class or function in a file
-    (`path/to/file.py:Net`), those that it has parameters for. Fresh weights are drawn from torch's
-    global generator, as everywhere in torch. Raises ModelError for an unknown name, for an `input`
-    that the model is not made for, and for `pretrained=True` where no weights are shipped.
+    `options` go to the model's function (`classes=26`, `input=(3, 32, 32)`, or `in_chans=3` for
+    another number of channels), or, of a class or function in a file (`path/to/file.py:Net`), those
+    that it has parameters for. Fresh weights are drawn from torch's global generator, as everywhere
+    in torch; pretrained ones for other classes have a fresh last layer. Raises ModelError for an
+    unknown name, for classes or an input that the model is not made for, and for `pretrained=True`
+    where no weights are shipped.
     """
     if is_source(name):
         return _from_source(name, pretrained, options)
     _load_entry_points()
     if name not in _builders:
         raise ModelError(f"unknown model {name!r}{did_you_mean(name, _builders)}")
-    if options.get("classes") == NUM_CLASSES:
-        del options["classes"]  # a model of MNIST's ten classes need not know the option
-    if options.get("input") == INPUT_SHAPE:
-        del options["input"]
-    if "input" in options and "input" not in inspect.signature(_builders[name]).parameters:
-        raise ModelError(
-            f"{name!r} is made for images of {INPUT_SHAPE}, not {InputShape(*options['input'])}; "
-            "choose a model that takes an input, such as smidgen_8k"
-        )
-    model = _builders[name](**options)
+    model = _builders[name](**_accepted(name, options))
     if pretrained:
-        model.load_state_dict(weights(name))
+        _load_shipped(model, name)
         model.eval()
     return model
+
+
+def _accepted(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The options that the model's function takes; MNIST's classes and input need no parameter."""
+    parameters = inspect.signature(_builders[name]).parameters
+    if "in_chans" in options:
+        known = parameters["input"].default if "input" in parameters else INPUT_SHAPE
+        sides = options.get("input", known)[1:]
+        options["input"] = InputShape(options.pop("in_chans"), *sides)
+    for key, default in (("classes", NUM_CLASSES), ("input", INPUT_SHAPE)):
+        if key not in options or key in parameters:
+            continue
+        if options[key] != default:
+            raise ModelError(
+                f"{name!r} is made for {key} = {default}, not {options[key]}; choose a model that "
+                "takes any, such as smidgen_residual"
+            )
+        del options[key]
+    return options
+
+
+def _load_shipped(model: nn.Module, name: str) -> None:
+    """Loads the shipped weights; of the last layer only where the classes are as many."""
+    state, own = weights(name), model.state_dict()
+    other = [key for key, tensor in state.items() if tensor.shape != own[key].shape]
+    last = list(own)[-1].rpartition(".")[0]
+    if any(key.rpartition(".")[0] != last for key in other):
+        raise ModelError(
+            f"the weights of {name!r} are for another input: {other[0]} is "
+            f"{tuple(state[other[0]].shape)}, not {tuple(own[other[0]].shape)}; leave it out"
+        )
+    model.load_state_dict({k: t for k, t in state.items() if k not in other}, strict=not other)
 
 
 def _from_source(target: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from smidgen.mnist import NUM_CLASSES
+from smidgen.inputs import InputShape
+from smidgen.mnist import INPUT_SHAPE, NUM_CLASSES
 from smidgen.zoo.mnist_classifier import conv_bn, conv_bn_relu, pool_relu
 from smidgen.zoo.registry import register_model
 
@@ -51,46 +52,64 @@ def smidgen_1epoch(classes: int = NUM_CLASSES) -> nn.Module:
 
 
 @register_model
-def smidgen_575(classes: int = NUM_CLASSES) -> nn.Module:
+def smidgen_chain(
+    classes: int = NUM_CLASSES,
+    input: InputShape = INPUT_SHAPE,
+    widths: Sequence[int] = (16, 28, 44, 48, 40),
+    dropout: float = 0.0,
+) -> nn.Module:
+    """A 3 × 3 convolution and a pool, then separable convolutions without padding, of those widths.
+
+    A separable convolution (Sifre 2014) is a 3 × 3 one in each channel, then a 1 × 1 one across
+    them: for the same parameters three times as wide as a full one, which is worth more. Without
+    padding the map shrinks, of MNIST from 14 × 14 by two at a time, so that no pool has to discard
+    positions. By default 7,842 parameters, as `smidgen_8k`.
+    """
+    stem = conv_bn(input[0], widths[0]), pool_relu()  # (N, widths[0], 14, 14)
+    return nn.Sequential(*stem, *_tail(widths, classes, dropout))
+
+
+@register_model
+def smidgen_575(classes: int = NUM_CLASSES, input: InputShape = INPUT_SHAPE) -> nn.Module:
     """572 parameters."""
-    return _loop(8, 10, classes)
+    return _loop(8, 10, classes, input)
 
 
 @register_model
-def smidgen_697(classes: int = NUM_CLASSES) -> nn.Module:
+def smidgen_697(classes: int = NUM_CLASSES, input: InputShape = INPUT_SHAPE) -> nn.Module:
     """690 parameters."""
-    return _loop(8, 12, classes, times=4)
+    return _loop(8, 12, classes, input, times=4)
 
 
 @register_model
-def smidgen_1k(classes: int = NUM_CLASSES) -> nn.Module:
+def smidgen_1k(classes: int = NUM_CLASSES, input: InputShape = INPUT_SHAPE) -> nn.Module:
     """998 parameters."""
-    return _lean_chain((8, 9, 11, 13, 8), classes)
+    return _lean_chain((8, 9, 11, 13, 8), classes, input)
 
 
 @register_model
-def smidgen_1936(classes: int = NUM_CLASSES) -> nn.Module:
+def smidgen_1936(classes: int = NUM_CLASSES, input: InputShape = INPUT_SHAPE) -> nn.Module:
     """1,882 parameters."""
-    return _chain((8, 12, 16, 20, 18), classes)
+    return smidgen_chain(classes, input, (8, 12, 16, 20, 18))
 
 
 @register_model
-def smidgen_4142(classes: int = NUM_CLASSES) -> nn.Module:
+def smidgen_4142(classes: int = NUM_CLASSES, input: InputShape = INPUT_SHAPE) -> nn.Module:
     """4,044 parameters."""
-    return _chain((12, 18, 28, 32, 30), classes)
+    return smidgen_chain(classes, input, (12, 18, 28, 32, 30))
 
 
 @register_model
-def smidgen_8k(classes: int = NUM_CLASSES) -> nn.Module:
+def smidgen_8k(classes: int = NUM_CLASSES, input: InputShape = INPUT_SHAPE) -> nn.Module:
     """7,842 parameters by the course brief's rules: batch norm, dropout, global average pool."""
-    return _chain((16, 28, 44, 48, 40), classes, dropout=0.02)
+    return smidgen_chain(classes, input, (16, 28, 44, 48, 40), dropout=0.02)
 
 
 @register_model
-def smidgen_mcu(classes: int = NUM_CLASSES) -> nn.Module:
+def smidgen_mcu(classes: int = NUM_CLASSES, input: InputShape = INPUT_SHAPE) -> nn.Module:
     """7,042 parameters for 8 kB of weights and 4 kB of RAM: a second pool keeps rows short."""
     return nn.Sequential(
-        conv_bn(1, 16),
+        conv_bn(input[0], 16),
         pool_relu(),  # (N, 16, 14, 14)
         _separable(16, 24),
         _separable(24, 32),
@@ -102,16 +121,16 @@ def smidgen_mcu(classes: int = NUM_CLASSES) -> nn.Module:
 
 
 @register_model
-def smidgen_20k(classes: int = NUM_CLASSES) -> nn.Module:
+def smidgen_20k(classes: int = NUM_CLASSES, input: InputShape = INPUT_SHAPE) -> nn.Module:
     """19,322 parameters."""
-    return _chain((24, 48, 80, 80, 56), classes)
+    return smidgen_chain(classes, input, (24, 48, 80, 80, 56))
 
 
 @register_model
-def smidgen_25k(classes: int = NUM_CLASSES) -> nn.Module:
+def smidgen_25k(classes: int = NUM_CLASSES, input: InputShape = INPUT_SHAPE) -> nn.Module:
     """24,570 parameters: a chain whose first separable convolution stands before the pool."""
     stem = nn.Sequential(
-        conv_bn_relu(1, 12),
+        conv_bn_relu(input[0], 12),
         *_separable_convolution(12, 24, padding=1),
         nn.BatchNorm2d(24),
         pool_relu(),  # (N, 24, 14, 14)
@@ -120,9 +139,9 @@ def smidgen_25k(classes: int = NUM_CLASSES) -> nn.Module:
 
 
 @register_model
-def smidgen_teacher(classes: int = NUM_CLASSES) -> nn.Module:
+def smidgen_teacher(classes: int = NUM_CLASSES, input: InputShape = INPUT_SHAPE) -> nn.Module:
     """71,274 parameters, for no budget: in recipes the teacher of smaller networks."""
-    return _chain((32, 96, 160, 160, 128), classes)
+    return smidgen_chain(classes, input, (32, 96, 160, 160, 128))
 
 
 class Repeated(nn.Module):
@@ -140,29 +159,29 @@ class Repeated(nn.Module):
         return x
 
 
-def _loop(stem: int, width: int, classes: int, times: int = 3) -> nn.Module:
-    """`_chain` for a few hundred parameters: its last separable convolutions are the same.
+def _loop(stem: int, width: int, classes: int, input: InputShape, times: int = 3) -> nn.Module:
+    """`smidgen_chain` for a few hundred parameters: its last separable convolutions are the same.
 
     With so few weights, sharing them gains more by the greater width than it loses. The leaky ReLU
     keeps units trainable that a ReLU could switch off for good: none can be spared.
     """
     return nn.Sequential(
-        *_lean_layers((stem, width)),  # (N, width, 12, 12)
+        *_lean_layers((stem, width), input),  # (N, width, 12, 12)
         Repeated(width, times),  # two rows and columns fewer each time
         *_head(width, classes),
     )
 
 
-def _lean_chain(widths: Sequence[int], classes: int) -> nn.Module:
-    """`_chain` for a thousand parameters: leaky ReLUs, and no gain in the norms."""
-    return nn.Sequential(*_lean_layers(widths), *_head(widths[-1], classes))
+def _lean_chain(widths: Sequence[int], classes: int, input: InputShape) -> nn.Module:
+    """`smidgen_chain` for a thousand parameters: leaky ReLUs, and no gain in the norms."""
+    return nn.Sequential(*_lean_layers(widths, input), *_head(widths[-1], classes))
 
 
-def _lean_layers(widths: Sequence[int]) -> list[nn.Module]:
+def _lean_layers(widths: Sequence[int], input: InputShape) -> list[nn.Module]:
     """What precedes the head: a stem of the first width, a separable convolution for each other."""
     stem = widths[0]
     layers: list[nn.Module] = [
-        nn.Conv2d(1, stem, 3, padding=1, bias=False),
+        nn.Conv2d(input[0], stem, 3, padding=1, bias=False),
         _gainless_norm(stem),
         nn.MaxPool2d(2),
         nn.LeakyReLU(NEGATIVE_SLOPE),  # (N, stem, 14, 14)
@@ -180,19 +199,8 @@ def _gainless_norm(channels: int) -> nn.BatchNorm2d:
     return norm
 
 
-def _chain(widths: Sequence[int], classes: int, dropout: float = 0.0) -> nn.Module:
-    """A 3 × 3 convolution and a pool, then separable convolutions without padding.
-
-    A separable convolution (Sifre 2014) is a 3 × 3 one in each channel, then a 1 × 1 one across
-    them: for the same parameters three times as wide as a full one, which is worth more. Without
-    padding the map shrinks from 14 × 14 by two at a time, so that no pool has to discard positions.
-    """
-    stem = conv_bn(1, widths[0]), pool_relu()  # (N, widths[0], 14, 14)
-    return nn.Sequential(*stem, *_tail(widths, classes, dropout))
-
-
 def _tail(widths: Sequence[int], classes: int, dropout: float = 0.0) -> list[nn.Module]:
-    """What follows the stem of `_chain`, whose width is the first."""
+    """What follows the stem of `smidgen_chain`, whose width is the first."""
     layers = [_separable(inputs, outputs) for inputs, outputs in itertools.pairwise(widths)]
     if dropout:
         layers.append(nn.Dropout(dropout))
