@@ -271,11 +271,17 @@ def test_the_command_shows_what_is_there(tmp_path, files):
         "path": str(folder),
         "classes": list("0123456789"),
         "counts": {"fit": [3] * 10, "val": [1] * 10, "test": [2] * 10},
+        "pictures": None,
+        "notes": [
+            "20 of 20 test images are training images too, byte for byte; an accuracy on "
+            "them says little about new pictures"
+        ],
         "input": [1, 28, 28],
         "preprocess": "glyph",
         "mean": 0.1,
         "std": 0.3,
     }
-    shown = CliRunner().invoke(app, arguments).stdout
+    with pytest.warns(UserWarning, match="20 of 20 test images are training images too"):
+        shown = CliRunner().invoke(app, arguments).stdout
     assert "MNIST/raw" in shown.replace("\n", "")
     assert "mean 0.1000" in shown

@@ -50,7 +50,7 @@ def test_curves_do_not_draw_the_final_test_twice() -> None:
 def test_the_grid_holds_ten_of_each_class_with_their_labels() -> None:
     axes = plots.examples(tiny_data().train, CLASSES).axes[0]
     assert [text.get_text() for text in axes.texts] == [c for c in CLASSES for _ in range(10)]
-    canvas = axes.images[0].get_array()
+    canvas = axes.images[0].get_array()[..., 1]
     assert np.array_equal(canvas[:28, :28], tiny_data().train.images[0, 0])
     assert np.array_equal(canvas[:28, 34:62], tiny_data().train.images[10, 0])
 
@@ -62,7 +62,7 @@ def test_originals_stand_above_their_augmented_copies() -> None:
     chosen = split.images[torch.randperm(120, generator=generator)[:30]]
     copies = augment(chosen, settings, generator).round().byte()
     assert len(figure.axes) == 3
-    second = figure.axes[1].images[0].get_array()
+    second = figure.axes[1].images[0].get_array()[..., 1]
     assert np.array_equal(second[:28, :28], chosen[10, 0])
     assert np.array_equal(second[30:58, :28], copies[10, 0])
     assert [text.get_text() for text in figure.axes[1].texts] == ["original", "augmented"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,7 @@ def _read(
         )
     return {
         "preprocess": choice.preprocess.with_statistics(mean, std).document(),
-        "treatment": choice.treatment,
+        "treatment": _describe(choice, sizes),
         "sizes": {f"{high}x{wide}": count for (high, wide), count in sizes.most_common()},
         "skipped": skipped,
         "warnings": [*choice.warnings, *_warn_of(skipped, len(paths))],
@@ -111,18 +111,16 @@ def _read(
 
 @dataclass(frozen=True)
 class _Choice:
-    """What becomes of the pictures, the same in a sentence, and what should be said aloud."""
+    """What becomes of the pictures, why, and what should be said aloud about it."""
 
     preprocess: Preprocess
-    treatment: str
+    why: str
     warnings: tuple[str, ...] = ()
 
 
 def _choose(paths: Sequence[Path], options: PictureOptions, shape: InputShape | None) -> _Choice:
     if options.glyph:
-        return _Choice(
-            GLYPH, "glyphs: light on black, scaled to a box of 20 pixels, centred in 28x28"
-        )
+        return _Choice(GLYPH, "as asked")
     if shape is not None:
         return _photos(shape, "as the data set has it")
     asked = "as asked"
@@ -137,11 +135,22 @@ def _choose(paths: Sequence[Path], options: PictureOptions, shape: InputShape | 
 
 
 def _photos(shape: InputShape, why: str, *warnings: str) -> _Choice:
-    treatment = (
-        f"photos: the largest part in the middle with the shape {shape.height}x{shape.width}, "
-        f"scaled to it by area averaging, {'grey' if shape.channels == 1 else 'RGB'} ({why})"
-    )
-    return _Choice(Preprocess("photo", shape, (0.0,), (1.0,)), treatment, warnings)
+    return _Choice(Preprocess("photo", shape, (0.0,), (1.0,)), why, warnings)
+
+
+def _describe(choice: _Choice, sizes: Collection[tuple[int, int]]) -> str:
+    """What was done to pictures of these sizes, in one sentence."""
+    channels, height, width = choice.preprocess.shape
+    if choice.preprocess.kind == "glyph":
+        done = "glyphs, light on black, scaled to a box of 20 pixels and centred in 28x28"
+    elif set(sizes) == {(height, width)}:
+        done = f"photos, taken as they are, {height}x{width}"
+    else:
+        done = (
+            f"photos, the largest part in the middle with the shape {height}x{width}, scaled to it "
+            "by area averaging"
+        )
+    return f"{done}, {'grey' if channels == 1 else 'RGB'} ({choice.why})"
 
 
 def _look(paths: Sequence[Path], skip_bad: bool) -> list[Glance]:

@@ -40,6 +40,7 @@ def decode(source: Path | str | bytes, name: str) -> tuple[NDArray[np.uint8], tu
             io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file,
             warnings.catch_warnings(),
         ):
+            warnings.simplefilter("ignore")  # Pillow's, which do not name the file
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             _refuse_svg(file, name)
             with Image.open(file, formats=FORMATS) as image:

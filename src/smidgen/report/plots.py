@@ -63,13 +63,13 @@ def curves(runs: Sequence[Sequence[Row]], final_test: float | None) -> Figure:
     return figure
 
 
-def examples(split: Split, classes: Sequence[str]) -> Figure:
-    """A 10 × 10 grid of labelled images, as many of each class as there is room for."""
-    per_class = -(-100 // len(classes))
+def examples(split: Split, classes: Sequence[str], most: int = 100) -> Figure:
+    """Labelled images in rows of ten: the first of each class, as many as there is room for."""
+    per_class = -(-most // len(classes))
     first = [torch.nonzero(split.labels == c).flatten()[:per_class] for c in range(len(classes))]
-    chosen = torch.cat(first)[:100]
+    chosen = torch.cat(first)[:most]
     captions = [_short(classes[label]) for label in split.labels[chosen].tolist()]
-    return _gallery(split.images[chosen, 0], captions, columns=10)
+    return _gallery(split.images[chosen], captions, columns=10)
 
 
 def augmented(split: Split, settings: Augment, generator: torch.Generator) -> Figure:
@@ -82,7 +82,7 @@ def augmented(split: Split, settings: Augment, generator: torch.Generator) -> Fi
     figure = Figure((9, 1.87 * bands), dpi=150, layout="constrained")
     for band, axes in enumerate(figure.subplots(bands, 1, squeeze=False).flat):
         part = slice(band * columns, (band + 1) * columns)
-        pair = torch.cat([originals[part, 0], copies[part, 0]])
+        pair = torch.cat([originals[part], copies[part]])
         centres = _mosaic(axes, pair, columns, gap=(2, 2))
         for row, text in (0, "original"), (columns, "augmented"):
             axes.text(-3, centres[row][1], text, ha="right", va="center", fontsize=10)
@@ -122,7 +122,7 @@ def confusion(answers: Answers, classes: Sequence[str]) -> Figure:
 def mistakes(answers: Answers, images: Tensor, classes: Sequence[str]) -> Figure:
     """The 24 wrong answers of highest loss, worst first; there must be one at least.
 
-    `images` are uint8 (N, 1, H, W). With several seeds the answer is that of their mean
+    `images` are uint8 (N, C, H, W). With several seeds the answer is that of their mean
     probabilities.
     """
     worst = answers.worst(24)
@@ -134,7 +134,7 @@ def mistakes(answers: Answers, images: Tensor, classes: Sequence[str]) -> Figure
         )
     ]
     title = "true → predicted, and the probability of the wrong answer"
-    return _gallery(images[worst, 0], captions, columns=6, title=title)
+    return _gallery(images[worst], captions, columns=6, title=title)
 
 
 def _draw_curves(axes: Axes, runs: Sequence[Sequence[Row]], quantity: str) -> list[float]:
@@ -180,8 +180,8 @@ def _log_axis(
 def _gallery(
     images: Tensor, captions: Sequence[str], columns: int, title: str | None = None
 ) -> Figure:
-    """Images (N, H, W) in rows on a page of their size, each with its caption below."""
-    _, height, width = images.shape
+    """Images (N, C, H, W) in rows on a page of their size, each with its caption below."""
+    height, width = images.shape[2:]
     pixel = 8 / (columns * (width + 6))  # inches, on a page 8 inches wide
     lines = [line for caption in captions for line in caption.split("\n")]
     font = min(9.0, 72 * pixel * (width + 4) / (0.62 * max(map(len, lines))))
@@ -202,17 +202,21 @@ def _gallery(
 def _mosaic(
     axes: Axes, images: Tensor, columns: int, gap: tuple[int, int]
 ) -> list[tuple[float, float]]:
-    """Draws images (N, H, W) row by row on white; the centre (x, y) of each comes back."""
-    _, height, width = images.shape
+    """Draws images (N, C, H, W) row by row on white; the centre (x, y) of each comes back."""
+    height, width = images.shape[2:]
     rows = -(-len(images) // columns)
     step_y, step_x = height + gap[0], width + gap[1]
-    canvas: NDArray[np.uint8] = np.full((rows * step_y, columns * step_x - gap[1]), 255, np.uint8)
+    canvas: NDArray[np.uint8] = np.full(
+        (rows * step_y, columns * step_x - gap[1], 3), 255, np.uint8
+    )
     centres = []
-    for index, image in enumerate(images.numpy()):
+    for index, image in enumerate(
+        images.permute(0, 2, 3, 1).numpy()
+    ):  # grey is broadcast to three channels
         top, left = index // columns * step_y, index % columns * step_x
         canvas[top : top + height, left : left + width] = image
         centres.append((left + (width - 1) / 2, top + (height - 1) / 2))
-    axes.imshow(canvas, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.imshow(canvas, interpolation="nearest")
     axes.axis("off")
     return centres
 
