@@ -100,9 +100,10 @@ class Augment(Frozen):
 
     Each range is symmetric: rotation = 10 draws an angle from [-10, 10]. `flip` is the probability
     that left and right are exchanged. `crop_padding` moves an image by up to so many whole pixels,
-    as a crop out of the image padded by them does. `brightness`, `contrast` and `saturation` draw
-    factors from [1 - x, 1 + x]. `random_erasing` is the probability that a rectangle is blanked.
-    `mixup` and `cutmix` mix each image with another one of its batch, by shares from
+    as a crop out of the image padded by them does. The policy "trivial" adds one operation of
+    fourteen at a random strength (Müller & Hutter 2021). `brightness`, `contrast` and `saturation`
+    draw factors from [1 - x, 1 + x]. `random_erasing` is the probability that a rectangle is
+    blanked. `mixup` and `cutmix` mix each image with another one of its batch, by shares from
     Beta(alpha, alpha); each is the alpha, and 0 leaves it out.
     docs/recipes.md has a table of all keys.
     """
@@ -117,6 +118,7 @@ class Augment(Frozen):
     elastic: NonNegative = 0.0
     flip: Annotated[float, Field(ge=0, le=1)] = 0.0
     crop_padding: Annotated[int, Field(ge=0, le=64)] = 0
+    policy: Literal["none", "trivial"] = "none"
     brightness: Annotated[float, Field(ge=0, le=1)] = 0.0
     contrast: Annotated[float, Field(ge=0, le=1)] = 0.0
     saturation: Annotated[float, Field(ge=0, le=1)] = 0.0
