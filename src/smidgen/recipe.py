@@ -154,10 +154,11 @@ class Recipe(Frozen):
     """Everything that a training run depends on, except the machine that it runs on.
 
     `full` trains on the validation split too. `ema` is the decay per step of the running average
-    that becomes the final weights (0: the last step's weights are final). `clip_norm` bounds the
-    norm of the whole gradient. `watch_test` reads the test set after every epoch, to show the
-    curve; nothing is ever chosen on it. `workers` is the number of shards a batch is cut into,
-    each with its own batch-norm statistics and its own core. `backend` is what computes the
+    that becomes the final weights (0: the last step's weights are final). `class_weights` =
+    "balanced" weighs an image by how rare its class is among the training images. `clip_norm`
+    bounds the norm of the whole gradient. `watch_test` reads the test set after every epoch, to
+    show the curve; nothing is ever chosen on it. `workers` is the number of shards a batch is cut
+    into, each with its own batch-norm statistics and its own core. `backend` is what computes the
     gradient: torch, in that precision and memory format, or smidgen's own kernels, in float32.
     0 and "auto" are replaced, before training starts, by what is measured to be fastest.
     """
@@ -169,6 +170,7 @@ class Recipe(Frozen):
     batch_size: Annotated[int, Field(ge=2)] = 64
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     label_smoothing: Fraction = 0.0
+    class_weights: Literal["none", "balanced"] = "none"
     clip_norm: Positive | None = None
     ema: Fraction = 0.0
     watch_test: bool = False
