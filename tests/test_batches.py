@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from sklearn.utils.class_weight import compute_class_weight
 
 from smidgen.data import Split
 from smidgen.recipe import Recipe, override
-from smidgen.train.batches import Batch, epoch_batches, shard_of
+from smidgen.train.batches import Batch, balanced_weights, epoch_batches, shard_of
 
 
 def test_an_epoch_is_one_pass(recipe: Recipe) -> None:
@@ -82,3 +83,31 @@ def test_shards_hold_the_shares_of_their_images() -> None:
     parts = [shard_of(batch, {}, index, 2, torch.Generator()).split for index in range(2)]
     assert [part.partners.tolist() for part in parts] == [[4, 3], [2, 1, 0]]
     assert torch.equal(torch.cat([part.shares for part in parts]), batch.shares)
+
+
+def test_balanced_weights_are_scikit_learns_and_one_in_the_mean() -> None:
+    labels = torch.tensor([0] * 6 + [2] * 3 + [3])  # no image of class 1
+    weights = balanced_weights(labels)
+    found = weights[[0, 2, 3]].numpy()
+    expected = compute_class_weight(
+        "balanced", classes=labels.unique().numpy(), y=labels.numpy()
+    )  # 10 / 18, 10 / 9, 10 / 3
+    assert found == pytest.approx(expected)
+    assert weights[1] == 0
+    assert weights[labels].mean().item() == pytest.approx(1)
+    assert balanced_weights(torch.arange(30) % 3).tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("mixup", [0.0, 1.0])
+def test_an_image_weighs_what_its_labels_weigh(recipe: Recipe, mixup: float) -> None:
+    """The weights are those of the whole split, 200 images, and of pairs averaged by share."""
+    labels = torch.tensor([0] * 160 + [1] * 40)
+    split = Split(torch.zeros(200, 1, 8, 8, dtype=torch.uint8), labels)
+    recipe = override(recipe, {"class_weights": "balanced", "augment.mixup": mixup})
+    by_class = torch.tensor([0.625, 2.5])  # 200 / (2 · 160) and 200 / (2 · 40)
+    for batch, _ in epoch_batches(split, recipe, 0):
+        expected = by_class[batch.labels]
+        if batch.partners is not None:
+            expected = batch.shares * expected + (1 - batch.shares) * by_class[batch.partners]
+        assert (batch.partners is not None) == (mixup > 0)
+        torch.testing.assert_close(batch.weights, expected)

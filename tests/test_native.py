@@ -184,11 +184,13 @@ def assert_as_torch(
     oracle = copy.deepcopy(module).double()
     logits = oracle(inputs_of(images))
     wanted = one_hot = torch.eye(logits.shape[1], dtype=torch.float64)[labels]
+    weights = torch.ones(len(labels))
     if mixed:
         share, partners = mixed["shares"][:, None].double(), mixed["partners"]
         wanted = share * one_hot + (1 - share) * torch.eye(logits.shape[1])[partners]
-        labels = wanted.argmax(1)
-    loss = F.cross_entropy(logits, wanted, label_smoothing=0.1)
+        labels, weights = wanted.argmax(1), mixed.get("weights", weights)
+    losses = F.cross_entropy(logits, wanted, label_smoothing=0.1, reduction="none")
+    loss = (weights * losses).mean()
     loss.backward()
     zero = torch.zeros(())  # the gradient of what the loss does not depend on
     gradient = flat([zero.expand_as(p) if p.grad is None else p.grad for p in oracle.parameters()])
@@ -209,11 +211,13 @@ def colour_network() -> nn.Module:
     )
 
 
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("count", [1, 3, 17, 21])
-def test_the_loss_of_mixed_images_is_torchs(count: int) -> None:
+def test_the_loss_of_mixed_images_is_torchs(count: int, weighted: bool) -> None:
     torch.manual_seed(1)
     labels = torch.arange(count) % 7
     mixed = {"partners": (3 * labels + 1) % 7, "shares": torch.rand(count)}
+    mixed |= {"weights": 3 * torch.rand(count)} if weighted else {}
     assert_as_torch(colour_network(), some_images(count, (3, 20, 31)), labels, mixed)
 
 

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smidgen.data import Data
+from smidgen.data import Data, Split
 from smidgen.errors import ModelError, RecipeError, RunError
 from smidgen.inference import logits
 from smidgen.mnist import GLYPH
 from smidgen.recipe import Recipe, load_recipe, override, to_toml
 from smidgen.train import fit, resume
-from smidgen.train.batches import Batch
+from smidgen.train.batches import Batch, epoch_batches
 from smidgen.train.data_parallel import DataParallel
 from smidgen.train.distributed import Process
 from smidgen.train.native import library
@@ -47,7 +48,8 @@ def loss_by_hand(logits: Tensor, batch: Batch, weight: float, temperature: float
         labels[range(len(batch)), batch.partners] += 0.9 * (1 - share)
     hard = -(labels * logits.log_softmax(1)).sum(1)
     soft = -(batch.soft.double() * (logits / temperature).log_softmax(1)).sum(1)
-    return ((1 - weight) * hard + weight * temperature**2 * soft).mean()
+    factors = torch.ones(len(batch)) if batch.weights is None else batch.weights
+    return (factors * ((1 - weight) * hard + weight * temperature**2 * soft)).mean()
 
 
 @pytest.mark.parametrize("backend", ["torch", "native"])
@@ -64,7 +66,9 @@ def test_the_loss_mixes_labels_and_teacher(
     batch = Batch(images, torch.arange(21) % 10, soft / soft.sum(1, keepdim=True))
     if mixed:
         shares = torch.rand(21, generator=generator)
-        batch = replace(batch, partners=(batch.labels * 3 + 2) % 10, shares=shares)
+        weights = 2 * torch.rand(21, generator=generator)
+        partners = (batch.labels * 3 + 2) % 10
+        batch = replace(batch, partners=partners, shares=shares, weights=weights)
     recipe = with_teacher(recipe, "any", weight=weight, temperature=temperature)
     recipe = override(recipe, {"backend": backend, "label_smoothing": 0.1})
     engine = DataParallel(linear(), recipe, PLAIN, CPU, Process())
@@ -73,6 +77,31 @@ def test_the_loss_mixes_labels_and_teacher(
         score = engine.backward(batch, {})
     oracle = linear().double()
     loss = loss_by_hand(oracle(images.double() / 255), batch, weight, temperature)
+    loss.backward()
+    gradient = torch.cat([parameter.grad.flatten() for parameter in oracle.parameters()])
+    found = engine.weights.parameters.grad
+    torch.testing.assert_close(found, gradient.float(), rtol=1e-3, atol=1e-6)
+    assert score[0].item() == pytest.approx(21 * loss.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("backend", ["torch", "native"])
+def test_balanced_classes_have_torchs_loss(recipe: Recipe, backend: str) -> None:
+    """21 images of one batch and two shards, 1 to 6 of a class; divided by 21, not by weights."""
+    if backend == "native" and library() is None:
+        pytest.skip("the kernels are built by a C compiler, and there is none")
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (21, 1, 28, 28), dtype=torch.uint8, generator=generator)
+    labels = torch.repeat_interleave(torch.arange(6), torch.arange(1, 7))
+    recipe = override(recipe, {"backend": backend, "class_weights": "balanced", "augment": {}})
+    ((batch, draws),) = epoch_batches(Split(images, labels), recipe, 0)
+    engine = DataParallel(linear(), recipe, PLAIN, CPU, Process())
+    with engine:
+        engine.start_epoch(0)
+        score = engine.backward(batch, draws)
+    oracle = linear().double()
+    weights = torch.zeros(10, dtype=torch.float64)
+    weights[:6] = 21 / (6 * torch.arange(1.0, 7.0))
+    loss = F.cross_entropy(oracle(images.double() / 255), labels, weights, reduction="sum") / 21
     loss.backward()
     gradient = torch.cat([parameter.grad.flatten() for parameter in oracle.parameters()])
     found = engine.weights.parameters.grad

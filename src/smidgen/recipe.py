@@ -100,9 +100,10 @@ class Augment(Frozen):
 
     Each range is symmetric: rotation = 10 draws an angle from [-10, 10]. `flip` is the probability
     that left and right are exchanged. `crop_padding` moves an image by up to so many whole pixels,
-    as a crop out of the image padded by them does. `brightness`, `contrast` and `saturation` draw
-    factors from [1 - x, 1 + x]. `random_erasing` is the probability that a rectangle is blanked.
-    `mixup` and `cutmix` mix each image with another one of its batch, by shares from
+    as a crop out of the image padded by them does. The policy "trivial" adds one operation of
+    fourteen at a random strength (Müller & Hutter 2021). `brightness`, `contrast` and `saturation`
+    draw factors from [1 - x, 1 + x]. `random_erasing` is the probability that a rectangle is
+    blanked. `mixup` and `cutmix` mix each image with another one of its batch, by shares from
     Beta(alpha, alpha); each is the alpha, and 0 leaves it out.
     docs/recipes.md has a table of all keys.
     """
@@ -117,6 +118,7 @@ class Augment(Frozen):
     elastic: NonNegative = 0.0
     flip: Annotated[float, Field(ge=0, le=1)] = 0.0
     crop_padding: Annotated[int, Field(ge=0, le=64)] = 0
+    policy: Literal["none", "trivial"] = "none"
     brightness: Annotated[float, Field(ge=0, le=1)] = 0.0
     contrast: Annotated[float, Field(ge=0, le=1)] = 0.0
     saturation: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -154,10 +156,11 @@ class Recipe(Frozen):
     """Everything that a training run depends on, except the machine that it runs on.
 
     `full` trains on the validation split too. `ema` is the decay per step of the running average
-    that becomes the final weights (0: the last step's weights are final). `clip_norm` bounds the
-    norm of the whole gradient. `watch_test` reads the test set after every epoch, to show the
-    curve; nothing is ever chosen on it. `workers` is the number of shards a batch is cut into,
-    each with its own batch-norm statistics and its own core. `backend` is what computes the
+    that becomes the final weights (0: the last step's weights are final). `class_weights` =
+    "balanced" weighs an image by how rare its class is among the training images. `clip_norm`
+    bounds the norm of the whole gradient. `watch_test` reads the test set after every epoch, to
+    show the curve; nothing is ever chosen on it. `workers` is the number of shards a batch is cut
+    into, each with its own batch-norm statistics and its own core. `backend` is what computes the
     gradient: torch, in that precision and memory format, or smidgen's own kernels, in float32.
     0 and "auto" are replaced, before training starts, by what is measured to be fastest.
     """
@@ -169,6 +172,7 @@ class Recipe(Frozen):
     batch_size: Annotated[int, Field(ge=2)] = 64
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     label_smoothing: Fraction = 0.0
+    class_weights: Literal["none", "balanced"] = "none"
     clip_norm: Positive | None = None
     ema: Fraction = 0.0
     watch_test: bool = False

@@ -14,9 +14,17 @@ import torch
 from torch import Tensor
 
 from smidgen.augment.erasing import draw_rectangles, erase
-from smidgen.augment.geometry import COARSE, affine_matrices, draw_matrices, resample, sampling_grid
+from smidgen.augment.geometry import (
+    COARSE,
+    affine_matrices,
+    compose,
+    draw_matrices,
+    resample,
+    sampling_grid,
+)
 from smidgen.augment.levels import jitter
 from smidgen.augment.mixing import Mixture, draw_mixture
+from smidgen.augment.trivial import apply_operations, draw_operations, operation_matrices
 from smidgen.recipe import Augment
 
 __all__ = [
@@ -30,6 +38,8 @@ __all__ = [
     "resample",
     "sampling_grid",
 ]
+
+LEVEL_DRAWS = {"operation", "strength", "jitter", "erasing"}  # those that `change_levels` reads
 
 
 def augment(images: Tensor, settings: Augment, generator: torch.Generator) -> Tensor:
@@ -49,7 +59,8 @@ def draw(
 
     `affine` (N, 2, 3) maps output to input coordinates from -1 to 1; `cutout` (N, 2) holds
     corners as shares of the side; `elastic` (N, 2, 5, 5) holds coarse displacements; `jitter`
-    (N, 3) holds factors of brightness, contrast and saturation; `erasing` (N, 4) holds rectangles.
+    (N, 3) holds factors of brightness, contrast and saturation; `erasing` (N, 4) holds rectangles;
+    `operation` (N,) and `strength` (N,) are a policy's, whose moves are in `affine` already.
     """
     s, draws = settings, {}
     moves = s.rotation, s.translation, s.scale, s.shear, s.crop_probability
@@ -64,7 +75,19 @@ def draw(
         draws["jitter"] = 1 + ranges * (2 * torch.rand(count, 3, generator=generator) - 1)
     if s.random_erasing:
         draws["erasing"] = draw_rectangles(count, sides, s.random_erasing, generator)
+    if s.policy == "trivial":
+        draws |= _draw_policy(count, sides, draws.get("affine"), generator)
     return draws
+
+
+def _draw_policy(
+    count: int, sides: Sequence[int], before: Tensor | None, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Operations and strengths, and matrices that make the moves `before` and then theirs."""
+    operations, strengths = draw_operations(count, generator)
+    matrices = operation_matrices(operations, strengths, aspect=sides[1] / sides[0])
+    affine = matrices if before is None else compose(before, matrices)
+    return {"affine": affine, "operation": operations, "strength": strengths}
 
 
 def change_levels(images: Tensor, draws: dict[str, Tensor]) -> Tensor:
@@ -72,8 +95,11 @@ def change_levels(images: Tensor, draws: dict[str, Tensor]) -> Tensor:
 
     It comes before the resampling. Images that the draws leave alone may be of another type.
     """
+    draws = {name: draws[name].to(images.device) for name in LEVEL_DRAWS & draws.keys()}
+    if "operation" in draws:
+        images = apply_operations(images, draws["operation"], draws["strength"])
     if "jitter" in draws:
-        images = jitter(images, draws["jitter"].to(images.device))
+        images = jitter(images, draws["jitter"])
     if "erasing" in draws:
-        images = erase(images, draws["erasing"].to(images.device))
+        images = erase(images, draws["erasing"])
     return images

@@ -87,6 +87,12 @@ def affine_matrices(
     return torch.cat([linear, offset], dim=2)
 
 
+def compose(first: Tensor, then: Tensor) -> Tensor:
+    """Matrices (N, 2, 3) of two changes of a picture, one after the other."""
+    linear = first[:, :, :2]  # from output to input, so the later change is applied sooner
+    return torch.cat([linear @ then[:, :, :2], linear @ then[:, :, 2:] + first[:, :, 2:]], dim=2)
+
+
 def sampling_grid(theta: Tensor, height: int, width: int) -> Tensor:
     """Where each pixel of each output comes from, (N, H, W, 2), as torch's affine_grid has it.
 

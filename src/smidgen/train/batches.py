@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,11 +23,13 @@ class Batch(Split):
     """Images with what the loss asks of them.
 
     Of mixed images, `partners` int64 (N,) are the labels of what was mixed in, and `shares`
-    float32 (N,), from 0 to 1, those of their own labels; both are None without mixing.
+    float32 (N,), from 0 to 1, those of their own labels; both are None without mixing. `weights`
+    float32 (N,) are what the loss of each image is multiplied by; None: by 1.
     """
 
     partners: Tensor | None = None
     shares: Tensor | None = None
+    weights: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same on that device."""
@@ -68,6 +70,7 @@ def epoch_batches(split: Split, recipe: Recipe, epoch: int) -> Iterator[tuple[Ba
         len(split), split.images.shape[2:], settings, generator(recipe.seed, AUGMENT, epoch)
     )
     random = random_state(recipe.seed, MIX, epoch)
+    weights = balanced_weights(split.labels) if recipe.class_weights == "balanced" else None
     for start in range(0, len(split), recipe.batch_size):
         rows = slice(start, start + recipe.batch_size)
         chosen = split.rows(order[rows].to(split.images.device))
@@ -75,6 +78,8 @@ def epoch_batches(split: Split, recipe: Recipe, epoch: int) -> Iterator[tuple[Ba
         batch = Batch(change_levels(chosen.images, own), chosen.labels, chosen.soft)
         if settings.mixup or settings.cutmix:
             batch = mix(batch, settings, random)
+        if weights is not None:
+            batch = replace(batch, weights=image_weights(batch, weights))
         yield batch, own
 
 
@@ -89,6 +94,24 @@ def mix(batch: Batch, settings: Augment, random: np.random.RandomState) -> Batch
         partners=batch.labels[mixture.partners.to(device)],
         shares=mixture.shares.to(device),
     )
+
+
+def balanced_weights(labels: Tensor) -> Tensor:
+    """A weight for each class, float32 (K,): n / (K · n_k) for n labels, n_k of them of class k.
+
+    K counts the classes that occur; others have the weight 0. The mean over the labels is 1.
+    """
+    counts = torch.bincount(labels)
+    weights = counts.sum() / (counts.count_nonzero() * counts)
+    return torch.where(counts > 0, weights, 0.0)
+
+
+def image_weights(batch: Batch, weights: Tensor) -> Tensor:
+    """The weight of each image's label, float32 (N,); of two labels, averaged by their shares."""
+    own = weights[batch.labels]
+    if batch.partners is None or batch.shares is None:
+        return own
+    return batch.shares * own + (1 - batch.shares) * weights[batch.partners]
 
 
 def shard_of(

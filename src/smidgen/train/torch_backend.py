@@ -74,18 +74,28 @@ class TorchThreads:
 def summed_loss(logits: Tensor, split: Split, recipe: Recipe) -> Tensor:
     """The cross entropy of the labels, mixed with that of the soft labels where there are any.
 
-    Of mixed images both labels count, each with its share; then they are smoothed. At a
+    Of mixed images both labels count, each with its share; then they are smoothed. The loss of an
+    image is multiplied by its weight, and the sum is not divided by that of the weights. At a
     temperature T the part of the soft labels is multiplied by T², so that its gradient is of the
     same size at any temperature (Hinton, Vinyals & Dean 2015).
     """
-    smoothing = recipe.label_smoothing
-    wanted = labels_or_shares(split, logits.shape[1])
-    loss = F.cross_entropy(logits, wanted, reduction="sum", label_smoothing=smoothing)
+    wanted, weights = labels_or_shares(split, logits.shape[1]), weights_of(split)
+    loss = _cross_entropy(logits, wanted, weights, recipe.label_smoothing)
     if split.soft is None:
         return loss
     weight, temperature = recipe.teacher.weight, recipe.teacher.temperature
-    soft = F.cross_entropy(logits / temperature, split.soft, reduction="sum")
+    soft = _cross_entropy(logits / temperature, split.soft, weights)
     return (1 - weight) * loss + weight * temperature**2 * soft
+
+
+def _cross_entropy(
+    logits: Tensor, wanted: Tensor, weights: Tensor | None, smoothing: float = 0.0
+) -> Tensor:
+    """Summed over the images, each multiplied by its weight, float32 (N,), if it has one."""
+    if weights is None:
+        return F.cross_entropy(logits, wanted, reduction="sum", label_smoothing=smoothing)
+    losses = F.cross_entropy(logits, wanted, reduction="none", label_smoothing=smoothing)
+    return (losses * weights).sum()
 
 
 def labels_or_shares(split: Split, classes: int) -> Tensor:
@@ -101,3 +111,8 @@ def larger_labels(split: Split) -> Tensor:
     if not isinstance(split, Batch) or split.partners is None or split.shares is None:
         return split.labels
     return torch.where(split.shares < 0.5, split.partners, split.labels)
+
+
+def weights_of(split: Split) -> Tensor | None:
+    """What the loss of each image is multiplied by, float32 (N,); None: by 1."""
+    return split.weights if isinstance(split, Batch) else None

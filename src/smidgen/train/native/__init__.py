@@ -91,6 +91,7 @@ class NativeBackend:
             "label": split.labels,
             "partner": split.partners if isinstance(split, Batch) else None,
             "share": split.shares if isinstance(split, Batch) else None,
+            "image_weight": split.weights if isinstance(split, Batch) else None,
             "soft": split.soft,
             "matrices": shard.draws.get("affine"),
             "fields": shard.draws.get("elastic"),

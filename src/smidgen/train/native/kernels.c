@@ -66,6 +66,7 @@ typedef struct {
     const int64_t *label;
     const int64_t *partner; /* the label of what was mixed in */
     const float *share;    /* of `label`, from 0 to 1; the rest is that of `partner` */
+    const float *image_weight; /* what the loss of each is multiplied by */
     const float *soft;     /* (N, classes), the probabilities of a teacher */
     const float *matrices; /* (N, 2, 3), from output to input coordinates, from -1 to 1 */
     const float *fields;   /* (N, 2, coarse, coarse) displacements in x and y, from 0 to 1 */
@@ -174,7 +175,7 @@ static int64_t main_label(const network *n, int32_t i)
 }
 
 /* The loss, and the gradient of its mean over the whole batch: the cross entropy of the labels, and
-   that of the teacher's probabilities where there are any. */
+   that of the teacher's probabilities where there are any; each image with its weight. */
 static void loss(const network *n)
 {
     const feature_map *t = &n->map[n->instruction[n->instructions - 1].output];
@@ -191,9 +192,10 @@ static void loss(const network *n)
             if (logit[c] > logit[best])
                 best = c;
         }
-        n->score[0] += entropy(n, logit, wanted, 1 - taught, 1, slope);
+        const float weight = n->image_weight ? n->image_weight[i] : 1;
+        n->score[0] += entropy(n, logit, wanted, weight * (1 - taught), 1, slope);
         if (taught > 0)
-            n->score[0] += entropy(n, logit, n->soft + (int64_t)i * n->classes, taught,
+            n->score[0] += entropy(n, logit, n->soft + (int64_t)i * n->classes, weight * taught,
                                    n->temperature, slope);
         n->score[1] += best == main_label(n, i);
         for (int32_t c = 0; c < n->classes; c++)

@@ -59,7 +59,7 @@ class CNetwork(Structure):
         ("images", c_int32),
         ("batch", c_int32),
         *((name, c_void_p) for name in (
-            "pixels", "label", "partner", "share", "soft", "matrices", "fields",
+            "pixels", "label", "partner", "share", "image_weight", "soft", "matrices", "fields",
             "spread_down", "spread_across", "corners",
         )),
         ("coarse", c_int32),
