@@ -22,6 +22,8 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--use-fake-device-for-media-stream",  # a camera that shows a clock
+    "--use-fake-ui-for-media-stream",  # and is allowed at once
 ]
 STROKES = json.loads(Path(__file__).with_name("strokes.json").read_text("utf-8"))
 SEVEN = [[[0.1, 0.05], [0.5, 0.05], [0.9, 0.03], [0.7, 0.4], [0.5, 1.0]]]

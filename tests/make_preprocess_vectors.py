@@ -1,9 +1,11 @@
-"""Writes tests/preprocess_vectors.json, the pictures that Python and the page preprocess alike.
+"""Writes tests/preprocess_vectors.json and tests/photo_vectors.json, the pictures that Python and
+the pages preprocess alike.
 
     python tests/make_preprocess_vectors.py
 
 Each has its name, width, height, channels (1: ink, 4: red, green, blue, alpha), the bytes, and the
-784 bytes of the image (null: blank), all in base64. Run it only when preprocessing changes.
+bytes of the image (null: blank), all in base64; a photo also has the shape of its image. Run it
+only when preprocessing changes.
 """
 
 import base64
@@ -12,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from smidgen.preprocess import extract_ink, scale_and_centre, to_grey
+from smidgen.inputs import InputShape
+from smidgen.preprocess import extract_ink, photo, scale_and_centre, to_grey
 
 
 def text(values):
@@ -83,6 +86,25 @@ def vectors():
     yield picture_vector("nothing at all", np.zeros((10, 10, 4)), blank=True)
 
 
+def photo_vectors():
+    rng = np.random.default_rng(8)
+    shapes = ["1x8x8", "3x8x8", "3x8x13", "1x13x8", "3x16x9", "3x9x16"]
+    sides = [(8, 8), (16, 16), (37, 23), (23, 37), (13, 8), (8, 13), (5, 7), (3, 40), (1, 1)]
+    for shape in map(InputShape.parse, shapes):
+        for height, width in sides:
+            rgba = rng.integers(0, 256, (height, width, 4)).astype(np.uint8)
+            if rng.random() < 0.5:
+                rgba[..., 3] = 255
+            image = np.moveaxis(photo(rgba, shape), 0, -1)
+            name = f"{height} × {width} as {shape}"
+            yield vector(name, rgba, image) | {"shape": shape}
+
+
+def write(name, given):
+    lines = ",\n".join(json.dumps(each, ensure_ascii=False) for each in given)
+    Path(__file__).with_name(name).write_text(f"[\n{lines}\n]\n", "utf-8")
+
+
 if __name__ == "__main__":
-    lines = ",\n".join(json.dumps(each, ensure_ascii=False) for each in vectors())
-    Path(__file__).with_name("preprocess_vectors.json").write_text(f"[\n{lines}\n]\n", "utf-8")
+    write("preprocess_vectors.json", vectors())
+    write("photo_vectors.json", photo_vectors())

@@ -21,6 +21,8 @@ from smidgen.export.document import (
     page_document,
 )
 from smidgen.export.html import render
+from smidgen.inputs import InputShape
+from smidgen.preprocess import photo
 from smidgen.quantize import quantize, to_document
 from smidgen.target import load
 
@@ -155,10 +157,28 @@ def test_packed_images_are_what_the_page_unpacks(node):
     ).astype(np.uint8)
     script = """
         const { unpackImage } = await import("./images.js");
-        console.log(JSON.stringify(input.map((text) => [...unpackImage(text)])));
+        console.log(JSON.stringify(input.map((text) => [...unpackImage(text, [28, 28, 1])])));
     """
     unpacked = ask(node, f"{script}", [pack(image) for image in images])
     assert unpacked == images.reshape(4, 784).tolist()
+
+
+def test_an_image_of_colours_is_packed_channels_last(node):
+    image = np.random.default_rng(0).integers(0, 3, (3, 8, 13)).astype(np.uint8)
+    script = """
+        const { unpackImage } = await import("./images.js");
+        console.log(JSON.stringify([...unpackImage(input, [8, 13, 3])]));
+    """
+    assert ask(node, script, pack(image)) == np.moveaxis(image, 0, -1).ravel().tolist()
+
+
+def test_photo_vectors_are_of_this_photo():
+    vectors = json.loads((ROOT / "tests/photo_vectors.json").read_text("utf-8"))
+    for each in vectors:
+        size = (each["height"], each["width"], 4)
+        rgba = np.frombuffer(base64.b64decode(each["data"]), np.uint8).reshape(size)
+        image = np.moveaxis(photo(rgba, InputShape(*each["shape"])), 0, -1)
+        assert base64.b64decode(each["image"]) == image.tobytes(), each["name"]
 
 
 def test_a_page_holds_an_image_once():

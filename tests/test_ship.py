@@ -21,6 +21,7 @@ from torch import nn
 from smidgen.data import Data, Split
 from smidgen.errors import ExportError, MissingExtraError
 from smidgen.export import export, formats
+from smidgen.inputs import InputShape
 from smidgen.target import Target
 from smidgen.zoo import create_model, has_weights, list_models, weights_header
 
@@ -136,9 +137,22 @@ def test_preprocessing_inside_is_of_onnx(target: Target, few: Data, tmp_path: Pa
     assert not (tmp_path / "out").exists()
 
 
-def test_the_page_of_glyphs_refuses_photos(coloured: tuple[Target, Data], tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="'colour' takes photos of 3x15x11; html is for networks"):
-        export_or_skip("html", [coloured[0]], coloured[1], "html", tmp_path / "out")
+def test_a_page_of_photos_is_proven(coloured: tuple[Target, Data], tmp_path: Path) -> None:
+    target, data = coloured
+    written = export_or_skip("html", [target], data, "html", tmp_path)
+    assert written["parity"] == {"images": 60, "label_mismatches": 0, "max_abs_diff": 0.0}
+    page = (tmp_path / "index.html").read_text("utf-8")
+    assert '"preprocess":"photo"' in page
+    assert "Draw a" not in page
+
+
+def test_a_page_holds_networks_of_one_input(coloured: tuple[Target, Data], tmp_path: Path) -> None:
+    target, data = coloured
+    wide = replace(data.preprocess, shape=InputShape(3, 15, 12))
+    other = replace(target, name="wide", preprocess=wide)
+    message = "'wide' takes a photo of 3x15x12, 'colours' has a photo of 3x15x11; the networks of a"
+    with pytest.raises(ExportError, match=message):
+        export_or_skip("html", [target, other], data, "html", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

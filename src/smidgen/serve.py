@@ -1,4 +1,4 @@
-"""Serves the draw-a-digit page on this machine's own address, 127.0.0.1."""
+"""Serves a page on this machine's own address, 127.0.0.1."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ test("no network is certain", () => {
 
 test("an image is unpacked", () => {
   const packed = btoa(String.fromCharCode(0, 2, 9, 8, 0, 255, 7));
-  const image = unpackImage(packed);
+  const image = unpackImage(packed, [28, 28, 1]);
   assert.equal(image.length, 784);
   assert.deepEqual([...image.subarray(0, 5)], [0, 0, 9, 8, 0]);
   assert.equal(image[259], 7);

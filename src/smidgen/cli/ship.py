@@ -60,10 +60,13 @@ def _summary(written: dict[str, Any]) -> Iterator[str]:
     accuracy = written["accuracy"]
     yield f"{percent(accuracy['float'])} in float, {percent(accuracy['integer'])} in integers"
     for proof in written["proofs"]:
-        yield (
-            f"{proof['runner']}: {proof['label_mismatches']:,} of {proof['images']:,} labels "
-            f"differ, logits by at most {proof['max_abs_diff']:.2g}"
-        )
+        if proof["max_abs_diff"] == 0:
+            yield f"{proof['runner']}: {proof['images']:,} images the same to the bit"
+        else:
+            yield (
+                f"{proof['runner']}: {proof['label_mismatches']:,} of {proof['images']:,} labels "
+                f"differ, logits by at most {proof['max_abs_diff']:.2g}"
+            )
     if "footprint" in written:
         size = written["footprint"]
         yield f"{size['flash_bytes']:,} bytes of flash, {size['ram_bytes']:,} of RAM on Cortex-M0+"
@@ -78,7 +81,7 @@ def serve(
     data_dir: DataDir = None,
     json_: Json = False,
 ) -> None:
-    """Open the draw-a-digit page in the browser, where networks read what one draws."""
+    """Open a page in the browser where networks read what one draws, or photos and the camera."""
     import webbrowser
 
     from smidgen.export.document import page_document

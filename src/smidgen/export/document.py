@@ -2,10 +2,12 @@
 
     {"models": [{"name", "params", "weight_bytes", "accuracy", "tested", "graph",
                  "mistakes": [{"image", "label", "predicted", "probability"}]}],
-     "samples": [{"image", "label"}], "images": [...], "detector": {...} or null}
+     "samples": [{"image", "label"}], "images": [...], "detector": {...} or null,
+     "preprocess": "photo"}
 
-`image` is a position in `images`, which are packed: base64 of 784 grey levels in rows, each run of
-zeros as one 0 and its length. `accuracy` is the integer graph's, on all `tested` test images.
+`image` is a position in `images`, which are packed: base64 of rows of pixels, channels last, each
+run of zeros as one 0 and its length. Only glyphs have a detector; they need no `preprocess`.
+`accuracy` is the integer graph's, on all `tested` test images.
 
 The document of the shipped frontier models is package data, so that their page needs no data set.
 """
@@ -15,6 +17,7 @@ from __future__ import annotations
 import base64
 import functools
 import json
+import math
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -33,6 +36,7 @@ from smidgen.target import Target, load
 
 MISTAKES = 12
 SAMPLES_PER_CLASS = 6
+IMAGE_BYTES = 64_000  # of the samples of a page, and of a network's mistakes
 
 Images = NDArray[np.uint8]
 Positions = dict[str, int]  # in the page, of packed images
@@ -63,26 +67,35 @@ def build_document(
     ExportError for networks of other classes than the data's, and for those that the integer
     graph cannot express.
     """
-    for target in targets:
-        target.require_classes(data, ExportError)
-        if target.preprocess.kind != "glyph":
-            raise ExportError(
-                f"{target.name!r} takes photos of {target.preprocess.shape}; "
-                "html is for networks of glyphs, c and onnx are for any"
-            )
+    require_one_input(targets, data)
     if graphs is None:
         graphs = [quantize_for(data, t.model, t.preprocess, t.name) for t in targets]
     positions: Positions = {}
+    document = {
+        "models": [_describe(t, g, data, positions) for t, g in zip(targets, graphs, strict=True)],
+        "samples": _samples(data, positions),
+        "images": list(positions),
+        "detector": None,
+    }
+    if data.preprocess.kind == "photo":
+        return document | {"preprocess": "photo"}
     fit, validation = data.fit_split()
     detector = fit_detector(
         fit.images.numpy()[:, 0], fit.labels.numpy(), validation.images.numpy()[:, 0]
     )
-    return {
-        "models": [_describe(t, g, data, positions) for t, g in zip(targets, graphs, strict=True)],
-        "samples": _samples(data, positions),
-        "images": list(positions),
-        "detector": detector.to_document() if detector else None,
-    }
+    return document | {"detector": detector.to_document() if detector else None}
+
+
+def require_one_input(targets: Sequence[Target], data: Data) -> None:
+    """Raises ExportError for networks that take other images than the data's, or other classes."""
+    for target in targets:
+        target.require_classes(data, ExportError)
+        theirs, ours = target.preprocess, data.preprocess
+        if (theirs.kind, theirs.shape) != (ours.kind, ours.shape):
+            raise ExportError(
+                f"{target.name!r} takes a {theirs.kind} of {theirs.shape}, {data.name!r} has a "
+                f"{ours.kind} of {ours.shape}; the networks of a page take the same images"
+            )
 
 
 @functools.cache
@@ -95,12 +108,14 @@ def frontier_document() -> dict[str, Any]:
 
 def _describe(target: Target, graph: Graph, data: Data, positions: Positions) -> dict[str, Any]:
     """One network of a page; the images of its worst mistakes are added to the page's."""
-    images, labels = data.test.images.numpy()[:, 0], data.test.labels.numpy()
+    images, labels = data.test.images.numpy(), data.test.labels.numpy()
     probabilities = softmax(graph.run(images) * graph.logit_scale, axis=1)
     predicted = probabilities.argmax(axis=1)
     confidence = probabilities.max(axis=1)
     wrong = np.flatnonzero(predicted != labels)
-    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][
+        : min(MISTAKES, _most_images(data))
+    ]
     return {
         "name": graph.name,
         "params": count_parameters(target.model, target.preprocess.shape),
@@ -126,10 +141,11 @@ def add_image(image: Images, positions: Positions) -> int:
 
 
 def pack(image: Images) -> str:
-    """A 28 × 28 image as the page stores it."""
+    """An image (H, W) or (C, H, W) as the page stores it."""
     packed = bytearray()
     zeros = 0
-    for level in image.ravel().tolist():
+    channels_last = np.moveaxis(image, 0, -1) if image.ndim == 3 else image
+    for level in channels_last.ravel().tolist():
         if level == 0 and zeros < 255:
             zeros += 1
             continue
@@ -144,10 +160,21 @@ def pack(image: Images) -> str:
 
 
 def _samples(data: Data, positions: Positions) -> list[dict[str, int]]:
-    """The first test images of each class."""
-    images, labels = data.test.images.numpy()[:, 0], data.test.labels.numpy()
-    return [
-        {"image": add_image(images[i], positions), "label": label}
+    """The first test images of each class; of photos, which take more bytes, of some."""
+    images, labels = data.test.images.numpy(), data.test.labels.numpy()
+    is_glyph = data.preprocess.kind == "glyph"
+    each = SAMPLES_PER_CLASS if is_glyph else 2
+    chosen = [
+        (i, label)
         for label in range(len(data.classes))
-        for i in np.flatnonzero(labels == label)[:SAMPLES_PER_CLASS].tolist()
+        for i in np.flatnonzero(labels == label)[:each].tolist()
     ]
+    step = 1 if is_glyph else -(-len(chosen) // _most_images(data))
+    return [
+        {"image": add_image(images[i], positions), "label": label} for i, label in chosen[::step]
+    ]
+
+
+def _most_images(data: Data) -> int:
+    """How many test images of a kind a page holds at most."""
+    return max(4, IMAGE_BYTES // math.prod(data.preprocess.shape))

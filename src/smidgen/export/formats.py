@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from smidgen.anatomy import count_parameters, describe
 from smidgen.data import Data, normalise
 from smidgen.export.c import with_about, write_c
-from smidgen.export.document import build_document
+from smidgen.export.document import build_document, require_one_input
 from smidgen.export.footprint import Footprint, footprint
 from smidgen.export.frames import (
     compare_frames,
@@ -156,8 +156,10 @@ def make_onnx(
 
 
 def make_html(targets: Sequence[Target], data: Data, bits: int) -> Export:
-    """`index.html`, the draw-a-digit page; its networks are run in Node as they stand in it."""
+    """`index.html`, the page of glyphs or of photos; its networks are run in Node as they stand
+    in it."""
     find("node")
+    require_one_input(targets, data)
     graphs = [quantize_for(data, t.model, t.preprocess, t.name, bits) for t in targets]
     page = render(build_document(targets, data, graphs))
     written = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)

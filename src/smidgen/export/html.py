@@ -1,4 +1,4 @@
-"""The page on which networks read a drawing: one file that refers to nothing outside of it."""
+"""The page on which networks read drawings or photos: one file that needs nothing else."""
 
 from __future__ import annotations
 
@@ -18,12 +18,18 @@ ICON = (
     "<path d='M9 8h10l-6 13' fill='none' stroke='#fff' stroke-width='3' "
     "stroke-linecap='round' stroke-linejoin='round'/></svg>"
 )
+PAGES = {  # by preprocessing: the file, its first module and its styles
+    "glyph": ("page.html", "main", ("page.css",)),
+    "photo": ("photos.html", "photos", ("page.css", "photos.css")),
+}
 
 
 def render(document: dict[str, Any]) -> str:
     """The page for a document of networks, images and a detector, as HTML."""
-    style, html = ((TEMPLATES / name).read_text("utf-8") for name in ("page.css", "page.html"))
-    script = bundle("main", lambda name: (TEMPLATES / f"{name}.js").read_text("utf-8"))
+    page, entry, styles = PAGES[document.get("preprocess", "glyph")]
+    html = _template(page)
+    style = "".join(_template(name) for name in styles)
+    script = bundle(entry, lambda name: _template(f"{name}.js"))
     parts = {
         "policy": _policy(style, script),
         "icon": "data:image/svg+xml," + quote(ICON),
@@ -33,6 +39,10 @@ def render(document: dict[str, Any]) -> str:
         "script": script,
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], html)
+
+
+def _template(name: str) -> str:
+    return (TEMPLATES / name).read_text("utf-8")
 
 
 def _policy(style: str, script: str) -> str:

@@ -3,15 +3,15 @@
 
 import { argmax, percent } from "./verdict.js";
 import { unpackImage } from "./images.js";
-import { PIXELS, SIDE } from "./preprocess.js";
 
 /** A number of things for people: 13,272. */
 export function count(number) {
   return number.toLocaleString("en");
 }
 
-/** A network's row in the list: show(verdict) fills it, `radio` chooses it. */
-export function createRow(model, list) {
+/** A network's row in the list: show(verdict) fills it, `radio` chooses it. `createBars` puts the
+ * probabilities of classes into an element, and gives a function that sets them. */
+export function createRow(model, list, createBars) {
   const row = document.getElementById("model").content.firstElementChild.cloneNode(true);
   const find = (name) => row.querySelector(`.${name}`);
   find("name").textContent = model.name;
@@ -19,7 +19,7 @@ export function createRow(model, list) {
   find("weights").textContent = `${(model.weight_bytes / 1000).toFixed(1)} kB`;
   find("accuracy").textContent = `${(model.accuracy * 100).toFixed(2)} %`;
   find("accuracy").title = `on ${count(model.tested)} test images`;
-  const bars = createBars(find("bars"), model.graph.classes);
+  const bars = createBars(row.querySelector("[role=img]"), model.graph.classes);
   const clock = createClock(find("latency"));
   const radio = row.querySelector("input");
   row.addEventListener("click", () => radio.click());
@@ -37,7 +37,7 @@ export function createRow(model, list) {
 }
 
 /** A column for each class, and a function that sets their heights. */
-function createBars(container, classes) {
+export function createBars(container, classes) {
   const columns = classes.map((name) => {
     const column = document.createElement("div");
     const [bar, label] = [document.createElement("i"), document.createElement("span")];
@@ -72,13 +72,14 @@ function createClock(place) {
   };
 }
 
-/** Draws an image, white ink on black. */
-export function showImage(canvas, image) {
-  canvas.width = canvas.height = SIDE;
-  const pixels = new ImageData(SIDE, SIDE);
-  for (let i = 0; i < PIXELS; i++) {
-    const value = image ? image[i] : 0;
-    pixels.data.set([value, value, value, 255], 4 * i);
+/** Draws an image of an input [height, width, channels]; black without one. */
+export function showImage(canvas, image, [height, width, channels]) {
+  canvas.width = width;
+  canvas.height = height;
+  const pixels = new ImageData(width, height);
+  for (let i = 0; i < width * height; i++) {
+    for (let c = 0; c < 3; c++) pixels.data[4 * i + c] = image ? image[i * channels + (c % channels)] : 0;
+    pixels.data[4 * i + 3] = 255;
   }
   canvas.getContext("2d").putImageData(pixels, 0, 0);
 }
@@ -116,14 +117,14 @@ export function showMaps(container, tensor) {
 
 /** Fills the gallery with a model's mistakes; `pick` is called with a mistake's image. */
 export function showMistakes(list, model, images, pick) {
-  const { classes } = model.graph;
+  const { classes, input } = model.graph;
   list.replaceChildren(...model.mistakes.map(({ image, label, predicted, probability }) => {
     const item = document.createElement("li");
     const button = document.createElement("button");
     const canvas = document.createElement("canvas");
-    const levels = unpackImage(images[image]);
+    const levels = unpackImage(images[image], input);
     button.type = "button";
-    showImage(canvas, levels);
+    showImage(canvas, levels, input);
     button.append(canvas, `${classes[label]} read as ${classes[predicted]}, ${percent(probability)}`);
     button.addEventListener("click", () => pick(levels, classes[label]));
     item.append(button);

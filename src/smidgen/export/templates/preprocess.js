@@ -3,6 +3,8 @@
 //
 // A grey picture is {data, width, height}: rows from the top, 0 to 255, any array of numbers.
 
+import { weights } from "./resampling.js";
+
 export const SIDE = 28;
 export const PIXELS = SIDE * SIDE;
 const BOX = 20;
@@ -125,22 +127,6 @@ function resample({ data, width, height }, toWidth, toHeight) {
     }
   });
   return small;
-}
-
-/** For each output its [input, whole-number weight]: areas going down, interpolation going up. */
-function weights(inputs, outputs) {
-  const rows = [];
-  for (let o = 0; o < outputs; o++) {
-    const row = [];
-    for (let i = 0; i < inputs; i++) {
-      const weight = outputs <= inputs
-        ? Math.min((i + 1) * outputs, (o + 1) * inputs) - Math.max(i * outputs, o * inputs)
-        : 2 * outputs - Math.abs((2 * o + 1) * inputs - outputs - 2 * outputs * i);
-      if (weight > 0) row.push([i, weight]);
-    }
-    rows.push(row);
-  }
-  return rows;
 }
 
 /** Where the box begins so that its centre of mass lies in pixel 14, or as near as it fits. */
