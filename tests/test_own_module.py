@@ -12,12 +12,14 @@ from networks import EveryOperation
 from torch import nn
 
 import smidgen
+from smidgen.budget import Budget
 from smidgen.data import Data
 from smidgen.errors import ModelError, RecipeError
 from smidgen.evaluate import evaluate
 from smidgen.run import Run
 from smidgen.train import resume
 
+SMALL = Budget(title="small", max_params=5_000)
 BLOCKS = """
 from torch import nn
 
@@ -126,3 +128,15 @@ def test_a_teacher_that_one_names_is_not_left_out(few: Data, tmp_path: Path) -> 
     named = {"networks": ["smidgen_8k"]}
     with pytest.raises(RecipeError, match="was trained on 'mnist', not on 'digits'"):
         smidgen.train("smidgen_8k", data=few, out=tmp_path / "run", epochs=1, teacher=named)
+
+
+def test_a_budget_without_classes_takes_as_many_as_a_run_has(few: Data, tmp_path: Path) -> None:
+    kept = few.train.labels < 3
+    train = few.train.rows(kept.nonzero().flatten())
+    test = few.test.rows((few.test.labels < 3).nonzero().flatten())
+    three = Data("digits", train, test, ("0", "1", "2"), few.preprocess)
+    run = smidgen.train("smidgen_1k", data=three, out=tmp_path / "run", epochs=1, teacher={})
+    shape = {rule.rule: rule for rule in smidgen.check(str(run.path), SMALL).rules}["output_shape"]
+    assert (shape.limit, shape.passed) == ("(N, 3)", True)
+    brief = {rule.rule: rule for rule in smidgen.check(str(run.path), "era-8k").rules}
+    assert (brief["output_shape"].limit, brief["output_shape"].passed) == ("(N, 10)", False)

@@ -20,13 +20,19 @@ class Measured:
     """All that is known of a target without training it."""
 
     name: str
+    classes: int | None  # that it was trained for
     anatomy: Anatomy
     behaviour: Behaviour
     training: Training | None
     firmware: Firmware | None
 
     def judge(self, budget: Budget) -> Verdict:
-        """The verdict of a budget over what was measured."""
+        """The verdict of a budget over what was measured.
+
+        A budget that says no number of classes asks for as many as the target was trained for.
+        """
+        if self.classes and "classes" not in budget.model_fields_set:
+            budget = budget.model_copy(update={"classes": self.classes})
         return judge(budget, self.anatomy, self.behaviour, self.training, self.firmware)
 
 
@@ -58,6 +64,7 @@ def measure(
     runs = [Run.open(path) for path in seeds] or ([loaded.run] if loaded.run else [])
     return Measured(
         name=loaded.name,
+        classes=len(loaded.classes) if loaded.trained else None,
         anatomy=describe(loaded.model, loaded.preprocess.shape, loaded.name),
         behaviour=probe(loaded.model, loaded.preprocess.shape),
         training=summarise(runs, last_epochs) if runs else None,
