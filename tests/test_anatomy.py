@@ -247,7 +247,7 @@ def test_random_networks_agree_with_the_flop_counter_and_the_gradient(
 
 @pytest.mark.parametrize("name", list_models())
 def test_zoo_agrees_with_the_flop_counter_and_the_gradient(name: str) -> None:
-    model = create_model(name)
+    model = create_model(name, in_chans=1)
     anatomy = describe(model)
     assert anatomy.macs == counted_macs(model)
     assert anatomy.params == sum(p.numel() for p in model.parameters())
