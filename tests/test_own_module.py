@@ -17,7 +17,7 @@ from smidgen.data import Data
 from smidgen.errors import ModelError, RecipeError
 from smidgen.evaluate import evaluate
 from smidgen.run import Run
-from smidgen.train import resume
+from smidgen.train import Progress, fit, resume
 
 SMALL = Budget(title="small", max_params=5_000)
 BLOCKS = """
@@ -66,13 +66,13 @@ def test_a_killed_run_of_a_file_is_resumed_to_the_same_bits(
 ) -> None:
     whole = smidgen.train(f"{source}:Net", data=few, out=tmp_path / "whole", epochs=2)
 
-    def stop(progress: smidgen.train.Progress) -> None:
+    def stop(progress: Progress) -> None:
         if progress.epoch == 2:
-            raise KeyboardInterrupt
+            raise RuntimeError("killed in the second epoch")
 
-    chosen = whole.recipe
-    with pytest.raises(KeyboardInterrupt):
-        sys.modules["smidgen.train"].fit(chosen, few, tmp_path / "killed", watch=stop)
+    with pytest.raises(RuntimeError, match=r"^killed in the second epoch$"):
+        fit(whole.recipe, few, tmp_path / "killed", watch=stop)
+    assert not (tmp_path / "killed" / "result.json").exists()
     source.unlink()
     again = resume(tmp_path / "killed", few)
     assert again.weights_header()["fingerprint"] == whole.weights_header()["fingerprint"]

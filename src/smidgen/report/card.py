@@ -8,6 +8,7 @@ from typing import Any
 from smidgen import metrics
 from smidgen.anatomy import Anatomy
 from smidgen.data import Data
+from smidgen.inputs import Preprocess
 from smidgen.recipe import to_toml
 from smidgen.report.analysis import Goal, target_result_analysis
 from smidgen.report.figures import (
@@ -21,9 +22,13 @@ from smidgen.report.figures import (
 )
 from smidgen.report.trial import Answers, Trial
 
+SEEN = {
+    "glyph": "in which one light shape stands in the middle of a dark background",
+    "photo": "the largest part in the middle of a picture, averaged by area",
+}
 LIMITS = """\
-- The network knows one thing: 28 × 28 grey images in which one light shape stands in the middle
-  of a dark background. `smidgen predict` makes such images of other pictures.
+- The network knows one thing: {height} × {width} {colour} images, {seen}.
+  `smidgen predict` makes such images of other pictures.
 - It answers with one of its classes whatever it is shown; on a picture that is none of them the
   probability means nothing.
 - The training accuracy is the running one of the last epoch, with dropout and augmentation on, as
@@ -69,9 +74,15 @@ def card(
         "## Machine",
         _machine(result),
         "## Limits",
-        LIMITS,
+        _limits(data.preprocess),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _limits(preprocess: Preprocess) -> str:
+    channels, height, width = preprocess.shape
+    colour = "grey" if channels == 1 else "colour"
+    return LIMITS.format(height=height, width=width, colour=colour, seen=SEEN[preprocess.kind])
 
 
 def _front_matter(trial: Trial) -> str:

@@ -9,6 +9,8 @@ KNOWN_DATA = {
     "mnist": ("MNIST", "ylecun/mnist"),
     "fashion_mnist": ("Fashion-MNIST", "zalando-datasets/fashion_mnist"),
     "kmnist": ("KMNIST", None),
+    "cifar10": ("CIFAR-10", "uoft-cs/cifar10"),
+    "cifar10_jpeg": ("JPEG copies of CIFAR-10", None),
     "digits": ("the embedded 8 × 8 digits (not MNIST)", None),
 }
 
