@@ -160,8 +160,9 @@ class Recipe(Frozen):
     "balanced" weighs an image by how rare its class is among the training images. `clip_norm`
     bounds the norm of the whole gradient. `watch_test` reads the test set after every epoch, to
     show the curve; nothing is ever chosen on it. `workers` is the number of shards a batch is cut
-    into, each with its own batch-norm statistics and its own core. `backend` is what computes the
-    gradient: torch, in that precision and memory format, or smidgen's own kernels, in float32.
+    into, each with its own batch-norm statistics; the cores take them in turn, so that more shards
+    than cores cost no time, and small ones stay in a processor's cache. `backend` is what computes
+    the gradient: torch, in that precision and memory format, or smidgen's own kernels, in float32.
     0 and "auto" are replaced, before training starts, by what is measured to be fastest.
     """
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -123,12 +122,6 @@ class _Trainer:
         folder = out or free_folder(recipe.model)
         if seeds is not None:
             return _train_seeds(recipe, seeds, folder, self.data_dir, self.json_)
-        cores = os.cpu_count() or 1
-        if recipe.workers > cores:
-            console(self.json_).print(
-                f"workers = {recipe.workers}, but this machine has {cores} cores: "
-                "the result will be the same, only later"
-            )
         data = load_shown(recipe.data, self.data_dir)
         with _progress(self.json_) as watch:
             run = fit(recipe, data, folder, device=self.device, watch=watch)

@@ -8,7 +8,7 @@ gradient, without the interpreter, so that two workers are nearly twice as fast 
 from __future__ import annotations
 
 import ctypes
-import math
+import mmap
 from collections.abc import Mapping, Sequence
 from ctypes import POINTER, pointer
 from dataclasses import asdict
@@ -22,24 +22,19 @@ from smidgen.inputs import Preprocess
 from smidgen.recipe import Recipe
 from smidgen.train.batches import Batch, Shard
 from smidgen.train.flat import FlatParameters, ShardSums
+from smidgen.train.native.instructions import BATCH_NORM, CONVOLUTION, LINEAR
 from smidgen.train.native.library import CFeatureMap, CInstruction, CNetwork, library
-from smidgen.train.native.program import (
-    BATCH_NORM,
-    CONVOLUTION,
-    LINEAR,
-    Program,
-    UnsupportedError,
-    compile_network,
-)
+from smidgen.train.native.program import Program, UnsupportedError, compile_network
 
 __all__ = ["NativeBackend", "NativeThreads", "UnsupportedError", "compile_network", "library"]
 
 
 class NativeBackend:
-    """Computes gradients by the kernels, in memory of its own for the values of one shard.
+    """Computes gradients by the kernels.
 
-    The vectors of `weights` and `sums` must stay where they are. Raises UnsupportedError for a
-    network with an operation that the kernels do not know.
+    The values of one shard lie in scratch memory, which backends of the same network may share if
+    they never compute at the same time. The vectors of `weights` and `sums` must stay where they
+    are. Raises UnsupportedError for a network with an operation that the kernels do not know.
     """
 
     def __init__(
@@ -50,32 +45,47 @@ class NativeBackend:
         sums: ShardSums,
     ) -> None:
         self.library = _loaded()
-        program = compile_network(weights.module, preprocess.shape)
+        self.program = compile_network(weights.module, preprocess.shape)
+        self.network = _network(self.program, recipe)
         most = -(-recipe.batch_size // recipe.workers)
-        lanes = self.library.smidgen_lanes()
-        self.network = _network(program, recipe)
-        self.network.map, places = _maps(program, -(-most // lanes))
-        self.network.instruction, saved = _instructions(program)
-        taps, largest = _largest(program)
+        blocks = -(-most // self.library.smidgen_lanes())
+        self.network.map, self.places = _maps(self.program, blocks)
+        self.network.instruction, self.saved = _instructions(self.program)
+        self.scratch: dict[str, Tensor] = {}
+        image = self.program.maps[0]
         self.memory = {
             "parameters": weights.parameters.data,
             "gradient": sums.gradient,
             "score": sums.score,
             "statistics": sums.statistics,
-            "arena": torch.zeros(places * lanes),
-            "packed": torch.zeros(largest),
-            "saved": torch.zeros(saved),
-            "input_offsets": torch.zeros(taps, dtype=torch.int64),
-            "output_offsets": torch.zeros(taps, dtype=torch.int64),
-            "spread_down": _spread(program.maps[0].height),
-            "spread_across": _spread(program.maps[0].width),
+            "spread_down": _spread(image.height),
+            "spread_across": _spread(image.width),
             "mean": torch.tensor(preprocess.mean),
             "deviation": torch.tensor(preprocess.std),
         }
         self._point(self.memory)
 
+    def new_scratch(self) -> dict[str, Tensor]:
+        """Memory for the values of one shard, which keeps nothing from one step to the next."""
+        lanes, (taps, largest) = self.library.smidgen_lanes(), _largest(self.program)
+        return {
+            "arena": _large_pages(self.places * lanes),
+            "packed": torch.zeros(largest),
+            "saved": torch.zeros(self.saved),
+            "sums": torch.zeros(_sums(self.program) * lanes),
+            "input_offsets": torch.zeros(taps, dtype=torch.int64),
+            "output_offsets": torch.zeros(taps, dtype=torch.int64),
+        }
+
+    def use(self, scratch: dict[str, Tensor]) -> None:
+        """Computes in that memory from now on."""
+        if scratch is not self.scratch:
+            self.scratch = scratch
+            self._point(scratch)
+
     def backward(self, shard: Shard) -> None:
         """Adds the shard's gradient and score to the sums, and moves the statistics on."""
+        self.use(self.scratch or self.new_scratch())
         _run(self.library, None, [self.read(shard)])
 
     def read(self, shard: Shard) -> CNetwork:
@@ -117,9 +127,19 @@ class NativeThreads:
     def __init__(self, threads: int) -> None:
         self.library = _loaded()
         self.pool = self.library.smidgen_create_pool(threads)
+        self.threads = self.library.smidgen_pool_threads(self.pool)
+        self.scratch: list[dict[str, Tensor]] = []
 
     def run(self, backends: Sequence[NativeBackend], shards: Sequence[Shard]) -> None:
-        """Computes each backend's shard, side by side; the caller's thread takes part."""
+        """Computes each backend's shard, side by side; the caller's thread takes part.
+
+        The shards that one thread computes, one after the other, share scratch memory: what lies in
+        the processor's cache stays in use.
+        """
+        for i, backend in enumerate(backends):
+            if len(self.scratch) <= i % self.threads:
+                self.scratch.append(backend.new_scratch())
+            backend.use(self.scratch[i % self.threads])
         pairs = zip(backends, shards, strict=True)
         _run(self.library, self.pool, [backend.read(shard) for backend, shard in pairs])
 
@@ -154,6 +174,15 @@ def _network(program: Program, recipe: Recipe) -> CNetwork:
     )
 
 
+def _large_pages(count: int) -> Tensor:
+    """Zeros in pages of 2 MB where the system has such: the kernels read a network's values in long
+    strides, and look up a small page as often as they read it."""
+    memory = mmap.mmap(-1, 4 * count)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(memory, dtype=torch.float32)
+
+
 def _spread(side: int) -> Tensor:
     """What enlarges a coarse field of displacements, as `augment.resample` does: (side, COARSE)."""
     return F.interpolate(
@@ -165,8 +194,8 @@ def _maps(program: Program, blocks: int) -> tuple[ctypes.Array[CFeatureMap], int
     """The maps with their places for values and, but for the image, gradients; and the total."""
     places, end = [], 0
     for i, map in enumerate(program.maps):
-        shape = (map.channels, map.height + 2 * map.padding, map.width + 2 * map.padding)
-        size = blocks * math.prod(shape)
+        rows = (map.height + 2 * map.padding) * map.channels
+        size = blocks * (rows * (map.width + map.padding) + map.padding)
         has_gradient = i > 0 and program.gradients[i] == i
         places.append((end, end + size))
         end += size * (2 if has_gradient else 1)
@@ -186,6 +215,18 @@ def _instructions(program: Program) -> tuple[ctypes.Array[CInstruction], int]:
         if each.operation == BATCH_NORM:
             saved += 2 * program.maps[each.source].channels
     return (CInstruction * len(records))(*records), saved
+
+
+def _sums(program: Program) -> int:
+    """The largest number of sums that any instruction keeps of its channels."""
+    most = 1
+    for each in program.instructions:
+        channels = program.maps[each.source].channels
+        if each.operation == BATCH_NORM:
+            most = max(most, 2 * channels)
+        if each.operation == CONVOLUTION and each.groups == channels:
+            most = max(most, channels * each.kernel_height * each.kernel_width)
+    return most
 
 
 def _largest(program: Program) -> tuple[int, int]:

@@ -93,8 +93,8 @@ static void activation_forward(const network *n, const instruction *l)
 {
     const feature_map *t = &n->map[l->source], *o = &n->map[l->output];
     for (int32_t b = 0; b < blocks(n); b++)
-        for (int32_t c = 0; c < t->channels; c++)
-            for (int32_t y = 0; y < t->height; y++)
+        for (int32_t y = 0; y < t->height; y++)
+            for (int32_t c = 0; c < t->channels; c++)
                 activate_row(l, row(n, t, t->values, b, c, y), row(n, o, o->values, b, c, y),
                              t->width);
 }
@@ -103,8 +103,8 @@ static void activation_backward(const network *n, const instruction *l)
 {
     const feature_map *t = &n->map[l->source], *o = &n->map[l->output];
     for (int32_t b = 0; b < blocks(n); b++)
-        for (int32_t c = 0; c < t->channels; c++)
-            for (int32_t y = 0; y < t->height; y++)
+        for (int32_t y = 0; y < t->height; y++)
+            for (int32_t c = 0; c < t->channels; c++)
                 activate_row_backward(l, row(n, t, t->values, b, c, y),
                                       row(n, o, o->gradient, b, c, y),
                                       row(n, t, t->gradient, b, c, y), t->width, l->add_source);

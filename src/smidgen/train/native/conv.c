@@ -15,25 +15,29 @@ typedef struct {
 } product;
 
 #define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 8")
+#define UNROLL _Pragma("GCC unroll 32")
 
-/* `deep` channels from c on of `wide` columns from x on; both constant where this is inlined. */
-INLINE void sums(const product *p, const int deep, const int wide, int32_t c, int32_t x)
+/* `deep` channels from c on of `wide` columns from x on; all but c and x constant where inlined. */
+INLINE void sums(const product *p, const int deep, const int wide, const int64_t step,
+                 const int64_t out_step, int32_t c, int32_t x)
 {
-    const int64_t out_step = p->out_step;
-    lanes *out[MOST_DEEP];
-    UNROLL for (int i = 0; i < deep; i++)
-        out[i] = p->out + p->output_offsets[c + i] + x * out_step;
+    lanes *const base = p->out + x * out_step;
+    const int64_t *output_offsets = p->output_offsets + c;
     lanes sum[MOST_DEEP][MOST_WIDE];
-    UNROLL for (int i = 0; i < deep; i++)
+    UNROLL for (int i = 0; i < deep; i++) {
+        const lanes first = all(p->bias ? p->bias[c + i] : 0);
         UNROLL for (int j = 0; j < wide; j++)
-            sum[i][j] = p->add ? out[i][j * out_step]
-                               : (lanes){0} + (p->bias ? p->bias[c + i] : 0);
-    const lanes *in = p->in + x * p->step;
+            sum[i][j] = first;
+    }
+    if (p->add)
+        UNROLL for (int i = 0; i < deep; i++)
+            UNROLL for (int j = 0; j < wide; j++)
+                sum[i][j] = base[output_offsets[i] + j * out_step];
+    const lanes *in = p->in + x * step;
     const float *weights = p->weights + c;
-    const int64_t step = p->step;
-    for (int32_t t = 0; t < p->taps; t++, weights += p->channels) {
-        const lanes *tap = in + p->input_offsets[t];
+    const int64_t channels = p->channels, *input_offsets = p->input_offsets;
+    for (const int64_t *end = input_offsets + p->taps; input_offsets < end; weights += channels) {
+        const lanes *tap = in + *input_offsets++;
         UNROLL for (int j = 0; j < wide; j++) {
             const lanes value = tap[j * step];
             UNROLL for (int i = 0; i < deep; i++)
@@ -42,18 +46,18 @@ INLINE void sums(const product *p, const int deep, const int wide, int32_t c, in
     }
     UNROLL for (int i = 0; i < deep; i++)
         UNROLL for (int j = 0; j < wide; j++)
-            out[i][j * out_step] = sum[i][j];
+            base[output_offsets[i] + j * out_step] = sum[i][j];
 }
 
 #define WIDE(deep)                                                                                 \
     switch (wide) {                                                                                \
-    case 1: sums(p, deep, 1, c, x); break;                                                         \
-    case 2: sums(p, deep, 2, c, x); break;                                                         \
-    case 3: sums(p, deep, 3, c, x); break;                                                         \
-    case 4: sums(p, deep, 4, c, x); break;                                                         \
-    case 5: sums(p, deep, 5, c, x); break;                                                         \
-    case 6: sums(p, deep, 6, c, x); break;                                                         \
-    case 7: sums(p, deep, 7, c, x); break;                                                         \
+    case 1: sums(p, deep, 1, step, out_step, c, x); break;                                         \
+    case 2: sums(p, deep, 2, step, out_step, c, x); break;                                         \
+    case 3: sums(p, deep, 3, step, out_step, c, x); break;                                         \
+    case 4: sums(p, deep, 4, step, out_step, c, x); break;                                         \
+    case 5: sums(p, deep, 5, step, out_step, c, x); break;                                         \
+    case 6: sums(p, deep, 6, step, out_step, c, x); break;                                         \
+    case 7: sums(p, deep, 7, step, out_step, c, x); break;                                         \
     }
 
 /* The longest of equal parts of `length` that are at most `most` long. */
@@ -65,8 +69,7 @@ static int32_t part(int32_t length, int32_t most)
 
 static int32_t least(int32_t a, int32_t b) { return a < b ? a : b; }
 
-/* One row of outputs. */
-static void multiply(const product *p, int32_t width)
+INLINE void multiply_by(const product *p, int32_t width, const int64_t step, const int64_t out_step)
 {
     const int32_t widest = part(width, MOST_WIDE);
     const int32_t deepest = part(p->channels, least(MOST_DEEP, MOST_SUMS / widest));
@@ -82,12 +85,22 @@ static void multiply(const product *p, int32_t width)
     }
 }
 
+/* One row of outputs. */
+static void multiply(const product *p, int32_t width)
+{
+    if (p->step == 1 && p->out_step == 1)
+        multiply_by(p, width, 1, 1);
+    else
+        multiply_by(p, width, p->step, p->out_step);
+}
+
 typedef struct {
-    const lanes *out; /* the gradient of the outputs, at the first block's first row */
-    const lanes *in;
-    int64_t out_row, in_row, out_block, in_block, out_plane, step;
+    const network *n;
+    const feature_map *out, *in;
+    int32_t out_channel, in_channel; /* the first of the group */
+    int32_t first_row, rows;         /* of the outputs of all blocks, one block after the other */
+    int32_t pad_height, pad_width, stride_height, stride_width;
     const int64_t *input_offsets;
-    int32_t blocks, height, width;
     float *gradient; /* [channel][tap] */
     int32_t taps;
 } correlation;
@@ -99,19 +112,21 @@ INLINE void products(const correlation *p, const int deep, const int many, int32
     UNROLL for (int i = 0; i < deep; i++)
         UNROLL for (int j = 0; j < many; j++)
             sum[i][j] = (lanes){0};
-    const int64_t *input_offsets = p->input_offsets + t, plane = p->out_plane, step = p->step;
-    for (int32_t block = 0; block < p->blocks; block++)
-        for (int32_t y = 0; y < p->height; y++) {
-            const lanes *out = p->out + block * p->out_block + c * plane + y * p->out_row;
-            const lanes *in = p->in + block * p->in_block + y * p->in_row;
-            for (int32_t x = 0; x < p->width; x++, out++, in += step) {
-                UNROLL for (int j = 0; j < many; j++) {
-                    const lanes value = in[input_offsets[j]];
-                    UNROLL for (int i = 0; i < deep; i++)
-                        sum[i][j] += out[i * plane] * value;
-                }
+    const int64_t *input_offsets = p->input_offsets + t, next = channel_step(p->out);
+    const int64_t step = p->stride_width;
+    for (int32_t r = p->first_row; r < p->first_row + p->rows; r++) {
+        const int32_t block = r / p->out->height, y = r % p->out->height;
+        const lanes *out = row(p->n, p->out, p->out->gradient, block, p->out_channel + c, y);
+        const lanes *in = row(p->n, p->in, p->in->values, block, p->in_channel,
+                              y * p->stride_height - p->pad_height) - p->pad_width;
+        for (int32_t x = 0; x < p->out->width; x++, out++, in += step) {
+            UNROLL for (int j = 0; j < many; j++) {
+                const lanes value = in[input_offsets[j]];
+                UNROLL for (int i = 0; i < deep; i++)
+                    sum[i][j] += out[i * next] * value;
             }
         }
+    }
     UNROLL for (int i = 0; i < deep; i++)
         UNROLL for (int j = 0; j < many; j++)
             p->gradient[(c + i) * p->taps + t + j] += total(sum[i][j]);
@@ -150,13 +165,13 @@ static void taps_of(const feature_map *t, int32_t channels, int32_t height, int3
     for (int32_t c = 0; c < channels; c++)
         for (int32_t y = 0; y < height; y++)
             for (int32_t x = 0; x < width; x++)
-                *input_offsets++ = c * plane_size(t) + y * row_size(t) + x;
+                *input_offsets++ = c * channel_step(t) + y * row_step(t) + x;
 }
 
 static void planes_of(const feature_map *t, int32_t channels, int64_t *output_offsets)
 {
     for (int32_t c = 0; c < channels; c++)
-        output_offsets[c] = c * plane_size(t);
+        output_offsets[c] = c * channel_step(t);
 }
 
 static void convolution_forward(const network *n, const instruction *l)
@@ -213,7 +228,7 @@ static void input_backward(const network *n, const instruction *l, int32_t group
             const int32_t x = first_x + l->pad_width - k % wide;
             if (y % l->stride_height || x % l->stride_width)
                 continue;
-            n->input_offsets[taps] = o * plane_size(out) + y / l->stride_height * row_size(out) +
+            n->input_offsets[taps] = o * channel_step(out) + y / l->stride_height * row_step(out) +
                                      x / l->stride_width;
             for (int32_t i = 0; i < inputs; i++)
                 n->packed[taps * inputs + i] = weight[(o * inputs + i) * high * wide + k];
@@ -232,25 +247,35 @@ static void input_backward(const network *n, const instruction *l, int32_t group
         }
 }
 
-static void convolution_backward(const network *n, const instruction *l)
+/* How many rows of outputs stay in the cache while all weights meet them. */
+static int32_t rows_at_once(const network *n, const feature_map *out)
+{
+    return least(blocks(n) * out->height, (AT_ONCE + out->width - 1) / out->width);
+}
+
+static void weight_backward(const network *n, const instruction *l, int32_t group)
 {
     const feature_map *in = &n->map[l->source], *out = &n->map[l->output];
-    const int32_t high = l->kernel_height, wide = l->kernel_width;
     const int32_t inputs = in->channels / l->groups, outputs = out->channels / l->groups;
-    const int32_t taps = inputs * high * wide;
-    bias_backward(n, l);
-    for (int32_t g = 0; g < l->groups; g++) {
-        const int64_t weight = l->weight + (int64_t)g * outputs * taps;
-        taps_of(in, inputs, high, wide, n->input_offsets);
-        const correlation c = {
-            .out = row(n, out, out->gradient, 0, g * outputs, 0),
-            .in = row(n, in, in->values, 0, g * inputs, -l->pad_height) - l->pad_width,
-            .out_row = row_size(out), .in_row = l->stride_height * row_size(in),
-            .out_block = block_size(out), .in_block = block_size(in),
-            .out_plane = plane_size(out), .step = l->stride_width, .input_offsets = n->input_offsets,
-            .blocks = blocks(n), .height = out->height, .width = out->width,
-            .gradient = n->gradient + weight, .taps = taps};
+    const int32_t taps = inputs * l->kernel_height * l->kernel_width;
+    const int32_t rows = blocks(n) * out->height, most = rows_at_once(n, out);
+    taps_of(in, inputs, l->kernel_height, l->kernel_width, n->input_offsets);
+    correlation c = {
+        .n = n, .out = out, .in = in, .out_channel = group * outputs, .in_channel = group * inputs,
+        .pad_height = l->pad_height, .pad_width = l->pad_width, .stride_height = l->stride_height,
+        .stride_width = l->stride_width, .input_offsets = n->input_offsets, .taps = taps,
+        .gradient = n->gradient + l->weight + (int64_t)group * outputs * taps};
+    for (c.first_row = 0; c.first_row < rows; c.first_row += most) {
+        c.rows = least(most, rows - c.first_row);
         correlate(&c, outputs);
+    }
+}
+
+static void convolution_backward(const network *n, const instruction *l)
+{
+    const feature_map *in = &n->map[l->source];
+    for (int32_t g = 0; g < l->groups; g++) {
+        weight_backward(n, l, g);
         if (in->gradient < 0)
             continue;
         for (int32_t y = 0; y < least(l->stride_height, in->height); y++)
@@ -282,13 +307,10 @@ static void linear_backward(const network *n, const instruction *l)
 {
     const feature_map *in = &n->map[l->source], *out = &n->map[l->output];
     const int32_t taps = in->channels * in->height * in->width;
-    bias_backward(n, l);
     taps_of(in, in->channels, in->height, in->width, n->output_offsets);
-    const correlation c = {
-        .out = row(n, out, out->gradient, 0, 0, 0), .in = row(n, in, in->values, 0, 0, 0),
-        .out_block = block_size(out), .in_block = block_size(in), .out_plane = plane_size(out),
-        .input_offsets = n->output_offsets, .blocks = blocks(n), .height = 1, .width = 1,
-        .gradient = n->gradient + l->weight, .taps = taps};
+    const correlation c = {.n = n, .out = out, .in = in, .rows = blocks(n), .stride_height = 1,
+                           .stride_width = 1, .input_offsets = n->output_offsets, .taps = taps,
+                           .gradient = n->gradient + l->weight};
     correlate(&c, out->channels);
     if (in->gradient < 0)
         return;

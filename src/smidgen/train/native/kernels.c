@@ -2,8 +2,9 @@
 
    Images lie side by side in the lanes of a vector: a value of the network is the same value of
    LANES images. So every loop is a vector loop whatever the number of channels, and a weight is
-   one number for all lanes. A feature map is [block][channel][row][column][lane], each channel with
-   zeros around it, which are the padding of the convolutions that read it.
+   one number for all lanes. A feature map is [block][row][channel][column][lane], with zeros around
+   each channel, which are the padding of the convolutions that read it; the zeros after a row are
+   also those before the next. What reads the same row of all channels so reads one piece of memory.
 
    Compiled once for a machine and called through ctypes; program.py says what is computed. */
 
@@ -20,6 +21,7 @@
 #endif
 #define MOST_WIDE 7
 #define MOST_DEEP 4
+#define AT_ONCE 64 /* places whose values stay in the cache while weights meet them */
 
 typedef float lanes __attribute__((vector_size(4 * LANES)));
 typedef int32_t choice __attribute__((vector_size(4 * LANES)));
@@ -36,7 +38,8 @@ typedef struct {
 } feature_map;
 
 typedef struct {
-    int32_t operation, source, other, output;     /* feature maps; other: of two operands */
+    int32_t operation, source, other, output;     /* feature maps; other: the second operand, or
+                                                     what BATCH_NORM adds to its result, or -1 */
     int32_t has_relu;                             /* a (leaky) ReLU ends it */
     int32_t add_source, add_other;                /* a gradient is there already */
     int32_t kernel_height, kernel_width, stride_height, stride_width, groups;
@@ -56,6 +59,7 @@ typedef struct {
     const instruction *instruction;
     lanes *arena;
     float *packed, *saved; /* scratch: weights in another order, statistics of a step */
+    lanes *sums; /* scratch: of a layer's channels */
     int64_t *input_offsets, *output_offsets; /* scratch: where taps and channels lie */
     const float *parameters;
     float *gradient, *score, *statistics;
@@ -80,18 +84,23 @@ typedef struct {
 
 static int32_t blocks(const network *n) { return (n->images + LANES - 1) / LANES; }
 
-static int64_t row_size(const feature_map *t) { return t->width + 2 * t->padding; }
+/* From a row of a channel to that of the next channel. */
+static int64_t channel_step(const feature_map *t) { return t->width + t->padding; }
 
-static int64_t plane_size(const feature_map *t) { return (t->height + 2 * t->padding) * row_size(t); }
+/* From a row of a channel to the next row of it. */
+static int64_t row_step(const feature_map *t) { return t->channels * channel_step(t); }
 
-static int64_t block_size(const feature_map *t) { return t->channels * plane_size(t); }
+static int64_t block_size(const feature_map *t)
+{
+    return (t->height + 2 * t->padding) * row_step(t) + t->padding;
+}
 
 /* Row y of a channel, at its first column inside the padding; y may lie in the padding. */
 static lanes *row(const network *n, const feature_map *t, int64_t buffer, int32_t block, int32_t channel,
                   int32_t y)
 {
-    return n->arena + buffer + block * block_size(t) + channel * plane_size(t) +
-           (y + t->padding) * row_size(t) + t->padding;
+    return n->arena + buffer + block * block_size(t) + (y + t->padding) * row_step(t) +
+           channel * channel_step(t) + t->padding;
 }
 
 /* 1 in the lanes that hold an image, 0 in those that fill up the last block. */
@@ -103,12 +112,18 @@ static lanes present(const network *n, int32_t block)
     return mask;
 }
 
+/* The sum of all lanes: of their halves, of the halves of those, and so on. */
 static float total(lanes v)
 {
-    float sum = 0;
-    for (int lane = 0; lane < LANES; lane++)
-        sum += v[lane];
-    return sum;
+    typedef float eight __attribute__((vector_size(32)));
+    typedef float four __attribute__((vector_size(16)));
+    eight half[LANES / 8];
+    memcpy(half, &v, sizeof v);
+    const eight e = LANES == 16 ? half[0] + half[LANES / 8 - 1] : half[0];
+    four quarter[2];
+    memcpy(quarter, &e, sizeof e);
+    const four q = quarter[0] + quarter[1];
+    return (q[0] + q[2]) + (q[1] + q[3]);
 }
 
 static lanes where(choice mask, lanes v) { return (lanes)((choice)v & mask); }
@@ -127,6 +142,13 @@ static lanes rectified(const instruction *l, lanes v)
     return where(~below, v) + where(below, v * l->slope);
 }
 
+/* The gradient before the ReLU that ended the layer, if one did: the value has kept its sign. */
+static lanes through(const instruction *l, lanes gradient, lanes value)
+{
+    const choice kept = value > 0 | -(l->has_relu == 0);
+    return where(kept, gradient) + where(~kept, gradient * l->slope);
+}
+
 static void put(lanes *place, lanes value, int32_t add)
 {
     *place = add ? *place + value : value;
@@ -135,6 +157,10 @@ static void put(lanes *place, lanes value, int32_t add)
 static lanes all(float number) { return (lanes){0} + number; }
 
 #include "conv.c"
+
+#include "depthwise.c"
+
+#include "norm.c"
 
 #include "activations.c"
 

@@ -1,112 +1,15 @@
 /* Everything between convolutions: passes over rows. */
 
-/* The gradient before the ReLU that ended the layer, if one did: the value has kept its sign. */
-static lanes through(const instruction *l, lanes gradient, lanes value)
-{
-    const choice kept = value > 0 | -(l->has_relu == 0);
-    return where(kept, gradient) + where(~kept, gradient * l->slope);
-}
-
-/* Batch norm (Ioffe & Szegedy 2015) of the shard; the running variance is the unbiased one. */
-static void norm_forward(const network *n, const instruction *l)
-{
-    const feature_map *t = &n->map[l->source], *o = &n->map[l->output];
-    const float count = (float)n->images * (float)(t->height * t->width);
-    float *running = n->statistics + l->statistics;
-    for (int32_t c = 0; c < t->channels; c++) {
-        lanes sum = {0}, square = {0};
-        for (int32_t b = 0; b < blocks(n); b++) {
-            const lanes mask = present(n, b);
-            lanes part = {0};
-            for (int32_t y = 0; y < t->height; y++) {
-                const lanes *in = row(n, t, t->values, b, c, y);
-                for (int32_t x = 0; x < t->width; x++)
-                    part += in[x];
-            }
-            sum += part * mask;
-        }
-        const float mean = total(sum) / count;
-        for (int32_t b = 0; b < blocks(n); b++) {
-            const lanes mask = present(n, b);
-            lanes part = {0};
-            for (int32_t y = 0; y < t->height; y++) {
-                const lanes *in = row(n, t, t->values, b, c, y);
-                for (int32_t x = 0; x < t->width; x++)
-                    part += (in[x] - mean) * (in[x] - mean);
-            }
-            square += part * mask;
-        }
-        const float variance = total(square) / count;
-        const float scale = 1 / sqrtf(variance + l->eps);
-        n->saved[l->saved + c] = mean;
-        n->saved[l->saved + t->channels + c] = scale;
-        running[c] += l->momentum * (mean - running[c]);
-        running[t->channels + c] +=
-            l->momentum * (variance * count / (count - 1) - running[t->channels + c]);
-        const float gain = (l->weight < 0 ? 1 : n->parameters[l->weight + c]) * scale;
-        const float offset = (l->bias < 0 ? 0 : n->parameters[l->bias + c]) - mean * gain;
-        for (int32_t b = 0; b < blocks(n); b++)
-            for (int32_t y = 0; y < t->height; y++) {
-                const lanes *in = row(n, t, t->values, b, c, y);
-                lanes *out = row(n, o, o->values, b, c, y);
-                for (int32_t x = 0; x < t->width; x++) {
-                    out[x] = rectified(l, in[x] * gain + offset);
-                }
-            }
-    }
-}
-
-static void norm_backward(const network *n, const instruction *l)
-{
-    const feature_map *t = &n->map[l->source], *o = &n->map[l->output];
-    const float count = (float)n->images * (float)(t->height * t->width);
-    for (int32_t c = 0; c < t->channels; c++) {
-        const float mean = n->saved[l->saved + c], scale = n->saved[l->saved + t->channels + c];
-        lanes sum = {0}, along = {0}; /* of the gradient, and of its product with the input */
-        for (int32_t b = 0; b < blocks(n); b++)
-            for (int32_t y = 0; y < t->height; y++) {
-                const lanes *in = row(n, t, t->values, b, c, y);
-                const lanes *out = row(n, o, o->values, b, c, y);
-                const lanes *gradient = row(n, o, o->gradient, b, c, y);
-                for (int32_t x = 0; x < t->width; x++) {
-                    const lanes g = through(l, gradient[x], out[x]);
-                    sum += g;
-                    along += g * (in[x] - mean);
-                }
-            }
-        const float slope = total(along) * scale, level = total(sum);
-        if (l->weight >= 0)
-            n->gradient[l->weight + c] += slope;
-        if (l->bias >= 0)
-            n->gradient[l->bias + c] += level;
-        const float gain = (l->weight < 0 ? 1 : n->parameters[l->weight + c]) * scale;
-        const float flat = level / count, steep = slope * scale / count;
-        for (int32_t b = 0; b < blocks(n) && t->gradient >= 0; b++) {
-            const lanes mask = present(n, b) * gain;
-            for (int32_t y = 0; y < t->height; y++) {
-                const lanes *in = row(n, t, t->values, b, c, y);
-                const lanes *out = row(n, o, o->values, b, c, y);
-                const lanes *gradient = row(n, o, o->gradient, b, c, y);
-                lanes *to = row(n, t, t->gradient, b, c, y);
-                for (int32_t x = 0; x < t->width; x++) {
-                    const lanes g = through(l, gradient[x], out[x]);
-                    put(&to[x], mask * (g - flat - steep * (in[x] - mean)), l->add_source);
-                }
-            }
-        }
-    }
-}
-
 /* Maximum or mean over windows that do not overlap; what is left over at the edge is not read. */
 static void pool_forward(const network *n, const instruction *l)
 {
     const feature_map *t = &n->map[l->source], *o = &n->map[l->output];
     const int32_t high = l->kernel_height, wide = l->kernel_width;
-    const int64_t step = row_size(t);
+    const int64_t step = row_step(t);
     const float share = 1 / (float)(high * wide);
     for (int32_t b = 0; b < blocks(n); b++)
-        for (int32_t c = 0; c < t->channels; c++)
-            for (int32_t y = 0; y < o->height; y++) {
+        for (int32_t y = 0; y < o->height; y++)
+            for (int32_t c = 0; c < t->channels; c++) {
                 const lanes *in = row(n, t, t->values, b, c, y * high);
                 lanes *out = row(n, o, o->values, b, c, y);
                 for (int32_t x = 0; x < o->width; x++) {
@@ -126,7 +29,7 @@ static void pool_backward(const network *n, const instruction *l)
 {
     const feature_map *t = &n->map[l->source], *o = &n->map[l->output];
     const int32_t high = l->kernel_height, wide = l->kernel_width;
-    const int64_t step = row_size(t);
+    const int64_t step = row_step(t);
     const float share = 1 / (float)(high * wide);
     for (int32_t b = 0; b < blocks(n); b++)
         for (int32_t c = 0; c < t->channels; c++) {
@@ -160,8 +63,8 @@ static void add_forward(const network *n, const instruction *l)
     const feature_map *t = &n->map[l->source], *u = &n->map[l->other];
     const feature_map *o = &n->map[l->output];
     for (int32_t b = 0; b < blocks(n); b++)
-        for (int32_t c = 0; c < t->channels; c++)
-            for (int32_t y = 0; y < t->height; y++) {
+        for (int32_t y = 0; y < t->height; y++)
+            for (int32_t c = 0; c < t->channels; c++) {
                 const lanes *one = row(n, t, t->values, b, c, y);
                 const lanes *two = row(n, u, u->values, b, c, y);
                 lanes *out = row(n, o, o->values, b, c, y);
@@ -178,8 +81,8 @@ static void hand_down(const network *n, const instruction *l, const feature_map 
     const feature_map *o = &n->map[l->output];
     const int is_there = to->gradient == o->gradient && !l->has_relu;
     for (int32_t b = 0; b < blocks(n) && to->gradient >= 0 && !is_there; b++)
-        for (int32_t c = 0; c < to->channels; c++)
-            for (int32_t y = 0; y < to->height; y++) {
+        for (int32_t y = 0; y < to->height; y++)
+            for (int32_t c = 0; c < to->channels; c++) {
                 const lanes *out = row(n, o, o->values, b, c + first, y);
                 const lanes *gradient = row(n, o, o->gradient, b, c + first, y);
                 lanes *place = row(n, to, to->gradient, b, c, y);
@@ -213,8 +116,8 @@ static void multiply_forward(const network *n, const instruction *l)
     const feature_map *t = &n->map[l->source], *u = &n->map[l->other], *o = &n->map[l->output];
     const int32_t t_step = t->width > 1, u_step = u->width > 1;
     for (int32_t b = 0; b < blocks(n); b++)
-        for (int32_t c = 0; c < o->channels; c++)
-            for (int32_t y = 0; y < o->height; y++) {
+        for (int32_t y = 0; y < o->height; y++)
+            for (int32_t c = 0; c < o->channels; c++) {
                 const lanes *one = broadcast_row(n, t, t->values, b, c, y);
                 const lanes *two = broadcast_row(n, u, u->values, b, c, y);
                 lanes *out = row(n, o, o->values, b, c, y);
@@ -235,8 +138,8 @@ static void multiply_backward(const network *n, const instruction *l, const feat
         for (int32_t c = 0; c < to->channels && !add; c++)
             for (int32_t y = 0; y < to->height; y++)
                 memset(row(n, to, to->gradient, b, c, y), 0, sizeof(lanes) * (size_t)to->width);
-        for (int32_t c = 0; c < o->channels; c++)
-            for (int32_t y = 0; y < o->height; y++) {
+        for (int32_t y = 0; y < o->height; y++)
+            for (int32_t c = 0; c < o->channels; c++) {
                 const lanes *gradient = row(n, o, o->gradient, b, c, y);
                 const lanes *times = broadcast_row(n, slope, slope->values, b, c, y);
                 lanes *place = broadcast_row(n, to, to->gradient, b, c, y);
@@ -250,8 +153,8 @@ static void copy_channels(const network *n, const feature_map *from, const instr
 {
     const feature_map *o = &n->map[l->output];
     for (int32_t b = 0; b < blocks(n); b++)
-        for (int32_t c = 0; c < from->channels; c++)
-            for (int32_t y = 0; y < from->height; y++)
+        for (int32_t y = 0; y < from->height; y++)
+            for (int32_t c = 0; c < from->channels; c++)
                 memcpy(row(n, o, o->values, b, c + first, y), row(n, from, from->values, b, c, y),
                        sizeof(lanes) * (size_t)from->width);
 }
@@ -276,8 +179,8 @@ static void dropout(const network *n, const instruction *l, int is_backward)
     const uint32_t seed = n->seed ^ ((uint32_t)l->output * 0x632be5abu);
     uint32_t place = 0;
     for (int32_t b = 0; b < blocks(n); b++)
-        for (int32_t c = 0; c < t->channels; c++)
-            for (int32_t y = 0; y < t->height; y++) {
+        for (int32_t y = 0; y < t->height; y++)
+            for (int32_t c = 0; c < t->channels; c++) {
                 const lanes *in = is_backward ? row(n, o, o->gradient, b, c, y)
                                               : row(n, t, t->values, b, c, y);
                 lanes *out = is_backward ? row(n, t, t->gradient, b, c, y)
@@ -291,7 +194,7 @@ static void dropout(const network *n, const instruction *l, int is_backward)
 static void forward(const network *n, const instruction *l)
 {
     switch (l->operation) {
-    case CONVOLUTION: convolution_forward(n, l); break;
+    case CONVOLUTION: (is_depthwise(n, l) ? depthwise_forward : convolution_forward)(n, l); break;
     case LINEAR: linear_forward(n, l); break;
     case BATCH_NORM: norm_forward(n, l); break;
     case ACTIVATION: activation_forward(n, l); break;
@@ -315,8 +218,14 @@ static void backward(const network *n, const instruction *l)
     if (source->gradient < 0 && other->gradient < 0 && !has_weights)
         return;
     switch (l->operation) {
-    case CONVOLUTION: convolution_backward(n, l); break;
-    case LINEAR: linear_backward(n, l); break;
+    case CONVOLUTION:
+        bias_backward(n, l);
+        (is_depthwise(n, l) ? depthwise_backward : convolution_backward)(n, l);
+        break;
+    case LINEAR:
+        bias_backward(n, l);
+        linear_backward(n, l);
+        break;
     case BATCH_NORM: norm_backward(n, l); break;
     case MAX_POOL:
     case AVERAGE_POOL: pool_backward(n, l); break;

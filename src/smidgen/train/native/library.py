@@ -17,7 +17,16 @@ from pathlib import Path
 import pooch
 
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-math-errno", "-shared", "-fPIC", "-pthread")
-SOURCES = ("kernels.c", "conv.c", "activations.c", "layers.c", "images.c", "thread_pool.c")
+SOURCES = (
+    "kernels.c",
+    "conv.c",
+    "depthwise.c",
+    "norm.c",
+    "activations.c",
+    "layers.c",
+    "images.c",
+    "thread_pool.c",
+)
 
 
 class CFeatureMap(Structure):
@@ -53,7 +62,7 @@ class CNetwork(Structure):
         ("map", POINTER(CFeatureMap)),
         ("instruction", POINTER(CInstruction)),
         *((name, c_void_p) for name in (
-            "arena", "packed", "saved", "input_offsets", "output_offsets",
+            "arena", "packed", "saved", "sums", "input_offsets", "output_offsets",
             "parameters", "gradient", "score", "statistics", "mean", "deviation",
         )),
         ("images", c_int32),
@@ -97,7 +106,7 @@ def library() -> ctypes.CDLL | None:
     loaded.smidgen_create_pool.argtypes = [c_int32]
     loaded.smidgen_create_pool.restype = c_void_p
     loaded.smidgen_run_pool.argtypes = [c_void_p, POINTER(POINTER(CNetwork)), c_int32]
-    loaded.smidgen_destroy_pool.argtypes = [c_void_p]
+    loaded.smidgen_destroy_pool.argtypes = loaded.smidgen_pool_threads.argtypes = [c_void_p]
     loaded.smidgen_run_pool.restype = loaded.smidgen_destroy_pool.restype = None
     return loaded
 

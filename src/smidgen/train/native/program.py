@@ -13,65 +13,29 @@ from smidgen.errors import ModelError
 from smidgen.inputs import InputShape
 from smidgen.network import Operation, Record, Value, keeps_order, read_network
 from smidgen.network import operations as ops
+from smidgen.train.native.instructions import (
+    ACTIVATION,
+    ADD,
+    AVERAGE_POOL,
+    BATCH_NORM,
+    CONCATENATION,
+    CONVOLUTION,
+    DROPOUT,
+    LINEAR,
+    MAX_POOL,
+    MULTIPLY,
+    FeatureMap,
+    Instruction,
+)
 from smidgen.train.native.library import library
+from smidgen.train.native.rewrites import accumulate, pad, share_gradients, with_relu, with_sum
 
-(CONVOLUTION, LINEAR, BATCH_NORM, ACTIVATION, MAX_POOL, AVERAGE_POOL,
- ADD, MULTIPLY, CONCATENATION, DROPOUT) = range(10)  # fmt: skip
 POOLS = {"max": MAX_POOL, "average": AVERAGE_POOL}
 KEEPS_SHAPE = (ACTIVATION, ADD, DROPOUT)
-ENDS_IN_RELU = (BATCH_NORM, MAX_POOL, AVERAGE_POOL, ADD)
 
 
 class UnsupportedError(Exception):
     """The kernels have no such operation."""
-
-
-@dataclass
-class FeatureMap:
-    """A tensor of one image: its shape, and the width of the zeros around each channel."""
-
-    channels: int
-    height: int = 1
-    width: int = 1
-    padding: int = 0
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        return self.channels, self.height, self.width
-
-
-@dataclass(frozen=True)
-class Instruction:
-    """One operation on feature maps; the names are those of `instruction` in kernels.c."""
-
-    operation: int
-    source: int
-    output: int
-    other: int = -1
-    has_relu: int = 0
-    add_source: int = 0
-    add_other: int = 0
-    kernel_height: int = 1
-    kernel_width: int = 1
-    stride_height: int = 1
-    stride_width: int = 1
-    groups: int = 1
-    pad_height: int = 0
-    pad_width: int = 0
-    weight: int = -1
-    bias: int = -1
-    statistics: int = -1
-    function: int = -1
-    setting: tuple[float, ...] = ()
-    eps: float = 0.0
-    momentum: float = 0.0
-    p: float = 0.0
-    slope: float = 0.0
-
-    @property
-    def sources(self) -> set[int]:
-        """The feature maps that it reads."""
-        return {self.source, self.other} - {-1}
 
 
 @dataclass
@@ -107,15 +71,15 @@ def compile_network(module: nn.Module, shape: InputShape) -> Program:
             compiler.add(op)
         elif isinstance(op, ops.BatchNorm):
             raise _unsupported(op, "whose output nothing reads, though its statistics move")
-    maps, instructions = compiler.maps, _with_relu(compiler.instructions)
+    maps, instructions = compiler.maps, with_relu(with_sum(compiler.instructions))
     output = record.output
     if output not in compiler.maps_of or output.shape[1:] != (
         maps[compiler.maps_of[output]].channels,
     ):
         raise UnsupportedError("it does not end in logits (N, classes)")
-    _pad(maps, instructions)
-    instructions = _accumulate(instructions)
-    return Program(maps, instructions, _share_gradients(maps, instructions))
+    pad(maps, instructions)
+    instructions = accumulate(instructions)
+    return Program(maps, instructions, share_gradients(maps, instructions))
 
 
 @dataclass
@@ -285,100 +249,3 @@ def _places(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, int]:
         places[name] = start
         start += tensor.numel()
     return places
-
-
-def _with_relu(instructions: list[Instruction]) -> list[Instruction]:
-    """The instructions with each ReLU made part of what it follows, if nothing else reads that."""
-    readers = [source for each in instructions for source in (each.source, each.other)]
-    joined: list[Instruction] = []
-    for each in instructions:
-        before = joined[-1] if joined else None
-        if (
-            each.operation == ACTIVATION
-            and each.slope >= 0
-            and before is not None
-            and before.output == each.source
-            and before.operation in ENDS_IN_RELU
-            and not before.has_relu
-            and readers.count(each.source) == 1
-        ):
-            joined[-1] = replace(before, has_relu=1, slope=each.slope, output=each.output)
-        else:
-            joined.append(each)
-    return joined
-
-
-def _pad(maps: list[FeatureMap], instructions: list[Instruction]) -> None:
-    """Gives each map the zeros that the convolutions read around it, and around its gradient."""
-    for each in instructions:
-        if each.operation != CONVOLUTION:
-            continue
-        source, output = maps[each.source], maps[each.output]
-        source.padding = max(source.padding, each.pad_height, each.pad_width)
-        if each.source == 0:
-            continue  # nobody asks for the image's gradient
-        for side, size, kernel, pad, stride in (
-            (source.height, output.height, each.kernel_height, each.pad_height, each.stride_height),
-            (source.width, output.width, each.kernel_width, each.pad_width, each.stride_width),
-        ):
-            before, last = (kernel - 1 - pad) // stride, (side - 1 + pad) // stride
-            output.padding = max(output.padding, before, last - (size - 1))
-
-
-def _accumulate(instructions: list[Instruction]) -> list[Instruction]:
-    """The instructions, told whether a gradient that they give is added to one that is there."""
-    seen: set[int] = set()
-    finished = []
-    for each in reversed(instructions):
-        add_source = each.source in seen
-        add_other = each.other in seen | {each.source}
-        seen |= each.sources
-        finished.append(replace(each, add_source=int(add_source), add_other=int(add_other)))
-    return finished[::-1]
-
-
-def _share_gradients(maps: list[FeatureMap], instructions: list[Instruction]) -> list[int]:
-    """Where each gradient lies. The maps that share memory get the same padding.
-
-    What works number by number may write over the gradient it comes from, and a sum may leave its
-    own to its branches, as long as nobody has yet to read what is written over.
-    """
-    gradients = list(range(len(maps)))
-    producers = {each.output: i for i, each in enumerate(instructions)}
-    readers: dict[int, list[int]] = {}
-    for i, each in enumerate(instructions):
-        for source in each.sources:
-            readers.setdefault(source, []).append(i)
-    for i, each in reversed(list(enumerate(instructions))):
-        place = gradients[each.output]
-        if any(gradients[map] == place and maker < i for map, maker in producers.items()):
-            continue  # another map's gradient is there, and its producer has yet to read it
-        takers: list[int] = []
-        if each.operation in (BATCH_NORM, ACTIVATION, DROPOUT) and readers[each.source] == [i]:
-            takers = [each.source]
-        elif each.operation == ADD and each.source != each.other:
-            takers = _heirs(i, (each.source, each.other), producers, readers)
-        for map in takers:
-            gradients[map] = place if map else 0
-    for i, place in enumerate(gradients):
-        maps[place].padding = max(maps[place].padding, maps[i].padding)
-    for i, place in enumerate(gradients):
-        maps[i].padding = maps[place].padding
-    return gradients
-
-
-def _heirs(
-    i: int, branches: tuple[int, int], producers: dict[int, int], readers: dict[int, list[int]]
-) -> list[int]:
-    """The branches of sum i that may take over its gradient: those that nobody reads after it.
-
-    Both may only if each has been read for its producer before what else reads the other adds to
-    the gradient they share.
-    """
-    heirs = [map for map in branches if map and readers[map][-1] == i]
-    if len(heirs) == 2:
-        one, other = heirs
-        apart = [r < producers[other] for r in readers[one][:-1]]
-        apart += [r < producers[one] for r in readers[other][:-1]]
-        return heirs if all(apart) else heirs[:1]
-    return heirs

@@ -1,5 +1,5 @@
-/* A pool of threads that compute a shard each, step after step. The next step is a tenth of a
-   millisecond away, so they wait awake before they sleep: waking a thread takes as long as that. */
+/* A pool of threads that compute shards, step after step. The next step is a tenth of a millisecond
+   away, so they wait awake before they sleep: waking a thread takes as long as that. */
 
 #include <pthread.h>
 #include <sched.h>
@@ -12,7 +12,9 @@ typedef struct {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t submitted;
-    _Atomic(network *) shard; /* NULL once it is done */
+    network *const *shards; /* NULL: the thread ends */
+    int32_t first, count, step;
+    atomic_int is_busy;
 } worker;
 
 typedef struct {
@@ -20,29 +22,38 @@ typedef struct {
     worker worker[];
 } thread_pool;
 
-static network END; /* instead of a shard: the thread ends */
+/* Every `apart`-th shard from the first on, one after the other. */
+static void steps(network *const *shards, int32_t first, int32_t count, int32_t apart)
+{
+    for (int32_t i = first; i < count; i += apart)
+        step(shards[i]);
+}
 
 static void *work(void *self)
 {
     worker *w = self;
     for (;;) {
-        for (int32_t spin = 0; spin < SPINS && !w->shard; spin++)
+        for (int32_t spin = 0; spin < SPINS && !w->is_busy; spin++)
             atomic_signal_fence(memory_order_seq_cst);
         pthread_mutex_lock(&w->lock);
-        while (!w->shard)
+        while (!w->is_busy)
             pthread_cond_wait(&w->submitted, &w->lock);
         pthread_mutex_unlock(&w->lock);
-        if (w->shard == &END)
+        if (!w->shards)
             return 0;
-        step(w->shard);
-        w->shard = 0;
+        steps(w->shards, w->first, w->count, w->step);
+        w->is_busy = 0;
     }
 }
 
-static void submit(worker *w, network *shard)
+static void submit(worker *w, network *const *shards, int32_t first, int32_t count, int32_t step)
 {
     pthread_mutex_lock(&w->lock);
-    w->shard = shard;
+    w->shards = shards;
+    w->first = first;
+    w->count = count;
+    w->step = step;
+    w->is_busy = 1;
     pthread_cond_signal(&w->submitted);
     pthread_mutex_unlock(&w->lock);
 }
@@ -62,16 +73,18 @@ thread_pool *smidgen_create_pool(int32_t threads)
     return pool;
 }
 
-/* A step of each shard: the threads take one each, the caller what is left. `pool` may be NULL. */
+/* How many threads compute, the caller's among them. `pool` may be NULL. */
+int32_t smidgen_pool_threads(const thread_pool *pool) { return pool ? pool->threads + 1 : 1; }
+
+/* A step of each shard: shard i on thread i modulo the number of threads, the caller's the first. */
 void smidgen_run_pool(thread_pool *pool, network *const *shards, int32_t count)
 {
-    const int32_t submitted = count ? least(pool ? pool->threads : 0, count - 1) : 0;
-    for (int32_t i = 0; i < submitted; i++)
-        submit(&pool->worker[i], shards[i]);
-    for (int32_t i = submitted; i < count; i++)
-        step(shards[i]);
-    for (int32_t i = 0; i < submitted; i++)
-        for (int32_t spin = 1; pool->worker[i].shard; spin++)
+    const int32_t threads = smidgen_pool_threads(pool);
+    for (int32_t i = 1; i < least(threads, count); i++)
+        submit(&pool->worker[i - 1], shards, i, count, threads);
+    steps(shards, 0, count, threads);
+    for (int32_t i = 1; i < least(threads, count); i++)
+        for (int32_t spin = 1; pool->worker[i - 1].is_busy; spin++)
             if (spin % 1000 == 0)
                 sched_yield();
 }
@@ -79,7 +92,7 @@ void smidgen_run_pool(thread_pool *pool, network *const *shards, int32_t count)
 void smidgen_destroy_pool(thread_pool *pool)
 {
     for (int32_t i = 0; pool && i < pool->threads; i++) {
-        submit(&pool->worker[i], &END);
+        submit(&pool->worker[i], 0, 0, 0, 0);
         pthread_join(pool->worker[i].thread, 0);
     }
     free(pool);

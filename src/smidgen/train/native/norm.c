@@ -1,0 +1,143 @@
+/* Batch norm (Ioffe & Szegedy 2015) of the shard, with the sum and the ReLU that may follow it. */
+
+/* The sums of each channel over all images and places: of its value less a number near its mean,
+   which is left in `pivot`, and of the square of that. */
+static void moments(const network *n, const feature_map *t, float *pivot, lanes *sum, lanes *square)
+{
+    for (int32_t c = 0; c < t->channels; c++) {
+        pivot[c] = (*row(n, t, t->values, 0, c, 0))[0];
+        sum[c] = square[c] = (lanes){0};
+    }
+    for (int32_t b = 0; b < blocks(n); b++) {
+        const lanes mask = present(n, b);
+        for (int32_t y = 0; y < t->height; y++)
+            for (int32_t c = 0; c < t->channels; c++) {
+                const lanes *in = row(n, t, t->values, b, c, y);
+                const float near = pivot[c];
+                lanes part = {0}, squares = {0};
+                for (int32_t x = 0; x < t->width; x++) {
+                    const lanes value = in[x] - near;
+                    part += value;
+                    squares += value * value;
+                }
+                sum[c] += part * mask;
+                square[c] += squares * mask;
+            }
+    }
+}
+
+/* Moves the running statistics on, and saves mean and 1 / deviation; the running variance is the
+   unbiased one. */
+static void statistics(const network *n, const instruction *l)
+{
+    const feature_map *t = &n->map[l->source];
+    const float count = (float)n->images * (float)(t->height * t->width);
+    float *running = n->statistics + l->statistics, *mean = n->saved + l->saved;
+    lanes *sum = n->sums, *square = n->sums + t->channels;
+    moments(n, t, mean, sum, square);
+    for (int32_t c = 0; c < t->channels; c++) {
+        const float above = total(sum[c]) / count;
+        const float variance = fmaxf(total(square[c]) / count - above * above, 0);
+        mean[c] += above;
+        mean[t->channels + c] = 1 / sqrtf(variance + l->eps);
+        running[c] += l->momentum * (mean[c] - running[c]);
+        running[t->channels + c] +=
+            l->momentum * (variance * count / (count - 1) - running[t->channels + c]);
+    }
+}
+
+static float gain_of(const network *n, const instruction *l, int32_t c)
+{
+    const float scale = n->saved[l->saved + n->map[l->source].channels + c];
+    return (l->weight < 0 ? 1 : n->parameters[l->weight + c]) * scale;
+}
+
+static void norm_forward(const network *n, const instruction *l)
+{
+    const feature_map *t = &n->map[l->source], *o = &n->map[l->output];
+    const feature_map *added = l->other < 0 ? 0 : &n->map[l->other];
+    statistics(n, l);
+    for (int32_t b = 0; b < blocks(n); b++)
+        for (int32_t y = 0; y < t->height; y++)
+            for (int32_t c = 0; c < t->channels; c++) {
+                const float gain = gain_of(n, l, c);
+                const float bias = l->bias < 0 ? 0 : n->parameters[l->bias + c];
+                const float offset = bias - n->saved[l->saved + c] * gain;
+                const lanes *in = row(n, t, t->values, b, c, y);
+                lanes *out = row(n, o, o->values, b, c, y);
+                if (added) {
+                    const lanes *plus = row(n, added, added->values, b, c, y);
+                    for (int32_t x = 0; x < t->width; x++)
+                        out[x] = rectified(l, in[x] * gain + offset + plus[x]);
+                } else
+                    for (int32_t x = 0; x < t->width; x++)
+                        out[x] = rectified(l, in[x] * gain + offset);
+            }
+}
+
+/* The sums of each channel's gradient before the ReLU, and of its product with the input less its
+   mean. What was added gets that gradient, too: in place, where it shares the output's memory. */
+static void norm_backward_sums(const network *n, const instruction *l, lanes *sum, lanes *along)
+{
+    const feature_map *t = &n->map[l->source], *o = &n->map[l->output];
+    const feature_map *added = l->other < 0 ? o : &n->map[l->other];
+    const int writes = l->other >= 0 && added->gradient >= 0;
+    const int add = l->add_other && added->gradient != o->gradient;
+    memset(sum, 0, sizeof(lanes) * (size_t)t->channels);
+    memset(along, 0, sizeof(lanes) * (size_t)t->channels);
+    for (int32_t b = 0; b < blocks(n); b++)
+        for (int32_t y = 0; y < t->height; y++)
+            for (int32_t c = 0; c < t->channels; c++) {
+                const lanes *in = row(n, t, t->values, b, c, y);
+                const lanes *out = row(n, o, o->values, b, c, y);
+                const lanes *gradient = row(n, o, o->gradient, b, c, y);
+                lanes *to = writes ? row(n, added, added->gradient, b, c, y) : 0;
+                const float mean = n->saved[l->saved + c];
+                lanes part = {0}, product = {0};
+                for (int32_t x = 0; x < t->width; x++) {
+                    const lanes g = through(l, gradient[x], out[x]);
+                    if (writes)
+                        put(&to[x], g, add);
+                    part += g;
+                    product += g * (in[x] - mean);
+                }
+                sum[c] += part;
+                along[c] += product;
+            }
+}
+
+static void norm_backward(const network *n, const instruction *l)
+{
+    const feature_map *t = &n->map[l->source], *o = &n->map[l->output];
+    const float count = (float)n->images * (float)(t->height * t->width);
+    float level[t->channels], slope[t->channels];
+    norm_backward_sums(n, l, n->sums, n->sums + t->channels);
+    for (int32_t c = 0; c < t->channels; c++) {
+        const float scale = n->saved[l->saved + t->channels + c];
+        const float sum = total(n->sums[c]), along = total(n->sums[t->channels + c]) * scale;
+        if (l->weight >= 0)
+            n->gradient[l->weight + c] += along;
+        if (l->bias >= 0)
+            n->gradient[l->bias + c] += sum;
+        level[c] = sum / count;
+        slope[c] = along * scale / count;
+    }
+    instruction past = *l; /* the ReLU is done where the gradient was written back in place */
+    past.has_relu = l->has_relu && (l->other < 0 || n->map[l->other].gradient != o->gradient);
+    for (int32_t b = 0; b < blocks(n) && t->gradient >= 0; b++) {
+        const lanes mask = present(n, b);
+        for (int32_t y = 0; y < t->height; y++)
+            for (int32_t c = 0; c < t->channels; c++) {
+                const lanes *in = row(n, t, t->values, b, c, y);
+                const lanes *out = row(n, o, o->values, b, c, y);
+                const lanes *gradient = row(n, o, o->gradient, b, c, y);
+                lanes *to = row(n, t, t->gradient, b, c, y);
+                const lanes gain = mask * gain_of(n, l, c);
+                const float steep = slope[c], flat = level[c], mean = n->saved[l->saved + c];
+                for (int32_t x = 0; x < t->width; x++) {
+                    const lanes g = through(&past, gradient[x], out[x]);
+                    put(&to[x], gain * (g - flat - steep * (in[x] - mean)), l->add_source);
+                }
+            }
+    }
+}
