@@ -17,27 +17,21 @@ typedef struct {
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 32")
 
-/* `deep` channels from c on of `wide` columns from x on; all but c and x constant where inlined. */
-INLINE void sums(const product *p, const int deep, const int wide, const int64_t step,
-                 const int64_t out_step, int32_t c, int32_t x)
+/* `deep` channels from c on of `wide` columns from x on; both constant where this is inlined. */
+INLINE void sums(const product *p, const int deep, const int wide, int32_t c, int32_t x)
 {
-    lanes *const base = p->out + x * out_step;
-    const int64_t *output_offsets = p->output_offsets + c;
+    const int64_t step = p->step, out_step = p->out_step;
+    lanes *out[MOST_DEEP];
+    UNROLL for (int i = 0; i < deep; i++)
+        out[i] = p->out + p->output_offsets[c + i] + x * out_step;
     lanes sum[MOST_DEEP][MOST_WIDE];
-    UNROLL for (int i = 0; i < deep; i++) {
-        const lanes first = all(p->bias ? p->bias[c + i] : 0);
+    UNROLL for (int i = 0; i < deep; i++)
         UNROLL for (int j = 0; j < wide; j++)
-            sum[i][j] = first;
-    }
-    if (p->add)
-        UNROLL for (int i = 0; i < deep; i++)
-            UNROLL for (int j = 0; j < wide; j++)
-                sum[i][j] = base[output_offsets[i] + j * out_step];
+            sum[i][j] = p->add ? out[i][j * out_step] : all(p->bias ? p->bias[c + i] : 0);
     const lanes *in = p->in + x * step;
     const float *weights = p->weights + c;
-    const int64_t channels = p->channels, *input_offsets = p->input_offsets;
-    for (const int64_t *end = input_offsets + p->taps; input_offsets < end; weights += channels) {
-        const lanes *tap = in + *input_offsets++;
+    for (int32_t t = 0; t < p->taps; t++, weights += p->channels) {
+        const lanes *tap = in + p->input_offsets[t];
         UNROLL for (int j = 0; j < wide; j++) {
             const lanes value = tap[j * step];
             UNROLL for (int i = 0; i < deep; i++)
@@ -46,18 +40,18 @@ INLINE void sums(const product *p, const int deep, const int wide, const int64_t
     }
     UNROLL for (int i = 0; i < deep; i++)
         UNROLL for (int j = 0; j < wide; j++)
-            base[output_offsets[i] + j * out_step] = sum[i][j];
+            out[i][j * out_step] = sum[i][j];
 }
 
 #define WIDE(deep)                                                                                 \
     switch (wide) {                                                                                \
-    case 1: sums(p, deep, 1, step, out_step, c, x); break;                                         \
-    case 2: sums(p, deep, 2, step, out_step, c, x); break;                                         \
-    case 3: sums(p, deep, 3, step, out_step, c, x); break;                                         \
-    case 4: sums(p, deep, 4, step, out_step, c, x); break;                                         \
-    case 5: sums(p, deep, 5, step, out_step, c, x); break;                                         \
-    case 6: sums(p, deep, 6, step, out_step, c, x); break;                                         \
-    case 7: sums(p, deep, 7, step, out_step, c, x); break;                                         \
+    case 1: sums(p, deep, 1, c, x); break;                                                         \
+    case 2: sums(p, deep, 2, c, x); break;                                                         \
+    case 3: sums(p, deep, 3, c, x); break;                                                         \
+    case 4: sums(p, deep, 4, c, x); break;                                                         \
+    case 5: sums(p, deep, 5, c, x); break;                                                         \
+    case 6: sums(p, deep, 6, c, x); break;                                                         \
+    case 7: sums(p, deep, 7, c, x); break;                                                         \
     }
 
 /* The longest of equal parts of `length` that are at most `most` long. */
@@ -69,7 +63,8 @@ static int32_t part(int32_t length, int32_t most)
 
 static int32_t least(int32_t a, int32_t b) { return a < b ? a : b; }
 
-INLINE void multiply_by(const product *p, int32_t width, const int64_t step, const int64_t out_step)
+/* One row of outputs. */
+static void multiply(const product *p, int32_t width)
 {
     const int32_t widest = part(width, MOST_WIDE);
     const int32_t deepest = part(p->channels, least(MOST_DEEP, MOST_SUMS / widest));
@@ -83,15 +78,6 @@ INLINE void multiply_by(const product *p, int32_t width, const int64_t step, con
             case 4: WIDE(4) break;
             }
     }
-}
-
-/* One row of outputs. */
-static void multiply(const product *p, int32_t width)
-{
-    if (p->step == 1 && p->out_step == 1)
-        multiply_by(p, width, 1, 1);
-    else
-        multiply_by(p, width, p->step, p->out_step);
 }
 
 typedef struct {
