@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from drawn_networks import draw_network
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from smidgen.anatomy import Anatomy, Layer, count_parameters, describe, probe
 from smidgen.errors import ModelError
+from smidgen.inputs import InputShape
 from smidgen.network import guess_input
 from smidgen.zoo import create_model, list_models
 
@@ -243,6 +245,18 @@ def test_random_networks_agree_with_the_flop_counter_and_the_gradient(
     assert anatomy.macs == sum(layer.macs for layer in anatomy.layers)
     assert anatomy.params == sum(layer.params for layer in anatomy.layers)
     assert anatomy.receptive_field == seen_by_gradient(Steps(steps, side, endless=True))
+
+
+@pytest.mark.parametrize("shape", [(1, 16, 16), (3, 32, 32), (3, 96, 96)])
+def test_drawn_networks_of_other_inputs_agree_with_torch(shape: tuple[int, int, int]) -> None:
+    for seed in range(200):
+        model = draw_network(seed, shape, products=True)
+        anatomy = describe(model, InputShape(*shape))
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            model.eval()(torch.zeros(1, *shape))
+        counts = anatomy.macs, anatomy.params
+        read = sum(parameter.numel() for parameter in model.parameters())
+        assert counts == (counter.get_total_flops() // 2, read), (seed, model)
 
 
 @pytest.mark.parametrize("name", list_models())
