@@ -308,3 +308,24 @@ def test_public_functions() -> None:
     assert smidgen.check("skip_13k", "skip-13k").passed
     assert smidgen.describe(create_model("tiny_net")).params == 22_334
     assert measure("tiny_net").training is None
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\xff\xfe1,000 parameters", "it is not UTF-8"),
+        (b"x" * (4 * 2**20 + 1), "is too large; at most 4,194,304 bytes are read"),
+    ],
+)
+def test_a_readme_that_is_no_text_is_one_line(
+    tmp_path: Path, content: bytes, said: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    (tmp_path / "README.md").write_bytes(content)
+    arguments = ["smidgen", "check", "net", "--claims", str(tmp_path / "README.md")]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main()
+    printed = capsys.readouterr()
+    assert said in printed.err
+    assert (printed.out, len(printed.err.splitlines())) == ("", 1)

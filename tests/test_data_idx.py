@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from idx_files import CODES, idx_bytes
+from idx_files import CODES, idx_bytes, small_set, write_set
 
+from smidgen.data import load_data
 from smidgen.data.idx import read_idx, read_split
 from smidgen.errors import DataError
 
@@ -162,3 +163,11 @@ def test_files_that_do_not_fit_each_other_are_refused(tmp_path, images, labels, 
     files[1].write_bytes(idx_bytes(labels))
     with pytest.raises(DataError, match=match):
         read_split(files)
+
+
+def test_images_of_one_level_are_refused(tmp_path: Path) -> None:
+    files = small_set()
+    name = next(iter(files))
+    write_set(tmp_path, files | {name: idx_bytes(np.full((24, 28, 28), 7, np.uint8))})
+    with pytest.raises(DataError, match=r"every pixel of the training images in .* same level"):
+        load_data(f"idx:{tmp_path}")

@@ -197,10 +197,9 @@ def _prints_to_stderr() -> Iterator[None]:
 
 
 def _read(readme: Path) -> str:
-    try:
-        return readme.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as problem:
-        raise DataError(f"cannot read {str(readme)!r}: {problem}") from None
+    from smidgen.schema import read_text
+
+    return read_text(readme, DataError)
 
 
 def _list_budgets(json_: bool) -> None:
