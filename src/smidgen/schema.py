@@ -60,23 +60,24 @@ def validate(
         raise error(f"{source}: {_explain(model, first)}") from None
 
 
-def read_text(path: Path, error: type[SmidgenError]) -> str:
-    """The text of a UTF-8 file of at most 4 MiB, its line ends as `\\n`.
+def read_text(path: Path, error: type[SmidgenError], most: int = MAX_BYTES) -> str:
+    """The text of a UTF-8 file of at most so many bytes.
 
     Raises `error` for what is no file, cannot be read, is larger or not UTF-8.
     """
     if not os.path.isfile(path):  # unlike Path's, for any name
         raise error(f"cannot read {str(path)!r}: No such file")
     try:
-        with path.open(encoding="utf-8") as file:
-            text = file.read(MAX_BYTES + 1)
+        with path.open("rb") as file:
+            content = file.read(most + 1)
     except OSError as problem:
         raise error(f"cannot read {str(path)!r}: {problem.strerror}") from None
+    if len(content) > most:
+        raise error(f"{str(path)!r} is too large; at most {most:,} bytes are read")
+    try:
+        return content.decode()
     except UnicodeDecodeError as problem:
         raise error(f"cannot read {str(path)!r}: it is not UTF-8, {problem}") from None
-    if len(text) > MAX_BYTES:
-        raise error(f"{str(path)!r} is too large; at most {MAX_BYTES:,} bytes are read")
-    return text
 
 
 def parse_toml(text: str, source: str, error: type[SmidgenError]) -> dict[str, Any]:
