@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from browser import CHROMIUM, DESK, SEVEN, answer, draw, installed, watched
+from playwright.sync_api import Page
 
 from smidgen.errors import SmidgenError
 from smidgen.serve import ADDRESS, MAX_CLIENTS, MAX_HEADER, serve
@@ -88,6 +90,18 @@ def test_the_command_serves_the_page_and_ends_quietly() -> None:
         assert all(name in page for name in document["models"])
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(document["url"] + "favicon.ico")
+
+
+@pytest.mark.skipif(not installed(), reason=f"chromium is not at {CHROMIUM}")
+def test_a_browser_runs_the_page_under_its_headers(page: Page) -> None:
+    code = "from smidgen.cli import main; main()"
+    with process("-c", code, "serve", "smidgen_8k", "--port", "0") as serving:
+        assert serving.stdout is not None
+        address = serving.stdout.readline().split(" at ")[1].split()[0]
+        page.set_viewport_size(DESK)
+        with watched(page, address):
+            draw(page, SEVEN)
+            assert answer(page) == "7"
 
 
 def test_the_page_comes_with_headers_that_keep_it_apart(port: int) -> None:
@@ -179,16 +193,22 @@ def test_a_slow_client_is_closed_after_a_while(monkeypatch: pytest.MonkeyPatch) 
     assert ask(found[0], "GET / HTTP/1.1\r\n") == b""
 
 
+def serve_in_a_thread(port: int) -> None:
+    """Serves where the event loop of a browser's test, if there was one, is not running."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(serve, PAGE, POLICY, port, lambda url: None).result(60)
+
+
 def test_a_port_in_use_is_named_with_another() -> None:
     with socket.socket() as taken:
         taken.bind((ADDRESS, 0))
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(SmidgenError, match=rf"port {port} is in use; .* --port {port + 1}"):
-            serve("", "", port, lambda url: None)
+            serve_in_a_thread(port)
 
 
 @pytest.mark.parametrize("port", [-1, 70_000])
 def test_a_port_that_cannot_be_is_refused(port: int) -> None:
     with pytest.raises(SmidgenError, match=f"port {port} is not from 0 to 65535"):
-        serve("", "", port, lambda url: None)
+        serve_in_a_thread(port)
