@@ -308,3 +308,40 @@ def test_public_functions() -> None:
     assert smidgen.check("skip_13k", "skip-13k").passed
     assert smidgen.describe(create_model("tiny_net")).params == 22_334
     assert measure("tiny_net").training is None
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\xff\xfe1,000 parameters", "it is not UTF-8"),
+        (b"x" * (2**18 + 1), "is too large; at most 262,144 bytes are read"),
+    ],
+)
+def test_a_readme_that_is_no_text_is_one_line(
+    tmp_path: Path, content: bytes, said: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    (tmp_path / "README.md").write_bytes(content)
+    arguments = ["smidgen", "check", "net", "--claims", str(tmp_path / "README.md")]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main()
+    printed = capsys.readouterr()
+    assert said in printed.err
+    assert (printed.out, len(printed.err.splitlines())) == ("", 1)
+
+
+def test_a_line_of_digits_is_read_as_fast_as_any_other() -> None:
+    """A thousand digits took five seconds, and each doubling eight times as long."""
+    anatomy = smidgen.describe(create_model("net"))
+    lines = ("1" * 100_000, "params" + " " * 100_000, "params " + "is " * 30_000, "1 a " * 25_000)
+    for line in lines:
+        check_claims(f"{line}\nparameters: 7\n", anatomy, None)
+    found = check_claims("1" * 4000 + "\n7,416 parameters\n", anatomy, None)
+    assert [(claim.line, claim.claimed) for claim in found] == [(2, "7,416")]
+
+
+def test_a_claim_holds_no_control_character() -> None:
+    anatomy = smidgen.describe(create_model("net"))
+    (claim,) = check_claims("total params (<\x1f8k)", anatomy, None)
+    assert claim.claimed == "< 8k"

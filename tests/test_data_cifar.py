@@ -81,6 +81,10 @@ def test_what_was_not_published_is_refused(tmp_path, files, monkeypatch):
     with pytest.raises(DataError, match="holds the label 10; they go from 0 to 9"):
         load_data("cifar10", tmp_path)
     (folder / FILES[1]).unlink()
+    (folder / FILES[1]).symlink_to("/dev/zero")
+    with pytest.raises(DataError, match=r"has more than 61,460 bytes, not 61,460; unpack"):
+        load_data("cifar10", tmp_path)
+    (folder / FILES[1]).unlink()
     with pytest.raises(DataError, match=r"cannot read .*data_batch_2\.bin'.*; unpack"):
         load_data("cifar10", tmp_path)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import struct
 import tracemalloc
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from idx_files import CODES, idx_bytes
+from idx_files import CODES, idx_bytes, small_set, write_set
 
+from smidgen.data import load_data
 from smidgen.data.idx import read_idx, read_split
 from smidgen.errors import DataError
 
@@ -162,3 +164,19 @@ def test_files_that_do_not_fit_each_other_are_refused(tmp_path, images, labels, 
     files[1].write_bytes(idx_bytes(labels))
     with pytest.raises(DataError, match=match):
         read_split(files)
+
+
+def test_images_of_one_level_are_refused(tmp_path: Path) -> None:
+    files = small_set()
+    name = next(iter(files))
+    write_set(tmp_path, files | {name: idx_bytes(np.full((24, 28, 28), 7, np.uint8))})
+    with pytest.raises(DataError, match=r"every pixel of the training images in .* same level"):
+        load_data(f"idx:{tmp_path}")
+
+
+def test_no_rows_of_a_huge_size_are_refused(path: Path) -> None:
+    path.write_bytes(struct.pack(">HBB4I", 0, 0x0E, 4, 0, 2**32 - 1, 2**32 - 1, 1))
+    with pytest.raises(DataError, match=r"announces [0-9,]+ bytes; at most 1,073,741,824"):
+        read_idx(path)
+    path.write_bytes(struct.pack(">HBB2I", 0, 8, 2, 0, 28))
+    assert read_idx(path).shape == (0, 28)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -182,3 +184,39 @@ def test_a_class_of_which_nothing_is_left_is_refused(tmp_path):
         path.write_text("no picture")
     with pytest.raises(DataError, match="none of 12 pictures can be read; the first: "):
         load_data(f"folder:{tmp_path}", skip_bad=True)
+
+
+def png(width: int, height: int) -> bytes:
+    """A black picture of one bit a pixel, which PNG packs to a thousandth."""
+    return encode(Image.new("1", (width, height)), "PNG")
+
+
+def test_a_long_thin_picture_is_refused_before_it_is_decoded():
+    header = png(1, 1)
+    for size in ((1, 49_000_000), (49_000_000, 1)):
+        sides = b"".join(side.to_bytes(4, "big") for side in size)
+        parts = header[12:16] + sides + header[24:29]
+        content = header[:12] + parts + zlib.crc32(parts).to_bytes(4, "big") + header[33:]
+        with pytest.raises(DataError, match=r"side of 49,000,000 pixels; at most 65,535 are read"):
+            read_image(content, GREY)
+    assert read_image(png(65_535, 2), GREY).shape == (1, 8, 10)
+
+
+def test_pipes_devices_and_huge_files_are_no_pictures(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")  # opening it would wait for ever
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    for name in ("pipe.png", "zero.png"):
+        with pytest.raises(DataError, match=rf"{name}' is no file but a pipe or a device"):
+            read_image(tmp_path / name, GREY)
+    with (tmp_path / "huge.png").open("wb") as file:
+        file.truncate(2**28 + 1)  # a hole
+    with pytest.raises(DataError, match=r"huge.png' is too large; at most 268,435,456 bytes"):
+        read_image(tmp_path / "huge.png", GREY)
+
+
+def test_a_class_that_cannot_be_written_is_refused(tmp_path):
+    two_classes(tmp_path)
+    for part in ("train", "test"):
+        (tmp_path / part / "red").rename(tmp_path / part / os.fsdecode(b"\xff"))  # no UTF-8
+    with pytest.raises(DataError, match=r"'\\udcff' is no name of a class"):
+        load_data(f"folder:{tmp_path}")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from smidgen.errors import DataError
-from smidgen.inputs import InputShape, Preprocess
+from smidgen.inputs import InputShape, Preprocess, class_names
 from smidgen.mnist import GLYPH
 from smidgen.network import guess_input
 
@@ -63,20 +63,53 @@ def test_weights_of_before_are_of_glyphs() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"std": "0"}, "std = 0; a deviation is above 0"),
+        ({"std": "0"}, "std = 0; a deviation is at least 1e-06"),
         ({"std": "NaN"}, "std = nan; it is one number, or one for each of 1 channels"),
         ({"mean": "Infinity"}, "mean = inf"),
         ({"mean": "[0.1, 0.2]"}, "mean = [0.1, 0.2]"),
+        ({"std": "1e-320"}, "std = 1e-320; a deviation is at least 1e-06"),
+        ({"std": "-0.3"}, "std = -0.3; a deviation is at least 1e-06"),
         ({"mean": "true"}, "mean = True"),
-        ({"mean": "half"}, "mean = half; it is a number or a list"),
+        ({"mean": "[" * 100_000}, "it is a number or a list"),
+        ({"mean": "9" * 5000}, "it is a number or a list"),
+        ({"mean": "half"}, "mean = 'half'; it is a number or a list"),
         ({"input": "[1, 28]"}, "[1, 28] is no input shape"),
         ({"input": "28"}, "28 is no input shape"),
+        ({"input": f"[1, {10**4000}, 28]"}, "... is no input shape"),
         ({"preprocess": "sketch"}, "unknown preprocessing 'sketch'; glyph and photo are known"),
     ],
 )
 def test_headers_that_cannot_be_fed_are_refused(change: dict[str, str], said: str) -> None:
     with pytest.raises(DataError, match=re.escape(said)):
         Preprocess.from_header(GLYPH.header() | change)
+
+
+def test_a_header_without_a_deviation_is_refused() -> None:
+    with pytest.raises(DataError, match="std = None; it is one number"):
+        Preprocess.from_header({"mean": "0.5"})
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        (10, "classes = 10; it is a list of names"),
+        ("0123456789", "classes = '0123456789'; it is a list of names"),
+        (["1"] * 10, "10 classes are named '1'; give each its own name"),
+        (list(range(10)), "it is a list of names"),
+        (None, "classes = None"),
+        ({"a": 1, "b": 2}, "it is a list of names"),
+        ([], "0 classes; 2 to 10,000 are allowed"),
+        ([str(n) for n in range(10_001)], "10,001 classes; 2 to 10,000 are allowed"),
+        (["a", ""], "'' is no name of a class"),
+        (["a", "b\nc"], "'b\\nc' is no name of a class"),
+        (["a", "\ud800"], "'\\ud800' is no name of a class"),
+        (["a", "b" * 256], "bb... is no name of a class"),
+    ],
+)
+def test_classes_are_two_or_more_names(classes: object, said: str) -> None:
+    with pytest.raises(DataError, match=re.escape(said)):
+        class_names(classes)
+    assert class_names(["ä", "日本", "b\u200dc"]) == ("ä", "日本", "b\u200dc")
 
 
 def dense(inputs: int) -> nn.Module:

@@ -101,6 +101,23 @@ def test_the_skip_networks_cycle_starts_where_its_document_says() -> None:
         ({"schedule": "onecycle"}, "schedule"),
         ({"model": ""}, "model = ''"),
         ({"label_smoothing": 1.0}, r"label_smoothing = 1\.0"),
+        (
+            {"batch_size": 2**63},
+            "batch_size = 9223372036854775808: .*less than or equal to 1000000",
+        ),
+        ({"epochs": 10**20}, "epochs = 1000.*: .*less than or equal to 1000000"),
+        ({"workers": 10**20}, "workers = 1000.*: .*less than or equal to 1024"),
+        (
+            {"augment": {"cutout": 10**20 - 1}},
+            r"augment\.cutout = 9{20}: .*less than or equal to 128",
+        ),
+        ({"augment": {"mixup": 1e308}}, r"augment\.mixup = 1e\+308: .*less than or equal to 1000"),
+        ({"augment": {"elastic": 1e300}}, r"augment\.elastic = 1e\+300: .*or equal to 128"),
+        ({"augment": {"cutout": 1 << 20_000}}, r"cutout = a value of type int that is too large"),
+        (
+            {"model": "n" * 5000},
+            r"model = 'n{96}\.\.\.: .*at most 4096 characters",
+        ),
     ],
 )
 def test_what_is_not_allowed_is_named(document: dict[str, Any], message: str) -> None:
@@ -124,8 +141,42 @@ def test_unreadable_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"bad\.toml' is not TOML"):
         load_recipe(tmp_path / "bad.toml")
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(RecipeError, match=r"binary\.toml' is not TOML"):
+    with pytest.raises(RecipeError, match=r"binary\.toml': it is not UTF-8"):
         load_recipe(tmp_path / "binary.toml")
+
+
+UNREADABLE = {
+    "a = " + "[" * 100_000: "nested too deeply",
+    "a = " + "{a = " * 100_000: "nested too deeply",
+    "epochs = " + "9" * 5000: r"is not TOML: Exceeds the limit \(4300 digits\)",
+    "model = 'net'\naugment.crop_size = 1e400\naugment.crop_probability = 0.5": "crop_size = inf",
+    "model = 'net'\nepochs = 0x" + "f" * 5000: "epochs = a value of type int that is too large",
+    "#" * (4 * 2**20 + 1): "is too large; at most 4,194,304 bytes are read",
+}
+
+
+@pytest.mark.parametrize("text", UNREADABLE, ids=lambda text: text[:20])
+def test_a_file_that_is_meant_to_break_the_reader_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "odd.toml").write_text(text)
+    with pytest.raises(RecipeError, match=UNREADABLE[text]) as refused:
+        load_recipe(tmp_path / "odd.toml")
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize("name", ["a" * 300 + ".toml", "a\0.toml", "/dev/zero.toml", "/dev/zero"])
+def test_a_name_that_is_no_files_is_one_line(tmp_path: Path, name: str) -> None:
+    (tmp_path / "zero.toml").symlink_to("/dev/zero")
+    for path in (name, str(tmp_path / "zero.toml")):
+        with pytest.raises(RecipeError, match=r"cannot read|unknown recipe"):
+            load_recipe(path)
+
+
+@pytest.mark.parametrize("value", ["[" * 100_000, "9" * 5000, "1\nfull = true", "0x" + "f" * 5000])
+def test_a_setting_that_is_no_toml_is_a_text(value: str) -> None:
+    with pytest.raises(RecipeError, match=r"--set: epochs = .*: should be") as refused:
+        override(load_recipe("tiny_mnist"), dict([parse_setting(f"epochs={value}")]))
+    assert len(str(refused.value)) < 300
 
 
 def test_override_changes_dotted_keys() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -59,7 +60,8 @@ def measure(
 
     With `firmware` it is also exported as C, built for Cortex-M0+ and weighed.
     """
-    seeds = sorted(path.parent for path in Path(target).glob("seed-*/result.json"))
+    found = Path(target).glob("seed-*/result.json") if os.path.isdir(target) else ()
+    seeds = sorted(path.parent for path in found)
     loaded = load(str(seeds[0]) if seeds else target, weights=False, input_shape=input_shape)
     runs = [Run.open(path) for path in seeds] or ([loaded.run] if loaded.run else [])
     return Measured(

@@ -13,20 +13,26 @@ from smidgen.budget import Training
 
 Figure = Literal["params", "receptive_field", "accuracy"]
 
+MAX_LINE = 4000  # characters; what stands further to the right is not read
+
 _BELOW = "<|≤|<=|under|below|less than|fewer than|at most|up to"
 _ABOVE = ">|≥|>=|over|above|more than|at least"
 _ABOUT = "~|≈|about|around|roughly|nearly"
+# Every repetition is bounded, and those of digits and spaces never give back what they took: the
+# time that a line takes grows with its length, whatever it holds.
+_DIGITS, _GAP = r"\d{1,20}+", r"\s{0,20}+"
 _NUMBER = (
-    rf"(?P<bound>{_BELOW}|{_ABOVE}|{_ABOUT})?[\s*`]*"
-    r"(?:(?P<low>\d+(?:\.\d+)?)\s*%?\s*[–-]\s*)?"
-    r"(?P<number>\d[\d,]*(?:\.\d+)?)\s*(?P<unit>[kKmM]\b|%)?(?P<plus>\+)?"
+    rf"(?P<bound>{_BELOW}|{_ABOVE}|{_ABOUT})?[\s*`]{{0,20}}+"
+    rf"(?:(?P<low>{_DIGITS}(?:\.{_DIGITS})?+){_GAP}%?+{_GAP}[–-]{_GAP})?"
+    rf"(?P<number>\d[\d,]{{0,30}}+(?:\.{_DIGITS})?+)\s{{0,20}}(?P<unit>[kKmM]\b|%)?(?P<plus>\+)?"
 )
 _FILLERS = "count|total|number|is|are|of|stays?|model|only|exactly|just|trainable|verifies|reach"
-_AFTER = rf"(?:\W|\b(?:{_FILLERS})\b)*?{_NUMBER}"
+_AFTER = rf"(?:\W|\b(?:{_FILLERS})\b){{0,200}}?{_NUMBER}"
+_WORD = r"\w{1,30}+\s{1,20}+"
 _PATTERNS: dict[Figure, tuple[re.Pattern[str], ...]] = {
     "params": (
-        re.compile(rf"{_NUMBER}[\s*`]*(?:\w+\s+){{0,2}}?param", re.IGNORECASE),
-        re.compile(rf"\bparam\w*{_AFTER}", re.IGNORECASE),
+        re.compile(rf"{_NUMBER}[\s*`]{{0,20}}+(?:{_WORD}){{0,2}}?param", re.IGNORECASE),
+        re.compile(rf"\bparam\w{{0,30}}+{_AFTER}", re.IGNORECASE),
     ),
     "receptive_field": (re.compile(rf"\b(?:RF|receptive field){_AFTER}", re.IGNORECASE),),
     "accuracy": (re.compile(_NUMBER, re.IGNORECASE),),
@@ -79,7 +85,8 @@ def check_claims(readme: str, anatomy: Anatomy, training: Training | None) -> li
 def _stated(readme: str, figure: Figure) -> list[_Stated]:
     return [
         _read(number, line, match)
-        for number, line in enumerate(readme.splitlines(), start=1)
+        for number, whole in enumerate(readme.splitlines(), start=1)
+        for line in [whole[:MAX_LINE]]
         for pattern in _PATTERNS[figure]
         for match in pattern.finditer(line)
     ]
@@ -106,7 +113,8 @@ def _read(number: int, line: str, match: re.Match[str]) -> _Stated:
         low, high = 0.95 * value, 1.05 * value
     start = min(match.start(name) for name in ("bound", "low", "number") if match[name])
     end = max(match.end(name) for name in ("number", "unit", "plus"))
-    claimed = re.sub(r"[*`]", "", line[start:end])
+    # What Python takes for a space may be a control character, which XML cannot hold.
+    claimed = " ".join(re.sub(r"[*`]", "", line[start:end]).split())
     return _Stated(number, line, claimed, low, high)
 
 
@@ -121,14 +129,17 @@ def _held(stated: _Stated, figure: str, actual: int | float | None, missing: str
 
 def _fields(readme: str, anatomy: Anatomy) -> Iterator[Claim]:
     stated = _stated(readme, "receptive_field")
-    listed = [each for each in stated if _LAYER_LINE.search(each.text)]
+    texts = {each.line: each.text for each in stated}
+    named = {line: _named(text, anatomy) for line, text in texts.items()}
+    of_layers = {line for line, text in texts.items() if _LAYER_LINE.search(text)}
+    listed = [each for each in stated if each.line in of_layers]
     spatial = [layer for layer in anatomy.layers if _is_spatial(layer)]
     in_order = dict(zip(listed, spatial, strict=True)) if len(listed) == len(spatial) else {}
     for each in stated:
-        layer = _named(each.text, anatomy) or in_order.get(each)
+        layer = named[each.line] or in_order.get(each)
         if layer is not None:
             yield _held(each, f"receptive_field of {layer.name}", layer.receptive_field)
-        elif each in listed and len(listed) > 1:
+        elif each.line in of_layers and len(listed) > 1:
             missing = "no layer of that name, and the list does not have one line for each layer"
             yield _held(each, "receptive_field", None, missing)
         else:

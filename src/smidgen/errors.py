@@ -67,3 +67,18 @@ def did_you_mean(value: str, allowed: Iterable[str]) -> str:
     names = sorted(allowed)
     near = difflib.get_close_matches(value, names, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; choose from {', '.join(names)}"
+
+
+def shown(value: object) -> str:
+    """A value from outside for a message: its repr, cut off after 100 characters.
+
+    >>> shown("tiny")
+    "'tiny'"
+    >>> shown([0] * 1000)[-9:]
+    ', 0, 0...'
+    """
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested too deeply, or a number of 4,301 digits
+        return f"a value of type {type(value).__name__} that is too large to be shown"
+    return text if len(text) <= 100 else f"{text[:97]}..."

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
+from unicodedata import category
 
-from smidgen.errors import DataError
+from smidgen.errors import DataError, shown
 
 CHANNELS = (1, 3)  # grey, or red, green and blue
 SMALLEST, LARGEST = 8, 128  # pixels of a side
+SMALLEST_STD = 1e-6  # of levels from 0 to 1; past it, a normalised level may overflow
+MAX_CLASSES = 10_000
 
 Kind = Literal["glyph", "photo"]
 
@@ -44,8 +48,12 @@ class InputShape(NamedTuple):
     def of(cls, sizes: Sequence[int]) -> InputShape:
         """The shape of those sizes. Raises DataError for one that smidgen does not feed."""
         is_list = isinstance(sizes, list | tuple)
-        if not is_list or len(sizes) != 3 or not all(type(size) is int for size in sizes):
-            raise DataError(f"{sizes} is no input shape; it is [channels, height, width]")
+        if (
+            not is_list
+            or len(sizes) != 3
+            or not all(type(size) is int and abs(size) < 10_000 for size in sizes)
+        ):
+            raise DataError(f"{shown(sizes)} is no input shape; it is [channels, height, width]")
         shape = cls(*sizes)
         if shape.channels not in CHANNELS:
             raise DataError(
@@ -91,15 +99,17 @@ class Preprocess:
     def from_document(cls, document: Mapping[str, Any]) -> Preprocess:
         """What a document says; one without a shape is of a network of 28 × 28 glyphs.
 
-        Raises DataError for what cannot be fed, KeyError for a missing mean or deviation.
+        Raises DataError for what cannot be fed, and for a missing mean or deviation.
         """
         kind = document.get("preprocess", "glyph")
         if kind not in ("glyph", "photo"):
-            raise DataError(f"unknown preprocessing {kind!r}; glyph and photo are known")
+            raise DataError(f"unknown preprocessing {shown(kind)}; glyph and photo are known")
         shape = InputShape.of(document.get("input", (1, 28, 28)))
-        mean, std = (_each(document[key], key, shape.channels) for key in ("mean", "std"))
-        if min(std) <= 0:
-            raise DataError(f"std = {document['std']}; a deviation is above 0")
+        mean, std = (_each(document.get(key), key, shape.channels) for key in ("mean", "std"))
+        if min(std) < SMALLEST_STD:
+            raise DataError(
+                f"std = {shown(document['std'])}; a deviation is at least {SMALLEST_STD}"
+            )
         return cls(kind, shape, mean, std)
 
     def header(self) -> dict[str, str]:
@@ -116,8 +126,8 @@ class Preprocess:
         for key in {"input", "mean", "std"} & header.keys():
             try:
                 document[key] = json.loads(header[key])
-            except ValueError:
-                raise DataError(f"{key} = {header[key]}; it is a number or a list") from None
+            except (ValueError, RecursionError):
+                raise DataError(f"{key} = {shown(header[key])}; it is a number or a list") from None
         return cls.from_document(document)
 
 
@@ -132,6 +142,23 @@ def _each(value: Any, key: str, channels: int) -> tuple[float, ...]:
         type(each) in (int, float) and abs(each) < 1e6 for each in values
     ):
         raise DataError(
-            f"{key} = {value}; it is one number, or one for each of {channels} channels"
+            f"{key} = {shown(value)}; it is one number, or one for each of {channels} channels"
         )
     return tuple(map(float, values))
+
+
+def class_names(value: Any) -> tuple[str, ...]:
+    """The names of classes in a document: a list of two or more texts, no two the same.
+
+    Raises DataError for anything else, and for a name with a control character or half a character.
+    """
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise DataError(f"classes = {shown(value)}; it is a list of names")
+    if not 2 <= len(value) <= MAX_CLASSES:
+        raise DataError(f"{len(value):,} classes; 2 to {MAX_CLASSES:,} are allowed")
+    for name, count in Counter(value).items():
+        if count > 1:
+            raise DataError(f"{count} classes are named {shown(name)}; give each its own name")
+        if not 0 < len(name) <= 255 or any(category(each) in ("Cc", "Cs") for each in name):
+            raise DataError(f"{shown(name)} is no name of a class; it is 1 to 255 characters")
+    return tuple(value)

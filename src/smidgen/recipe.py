@@ -8,7 +8,6 @@ This module loads without torch.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,9 +15,14 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import Field, model_validator
 
-from smidgen.errors import RecipeError
-from smidgen.schema import Frozen, list_shipped, load_document, validate
+from smidgen.errors import RecipeError, shown
+from smidgen.inputs import LARGEST
+from smidgen.schema import Frozen, list_shipped, load_document, parse_toml, validate
 
+# Bounds that no training comes near; past them, numbers overflow on the way.
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Alpha = Annotated[float, Field(ge=0, le=1000)]  # of a Beta distribution
+Name = Annotated[str, Field(min_length=1, max_length=4096)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -91,7 +95,7 @@ class Step(Frozen):
     """The learning rate times `gamma` after every `step_size` epochs."""
 
     name: Literal["step"] = "step"
-    step_size: Annotated[int, Field(ge=1)] = 15
+    step_size: Count = 15
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
 
 
@@ -112,10 +116,10 @@ class Augment(Frozen):
     translation: Fraction = 0.0
     scale: Fraction = 0.0
     shear: Annotated[float, Field(ge=0, lt=90)] = 0.0
-    crop_size: Annotated[int, Field(ge=1)] | None = None
+    crop_size: Annotated[int, Field(ge=1, le=LARGEST)] | None = None
     crop_probability: Annotated[float, Field(ge=0, le=1)] = 0.0
-    cutout: Annotated[int, Field(ge=0)] = 0
-    elastic: NonNegative = 0.0
+    cutout: Annotated[int, Field(ge=0, le=LARGEST)] = 0
+    elastic: Annotated[float, Field(ge=0, le=LARGEST)] = 0.0
     flip: Annotated[float, Field(ge=0, le=1)] = 0.0
     crop_padding: Annotated[int, Field(ge=0, le=64)] = 0
     policy: Literal["none", "trivial"] = "none"
@@ -123,8 +127,8 @@ class Augment(Frozen):
     contrast: Annotated[float, Field(ge=0, le=1)] = 0.0
     saturation: Annotated[float, Field(ge=0, le=1)] = 0.0
     random_erasing: Annotated[float, Field(ge=0, le=1)] = 0.0
-    mixup: NonNegative = 0.0
-    cutmix: NonNegative = 0.0
+    mixup: Alpha = 0.0
+    cutmix: Alpha = 0.0
 
     @model_validator(mode="after")
     def _crop_is_whole(self) -> Augment:
@@ -142,8 +146,8 @@ class Teacher(Frozen):
     `weight`, and the labels the rest.
     """
 
-    networks: list[str] = Field(default_factory=list)
-    data: str | None = None
+    networks: list[Name] = Field(default_factory=list)
+    data: Name | None = None
     weight: Annotated[float, Field(gt=0, le=1)] = 0.5
     temperature: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0
 
@@ -166,18 +170,18 @@ class Recipe(Frozen):
     0 and "auto" are replaced, before training starts, by what is measured to be fastest.
     """
 
-    model: Annotated[str, Field(min_length=1)]
-    data: str = "mnist"
+    model: Name
+    data: Name = "mnist"
     full: bool = False
-    epochs: Annotated[int, Field(ge=1)] = 1
-    batch_size: Annotated[int, Field(ge=2)] = 64
+    epochs: Count = 1
+    batch_size: Annotated[int, Field(ge=2, le=1_000_000)] = 64
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     label_smoothing: Fraction = 0.0
     class_weights: Literal["none", "balanced"] = "none"
     clip_norm: Positive | None = None
     ema: Fraction = 0.0
     watch_test: bool = False
-    workers: Annotated[int, Field(ge=0)] = 0
+    workers: Annotated[int, Field(ge=0, le=1024)] = 0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
     backend: Literal["auto", "native", "torch"] = "auto"
@@ -251,11 +255,14 @@ def parse_setting(text: str) -> tuple[str, Any]:
     """
     key, equals, value = text.partition("=")
     if not equals or not key.strip() or not value.strip():
-        raise RecipeError(f"--set {text!r} is not key=value; for example --set optimizer.lr=0.01")
+        raise RecipeError(
+            f"--set {shown(text)} is not key=value; for example --set optimizer.lr=0.01"
+        )
     try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), value.strip()
+        document = parse_toml(f"value = {value}", f"--set {key.strip()}", RecipeError)
+    except RecipeError:
+        document = {}
+    return key.strip(), document["value"] if len(document) == 1 else value.strip()
 
 
 def to_toml(recipe: Recipe) -> str:

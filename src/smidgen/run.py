@@ -33,7 +33,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from smidgen.errors import RunError
+from smidgen.errors import RunError, shown
 
 if TYPE_CHECKING:
     from smidgen.recipe import Recipe  # with pydantic, a tenth of a second to import
@@ -41,6 +41,12 @@ if TYPE_CHECKING:
 METRICS = (
     "epoch", "images_seen", "lr", "seconds", "train_loss", "train_accuracy",
     "val_loss", "val_accuracy", "test_loss", "test_accuracy",
+)  # fmt: skip
+
+MAX_BYTES = 2**30  # of weights that are read
+DTYPES = (
+    torch.float16, torch.float32, torch.float64, torch.uint8, torch.int8, torch.int16, torch.int32,
+    torch.int64, torch.bool,
 )  # fmt: skip
 
 
@@ -70,7 +76,7 @@ class Run:
     def open(cls, path: Path | str) -> Run:
         """The run in that folder. Raises RunError where there is none."""
         run = cls(Path(path))
-        if not (run.path / "recipe.toml").is_file():
+        if not os.path.isfile(run.path / "recipe.toml"):  # unlike Path's, for any name
             raise RunError(f"{str(path)!r} is not a run folder: it holds no recipe.toml")
         return run
 
@@ -235,14 +241,28 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a safetensors file and its header. Raises RunError if it is damaged."""
+    """The tensors of a safetensors file and its header.
+
+    Raises RunError if it is damaged, over 1 GiB, or holds other types than whole and real numbers,
+    or a number that is not finite.
+    """
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise RunError(f"{str(path)!r} is too large; at most {MAX_BYTES:,} bytes are read")
         with safe_open(path, "pt") as file:
             header = dict(file.metadata() or {})
         tensors = load_file(path)
-    except (OSError, SafetensorError) as problem:
+    except (OSError, SafetensorError, AttributeError) as problem:  # the last for types of its own
         raise RunError(f"cannot read the weights in {str(path)!r}: {problem}") from None
-    if header.get("fingerprint", fingerprint(tensors)) != fingerprint(tensors):
+    for name, tensor in tensors.items():
+        if tensor.dtype not in DTYPES:
+            raise RunError(f"{shown(name)} in {str(path)!r} is {tensor.dtype}; save it as float32")
+        if not tensor.isfinite().all():
+            raise RunError(
+                f"{shown(name)} in {str(path)!r} holds NaN or infinity; train or export it again"
+            )
+    found = fingerprint(tensors)
+    if header.get("fingerprint", found) != found:
         raise RunError(f"the weights in {str(path)!r} were changed or damaged; train them again")
     return tensors, header
 

@@ -1,16 +1,20 @@
-"""TOML documents as frozen pydantic models, and what is wrong with them in one line."""
+"""JSON and TOML from anybody, bounded, as frozen pydantic models; what is wrong, in one line."""
 
 from __future__ import annotations
 
+import json
+import os
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from smidgen.errors import SmidgenError, did_you_mean
+from smidgen.errors import SmidgenError, did_you_mean, shown
+
+MAX_BYTES = 4 * 2**20  # a thousand times what a recipe has
 
 
 class Frozen(BaseModel):
@@ -36,12 +40,13 @@ def load_document(
     """
     text = str(name_or_path)
     if text.endswith(".toml"):
-        return validate(model, _read_toml(Path(text), error), text, error)
+        document = parse_toml(read_text(Path(text), error), repr(text), error)
+        return validate(model, document, text, error)
     if text not in list_shipped(folder):
         near = did_you_mean(text, list_shipped(folder))
-        raise error(f"unknown {model.__name__.lower()} {text!r}{near}")
-    shipped = resources.files("smidgen") / folder / f"{text}.toml"
-    return validate(model, tomllib.loads(shipped.read_text(encoding="utf-8")), text, error)
+        raise error(f"unknown {model.__name__.lower()} {shown(text)}{near}")
+    shipped = (resources.files("smidgen") / folder / f"{text}.toml").read_text(encoding="utf-8")
+    return validate(model, parse_toml(shipped, text, error), text, error)
 
 
 def validate(
@@ -55,14 +60,47 @@ def validate(
         raise error(f"{source}: {_explain(model, first)}") from None
 
 
-def _read_toml(path: Path, error: type[SmidgenError]) -> dict[str, Any]:
-    """The document in a TOML file; raises `error` if it cannot be read or parsed."""
+def read_text(path: Path, error: type[SmidgenError], most: int = MAX_BYTES) -> str:
+    """The text of a UTF-8 file of at most so many bytes.
+
+    Raises `error` for what is no file, cannot be read, is larger or not UTF-8.
+    """
+    if not os.path.isfile(path):  # unlike Path's, for any name
+        raise error(f"cannot read {str(path)!r}: No such file")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(most + 1)
     except OSError as problem:
         raise error(f"cannot read {str(path)!r}: {problem.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise error(f"{str(path)!r} is not TOML: {problem}") from None
+    if len(content) > most:
+        raise error(f"{str(path)!r} is too large; at most {most:,} bytes are read")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as problem:
+        raise error(f"cannot read {str(path)!r}: it is not UTF-8, {problem}") from None
+
+
+def parse_toml(text: str, source: str, error: type[SmidgenError]) -> dict[str, Any]:
+    """The document that the text is; `source` is what messages call it.
+
+    Raises `error` for what is not TOML, is nested too deeply or holds too long a number.
+    """
+    document: dict[str, Any] = _parse(tomllib.loads, text, f"{source} is not TOML", error)
+    return document
+
+
+def parse_json(text: str, source: str, error: type[SmidgenError]) -> Any:
+    """The same for a JSON document, of any type."""
+    return _parse(json.loads, text, f"{source} is not JSON", error)
+
+
+def _parse(parse: Callable[[str], Any], text: str, refusal: str, error: type[SmidgenError]) -> Any:
+    try:
+        return parse(text)
+    except RecursionError:
+        raise error(f"{refusal} that can be read: it is nested too deeply") from None
+    except ValueError as problem:  # of syntax, or an integer of more than 4,300 digits
+        raise error(f"{refusal}: {str(problem).partition(';')[0]}") from None
 
 
 def _explain(model: type[Frozen], problem: Any) -> str:
@@ -74,20 +112,20 @@ def _explain(model: type[Frozen], problem: Any) -> str:
     match problem["type"]:
         case "extra_forbidden" if path in _keys(model):  # of another optimiser or schedule
             table, _, key = path.rpartition(".")
-            return f"{table}.name = {name!r} has no key {key!r}; leave it out"
+            return f"{table}.name = {name!r} has no key {shown(key)}; leave it out"
         case "extra_forbidden":
-            return f"unknown key {path!r}{did_you_mean(path, _keys(model))}"
+            return f"unknown key {shown(path)}{did_you_mean(path, _keys(model))}"
         case "missing":
             return f"the key {path!r} is missing"
         case "union_tag_invalid":
             allowed = problem["ctx"]["expected_tags"].replace("'", "").split(", ")
             tag = problem["ctx"]["tag"]
-            return f"{path}.name = {tag!r} is not allowed{did_you_mean(str(tag), allowed)}"
+            return f"{path}.name = {shown(tag)} is not allowed{did_you_mean(str(tag), allowed)}"
         case "union_tag_not_found":
             return f"{path}.name is missing"
     reason = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return (
-        f"{path} = {problem['input']!r}: {reason}"
+        f"{path} = {shown(problem['input'])}: {reason}"
         if not problem.get("ctx", {}).get("error")
         else f"{path or 'recipe'}: {reason}"
     )

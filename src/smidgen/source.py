@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from smidgen.errors import ModelError, did_you_mean
+from smidgen.errors import ModelError, did_you_mean, shown
 
 
 def is_source(target: str) -> bool:
@@ -33,8 +34,10 @@ def build(target: str, **options: Any) -> nn.Module:
     constructor that fails or needs arguments.
     """
     path, name = _split(target)
-    if not path.is_file():
-        raise ModelError(f"there is no file {str(path)!r}; a target is FILE.py or FILE.py:NAME")
+    if not os.path.isfile(path):  # unlike Path's, for any name
+        raise ModelError(
+            f"there is no file {shown(str(path))}; a target is FILE.py or FILE.py:NAME"
+        )
     with _importable(path.resolve().parent), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)  # the same file gives the same weights
         module = _import(path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from smidgen.data import Data
-from smidgen.errors import RunError, SmidgenError
-from smidgen.inputs import InputShape, Preprocess
+from smidgen.errors import DataError, RunError, SmidgenError, shown
+from smidgen.inputs import InputShape, Preprocess, class_names
 from smidgen.mnist import CLASSES, GLYPH
-from smidgen.network import guess_input
+from smidgen.network import forward, guess_input, noise, private_copy
 from smidgen.run import Run, read_weights
 from smidgen.source import is_source
 from smidgen.zoo import create_model, has_weights, weights_header
+
+_KEYS = {"model", "data", "classes", "input", "preprocess", "mean", "std"}
 
 
 @dataclass(frozen=True)
@@ -54,31 +58,38 @@ def load(target: str, weights: bool = True, input_shape: InputShape | None = Non
     """
     if is_source(target):
         return _untrained(target, create_model(target, pretrained=weights), input_shape)
-    if (Path(target) / "config.json").is_file():
+    if os.path.isfile(os.path.join(target, "config.json")):  # unlike Path's, for any text
         return _from_bundle(Path(target))
-    if Path(target).is_dir():
+    if os.path.isdir(target):
         return _from_run(Run.open(target))
     if not weights and not has_weights(target):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
             return _untrained(target, create_model(target), input_shape)
     model = create_model(target, pretrained=True)
-    return _described(target, model, weights_header(target), None)
+    _, data, classes, preprocess = _read_header(weights_header(target))
+    return Target(target, model, preprocess, classes, data, run=None, trained=True)
 
 
 def _from_bundle(path: Path) -> Target:
+    from smidgen.schema import parse_json, read_text  # with pydantic, a tenth of a second to import
+
+    source = path / "config.json"
+    config = parse_json(read_text(source, RunError), repr(str(source)), RunError)
+    if not isinstance(config, dict):
+        raise RunError(f"{str(source)!r} is no JSON object; export the bundle again")
     try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
         header = {
-            key: each if isinstance(each, str) else json.dumps(each) for key, each in config.items()
+            key: config[key] if isinstance(config[key], str) else json.dumps(config[key])
+            for key in _KEYS & config.keys()
         }
-        for key in ("model", "data", "classes", "mean", "std"):
-            header[key]
-    except (OSError, ValueError, KeyError, AttributeError) as problem:
+    except RecursionError:
+        raise RunError(f"{str(source)!r} is nested too deeply; export the bundle again") from None
+    if is_source(header.get("model", "")):
         raise RunError(
-            f"the bundle {str(path)!r} has a config.json that cannot be used "
-            f"({type(problem).__name__}: {problem}); export it again"
-        ) from None
+            f"{str(source)!r} names the Python file {shown(header['model'])}, which opening a "
+            "bundle does not run; name a model of the zoo"
+        )
     return _with_weights(header, read_weights(path / "model.safetensors")[0], path, None)
 
 
@@ -88,19 +99,37 @@ def _from_run(run: Run) -> Target:
 
 
 def _with_weights(
-    header: dict[str, str], state: dict[str, Tensor], path: Path, run: Run | None
+    header: Mapping[str, str], state: dict[str, Tensor], path: Path, run: Run | None
 ) -> Target:
-    preprocess = Preprocess.from_header(header)
-    model = create_model(
-        header["model"], classes=len(json.loads(header["classes"])), input=preprocess.shape
-    )
+    try:
+        name, data, classes, preprocess = _read_header(header)
+    except DataError as problem:
+        raise RunError(f"the header of the weights in {str(path)!r}: {problem}") from None
+    model = create_model(name, classes=len(classes), input=preprocess.shape)
     try:
         model.load_state_dict(state)
     except RuntimeError as problem:
-        raise RunError(
-            f"the weights in {str(path)!r} are not of {header['model']!r}: {problem}"
-        ) from None
-    return _described(header["model"], model.eval(), header, run)
+        reason = " ".join(str(problem).split())[:300]
+        raise RunError(f"the weights in {str(path)!r} are not of {name!r}: {reason}") from None
+    answers = forward(private_copy(model.eval(), preprocess.shape), noise(1, preprocess.shape))
+    if not answers.isfinite().all():
+        raise RunError(f"with the weights in {str(path)!r}, {name!r} answers NaN; train it again")
+    return Target(name, model, preprocess, classes, data, run, trained=True)
+
+
+def _read_header(header: Mapping[str, str]) -> tuple[str, str, tuple[str, ...], Preprocess]:
+    """The model, the data, the classes and the preprocessing; raises DataError for anything else.
+
+    `header` is that of weights, or a bundle's config.json with its values as texts.
+    """
+    for key in ("model", "data", "classes", "mean", "std"):
+        if key not in header:
+            raise DataError(f"{key!r} is missing; export or train it again")
+    try:
+        classes = class_names(json.loads(header["classes"]))
+    except (ValueError, RecursionError):
+        raise DataError(f"classes = {shown(header['classes'])}; it is a list of names") from None
+    return header["model"], header["data"], classes, Preprocess.from_header(header)
 
 
 def _untrained(name: str, model: nn.Module, input_shape: InputShape | None) -> Target:
@@ -109,8 +138,3 @@ def _untrained(name: str, model: nn.Module, input_shape: InputShape | None) -> T
         return Target(name, model.eval(), GLYPH, CLASSES, "mnist", run=None, trained=False)
     preprocess = Preprocess("photo", shape, (0.5,), (0.25,)).with_statistics(0.5, 0.25)
     return Target(name, model.eval(), preprocess, (), "", run=None, trained=False)
-
-
-def _described(name: str, model: nn.Module, header: dict[str, str], run: Run | None) -> Target:
-    preprocess, classes = Preprocess.from_header(header), json.loads(header["classes"])
-    return Target(name, model, preprocess, tuple(classes), header["data"], run, trained=True)

@@ -11,7 +11,7 @@ from smidgen.errors import BudgetError
 from smidgen.mnist import NUM_CLASSES
 from smidgen.schema import Frozen, list_shipped, load_document
 
-Limit = Annotated[int, Field(ge=0)] | None
+Limit = Annotated[int, Field(ge=0, le=10**15)] | None
 Share = Annotated[float, Field(ge=0, le=1)] | None
 Kind = Literal["batch_norm", "dropout", "residual", "global_average_pool", "linear"]
 
@@ -28,9 +28,9 @@ class Budget(Frozen):
     the last `last_epochs` epochs.
     """
 
-    title: Annotated[str, Field(min_length=1)]
-    source: str = ""
-    classes: Annotated[int, Field(ge=2)] = NUM_CLASSES
+    title: Annotated[str, Field(min_length=1, max_length=1000)]
+    source: Annotated[str, Field(max_length=1000)] = ""
+    classes: Annotated[int, Field(ge=2, le=1_000_000)] = NUM_CLASSES
 
     max_params: Limit = None
     max_stored_numbers: Limit = None
@@ -52,7 +52,7 @@ class Budget(Frozen):
     min_train_accuracy: Share = None
     min_accuracy: Share = None
     min_last_accuracy: Share = None
-    last_epochs: Annotated[int, Field(ge=1)] = 5
+    last_epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 5
     max_test_reads: Limit = None
 
     @property

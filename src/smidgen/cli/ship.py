@@ -85,7 +85,7 @@ def serve(
     import webbrowser
 
     from smidgen.export.document import page_document
-    from smidgen.export.html import render
+    from smidgen.export.html import policy, render
     from smidgen.serve import serve
 
     document = page_document(targets or [], data_dir)
@@ -97,4 +97,4 @@ def serve(
         console(json_).print(f"{', '.join(names)} at {url} until you press Ctrl-C")
         webbrowser.open(url)
 
-    serve(render(document), port, ready)
+    serve(render(document), policy(document), port, ready)

@@ -31,6 +31,8 @@ AnyTarget = Annotated[
 ]
 BudgetName = Annotated[str, typer.Option(help="A shipped budget's name, or a .toml file.")]
 
+MAX_README = 2**18  # bytes of a README whose figures are checked
+
 
 class TableFormat(StrEnum):
     TABLE = "table"
@@ -197,10 +199,9 @@ def _prints_to_stderr() -> Iterator[None]:
 
 
 def _read(readme: Path) -> str:
-    try:
-        return readme.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as problem:
-        raise DataError(f"cannot read {str(readme)!r}: {problem}") from None
+    from smidgen.schema import read_text
+
+    return read_text(readme, DataError, MAX_README)
 
 
 def _list_budgets(json_: bool) -> None:

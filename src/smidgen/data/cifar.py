@@ -92,11 +92,17 @@ def find_cifar10(name: str, directory: Path | None) -> Path | None:
 
 def _read_folder(folder: Path) -> dict[str, bytes]:
     try:
-        return {name: (folder / name).read_bytes() for name in (*TRAIN, *TEST)}
+        return {name: _read_file(folder / name) for name in (*TRAIN, *TEST)}
     except OSError as problem:
         raise DataError(
             f"cannot read {problem.filename!r}: {problem.strerror}; unpack {ARCHIVE} again"
         ) from None
+
+
+def _read_file(path: Path) -> bytes:
+    """The content, or the first byte too many of it."""
+    with path.open("rb") as file:
+        return file.read(RECORDS * RECORD_BYTES + 1)
 
 
 def _read_archive(archive: Path) -> dict[str, bytes]:
@@ -132,9 +138,10 @@ def _split(contents: Sequence[bytes], place: Path) -> Split:
     """The images and labels in the records of some files."""
     for content in contents:
         if len(content) != RECORDS * RECORD_BYTES:
+            found = min(len(content), RECORDS * RECORD_BYTES)
             raise DataError(
-                f"a file of {str(place)!r} has {len(content):,} bytes, not "
-                f"{RECORDS * RECORD_BYTES:,}; unpack {ARCHIVE} again"
+                f"a file of {str(place)!r} has {'more than ' * (len(content) > found)}{found:,} "
+                f"bytes, not {RECORDS * RECORD_BYTES:,}; unpack {ARCHIVE} again"
             )
     records = np.frombuffer(b"".join(contents), np.uint8).reshape(-1, RECORD_BYTES)
     labels = records[:, 0].astype(np.int64)

@@ -65,9 +65,10 @@ def _read(stream: BinaryIO | gzip.GzipFile, path: Path, digest: str | None) -> A
     shape = struct.unpack(f">{rank}I", sizes)
     dtype = np.dtype(DTYPES[header[2]])
     size = math.prod(shape) * dtype.itemsize
-    if size > MAX_BYTES:
+    most = math.prod(max(1, side) for side in shape) * dtype.itemsize  # were no side 0
+    if most > MAX_BYTES:
         raise DataError(
-            f"{str(path)!r} announces {size:,} bytes; at most {MAX_BYTES:,} are read; {AGAIN}"
+            f"{str(path)!r} announces {most:,} bytes; at most {MAX_BYTES:,} are read; {AGAIN}"
         )
     content = stream.read(size + 1)  # one more than there should be, to see the end
     if len(content) != size:

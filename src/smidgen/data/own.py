@@ -51,7 +51,7 @@ def load_idx_folder(name: str, directory: Path) -> Data:
     classes = tuple(str(label) for label in range(count))
     _refuse_small_classes(train, classes, directory, MIN_TRAINING)
     known = GLYPH if shapes[0] == GLYPH.shape else Preprocess("photo", shapes[0], (0.0,), (1.0,))
-    preprocess = known.with_statistics(*mean_and_std(train.images))
+    preprocess = known.with_statistics(*_statistics(train, directory))
     return Data(name, train, test, classes, preprocess)
 
 
@@ -63,3 +63,14 @@ def _refuse_small_classes(split: Split, classes: Sequence[str], source: Path, le
                 f"the class {name!r} in {str(source)!r} has too few images, {count}; every class "
                 f"needs at least {least}"
             )
+
+
+def _statistics(split: Split, source: Path) -> tuple[float, float]:
+    """The mean and the deviation of the images, which must not all be one level."""
+    mean, std = mean_and_std(split.images)
+    if std == 0:
+        raise DataError(
+            f"every pixel of the training images in {str(source)!r} has the same level; there is "
+            "nothing to learn from"
+        )
+    return mean, std

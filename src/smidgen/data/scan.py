@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from smidgen.data.dataset import TEST_ONE_IN, VALIDATION_ONE_IN, stratified_mask
 from smidgen.errors import DataError
+from smidgen.inputs import class_names
 
 PARTS = ("train", "val", "test")
 MOST_FILES = 5_000_000
@@ -68,6 +69,7 @@ def scan(directory: Path) -> Listing:
         classes = folders
         train, test = _cut(whole, TEST_ONE_IN)
         parts = (*_cut(train, VALIDATION_ONE_IN), test)
+    class_names(classes)
     counts = (len(parts[0][0]), len(parts[1][0]), len(parts[2][0]))
     names = [name for files_there, _ in parts for name in files_there]
     labels = np.concatenate([labels_there for _, labels_there in parts])

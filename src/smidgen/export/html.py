@@ -26,32 +26,40 @@ PAGES = {  # by preprocessing: the file, its first module and its styles
 
 def render(document: dict[str, Any]) -> str:
     """The page for a document of networks, images and a detector, as HTML."""
-    page, entry, styles = PAGES[document.get("preprocess", "glyph")]
-    html = _template(page)
-    style = "".join(_template(name) for name in styles)
-    script = bundle(entry, lambda name: _template(f"{name}.js"))
+    page, _, _ = _page(document)
+    style, script = _style_and_script(document)
     parts = {
-        "policy": _policy(style, script),
+        "policy": policy(document),
         "icon": "data:image/svg+xml," + quote(ICON),
         "style": style,
         # A script element ends at the first "</script", wherever it stands.
         "data": json.dumps(document, separators=(",", ":")).replace("<", "\\u003c"),
         "script": script,
     }
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], html)
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _template(page))
 
 
-def _template(name: str) -> str:
-    return (TEMPLATES / name).read_text("utf-8")
-
-
-def _policy(style: str, script: str) -> str:
-    """Nothing may be loaded, and only this style and this script apply."""
+def policy(document: dict[str, Any]) -> str:
+    """The page's Content-Security-Policy: nothing is loaded, only its style and script apply."""
     style_hash, script_hash = (
         "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
-        for text in (style, script)
+        for text in _style_and_script(document)
     )
     return (
         f"default-src 'none'; style-src {style_hash}; script-src {script_hash}; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
+
+
+def _page(document: dict[str, Any]) -> tuple[str, str, tuple[str, ...]]:
+    return PAGES[document.get("preprocess", "glyph")]
+
+
+def _style_and_script(document: dict[str, Any]) -> tuple[str, str]:
+    _, entry, styles = _page(document)
+    style = "".join(_template(name) for name in styles)
+    return style, bundle(entry, lambda name: _template(f"{name}.js"))
+
+
+def _template(name: str) -> str:
+    return (TEMPLATES / name).read_text("utf-8")

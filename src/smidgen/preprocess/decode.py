@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import warnings
 import zlib
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 Levels = NDArray[np.float64]
 
-MAX_PIXELS = 50_000_000  # of a picture that is decoded, some 200 MB while it is
+MAX_PIXELS = 50_000_000  # of a picture that is decoded, some 500 MB while it is
+LONGEST = 65_535  # pixels of a side, JPEG's own limit; every row takes memory of its own
+MAX_BYTES = 2**28  # of the file
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 MAX_SIDE = 1024  # of a picture that is looked at; larger ones are averaged down first
 
@@ -31,13 +34,13 @@ def decode(source: Path | str | bytes, name: str) -> tuple[NDArray[np.uint8], tu
     its EXIF data say; its size is (height, width) before averaging. Of 16 bits a level the high
     byte is taken, of an animation the first frame; CMYK and palettes become RGB, a palette's
     transparency becomes alpha. Raises DataError for what is no PNG, JPEG, WebP, BMP or GIF picture,
-    damaged, cut short, or over 50 million pixels.
+    damaged, cut short, over 50 million pixels or 65,535 a side, or of more than 256 MiB.
     """
     from PIL import Image, UnidentifiedImageError
 
     try:
         with (
-            io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file,
+            io.BytesIO(source) if isinstance(source, bytes) else _open(Path(source), name) as file,
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("ignore")  # Pillow's, which do not name the file
@@ -63,13 +66,28 @@ def _pixels(image: Image.Image, name: str) -> tuple[NDArray[np.uint8], tuple[int
 
     if image.width * image.height > MAX_PIXELS:
         raise DataError(_too_large(name))
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I"):  # 16 bits a pixel, which convert() would clip
-        upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-    upright = upright.convert("RGBA")
+    if max(image.size) > LONGEST:
+        raise DataError(
+            f"{name} has a side of {max(image.size):,} pixels; at most {LONGEST:,} are read; "
+            "scale it down first"
+        )
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith("I"):  # 16 bits a pixel, which convert() would clip
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    upright = image if image.mode == "RGBA" else image.convert("RGBA")
     factor = -(-max(upright.size) // MAX_SIDE)
     pixels = np.asarray(upright.reduce(factor) if factor > 1 else upright)
     return pixels, (upright.height, upright.width)
+
+
+def _open(path: Path, name: str) -> BinaryIO:
+    if os.path.exists(path) and not os.path.isdir(path) and not os.path.isfile(path):
+        raise DataError(f"{name} is no file but a pipe or a device; save the picture as a file")
+    file = path.open("rb")
+    if os.fstat(file.fileno()).st_size > MAX_BYTES:
+        file.close()
+        raise DataError(f"{name} is too large; at most {MAX_BYTES:,} bytes are read")
+    return file
 
 
 def _refuse_svg(file: BinaryIO, name: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
-from smidgen.errors import ModelError, did_you_mean
+from smidgen.errors import ModelError, did_you_mean, shown
 from smidgen.inputs import InputShape
 from smidgen.mnist import INPUT_SHAPE, NUM_CLASSES
 from smidgen.source import build, is_source
@@ -55,7 +55,7 @@ def create_model(name: str, pretrained: bool = False, **options: Any) -> nn.Modu
         return _from_source(name, pretrained, options)
     _load_entry_points()
     if name not in _builders:
-        raise ModelError(f"unknown model {name!r}{did_you_mean(name, _builders)}")
+        raise ModelError(f"unknown model {shown(name)}{did_you_mean(name, _builders)}")
     model = _builders[name](**_accepted(name, options))
     if pretrained:
         _load_shipped(model, name)
@@ -109,7 +109,10 @@ def _from_source(target: str, pretrained: bool, options: dict[str, Any]) -> nn.M
 
 def has_weights(name: str) -> bool:
     """Whether trained weights ship with the package under that name."""
-    return _weights_file(name).is_file()
+    try:
+        return _weights_file(name).is_file()
+    except OSError:  # a text that can be no file's name
+        return False
 
 
 def weights(name: str) -> dict[str, Tensor]:
