@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import resource
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from disks import largest_file, small_disk
 
 from smidgen.errors import RunError
 from smidgen.files import append_whole, cache_folder, make_folder, remove_parts, write_whole
 
 
-@contextlib.contextmanager
-def largest_file(size_bytes: int) -> Iterator[None]:
-    """No file of this process grows beyond that size; a write beyond fails as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 64 KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
-    if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("only root can mount a small disk")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with small_disk(tmp_path / "disk", 64) as folder:
+        yield folder
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -86,7 +67,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
-    for name in (".tmpabc.part", ".other", "a.part"):
+    for name in (".smidgen-abc.part", ".other", "a.part"):
         (tmp_path / name).touch()
     remove_parts(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".other", "a.part"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from smidgen.errors import RunError
 
-PART = ".part"  # ends the names of files that are being written
+BEGIN, END = ".smidgen-", ".part"  # of the names of files that are being written
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
@@ -22,7 +22,7 @@ def write_whole(path: Path, content: bytes | str) -> None:
     """
     data = encoded(content, path) if isinstance(content, str) else content
     with explained(path, "write"):
-        handle, name = tempfile.mkstemp(PART, ".", path.parent)
+        handle, name = tempfile.mkstemp(END, BEGIN, path.parent)
         try:
             with open(handle, "wb") as file:
                 file.write(data)
@@ -57,7 +57,7 @@ def make_folder(path: Path) -> None:
 
 def remove_parts(folder: Path) -> None:
     """Removes what a process that was killed had begun to write there."""
-    for path in folder.glob(f".*{PART}"):
+    for path in folder.glob(f"{BEGIN}*{END}"):
         path.unlink(missing_ok=True)
 
 
