@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -104,3 +106,18 @@ def test_without_a_compiler_torch_trains(recipe: Recipe) -> None:
     assert tune(recipe, module, GLYPH, CPU, Process()).backend == "torch"
     with pytest.raises(RecipeError, match="no C compiler"):
         tune(override(recipe, {"backend": "native"}), module, GLYPH, CPU, Process())
+
+
+@pytest.mark.parametrize(
+    "cache", [b"", b"\xff", b"[1]", b"[" * 100_000, b'{"%s": 7}', b'{"%s": []}']
+)
+def test_a_damaged_cache_is_measured_again(
+    cache: bytes, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SMIDGEN_CACHE", str(tmp_path))
+    monkeypatch.setattr(autotune, "_key", lambda *_: "key")
+    monkeypatch.setattr(autotune, "_time_batches", lambda *_: 1.0)
+    (tmp_path / "trials.json").write_bytes(cache.replace(b"%s", b"key"))
+    recipe = override(recipe, {"workers": 1, "backend": "torch", "memory_format": "auto"})
+    assert tune(recipe, create_model("tiny_mnist"), GLYPH, CPU, Process()).workers == 1
+    assert json.loads((tmp_path / "trials.json").read_bytes()) == {"key": 0}

@@ -46,9 +46,12 @@ def watched_run(folder: Path, to: Path, accuracies: list[float], **result: Any) 
     shutil.copytree(folder, to)
     run = Run.open(to)
     rows = run.metrics()
-    run.truncate_metrics(0)
-    for epoch, accuracy in enumerate(accuracies, start=1):
-        run.append_metrics({**rows[0], "epoch": epoch, "test_accuracy": accuracy})
+    run.write_metrics(
+        [
+            {**rows[0], "epoch": epoch, "test_accuracy": accuracy}
+            for epoch, accuracy in enumerate(accuracies, start=1)
+        ]
+    )
     recipe = (to / "recipe.toml").read_text().replace("epochs = 2", f"epochs = {len(accuracies)}")
     (to / "recipe.toml").write_text(recipe)
     run.write_result(run.result() | {"test_accuracy": accuracies[-1]} | result)

@@ -70,8 +70,15 @@ def test_wilson_agrees_with_scipy(counts: tuple[int, int]) -> None:
     assert 0 <= interval[0] <= correct / n <= interval[1] <= 1
 
 
-def test_one_test_run_at_994_is_uncertain_by_0077_points() -> None:
-    assert metrics.standard_error(0.994, 10_000) == pytest.approx(0.00077, abs=5e-6)
+def test_two_runs_at_994_may_be_021_points_apart() -> None:
+    # The textbook's √2 · 1.96 · √(0.994 · 0.006 / 10,000) is 0.00214.
+    assert metrics.chance_difference(9_940, 10_000) == pytest.approx(0.00217, abs=5e-6)
+
+
+@pytest.mark.parametrize("correct", [0, 200])
+def test_two_runs_without_an_error_may_differ_too(correct: int) -> None:
+    # One end of Wilson's interval is the accuracy itself, the other z² / (n + z²) away.
+    assert metrics.chance_difference(correct, 200) == pytest.approx(3.8415 / 203.8415, abs=1e-6)
 
 
 def test_bootstrap_agrees_with_scipy() -> None:

@@ -131,10 +131,10 @@ def test_the_card_of_one_seed_says_how_little_that_is(one_seed: Path) -> None:
     front, text = read_card(one_seed, tiny_data())
     assert "# tiny_mnist on MNIST" in text
     assert "**98.50 %** of 200 test images are classified correctly, by 9,146 parameters" in text
-    # √(0.985 · 0.015 / 200) is 0.86 points; two runs differ by √2 · 1.96 as much by chance.
+    # Wilson's interval of 197 in 200; two runs differ by √(2.82² + 0.99²) points by chance.
     assert "One seed: another one will differ." in text
-    assert "standard error of a single test run on 200 images is 0.86 points" in text
-    assert "less than 2.41 points apart can hardly be told apart" in text
+    assert "on 200 images leaves it anywhere from 95.68 to 99.49 % (Wilson)" in text
+    assert "less than 2.99 points apart can hardly be told apart" in text
     assert "(Wilson, over images)" in text
     assert "3 taken for 4 (2 of 3)" in text
     assert "**Target.**" in text

@@ -109,7 +109,7 @@ def test_missing_and_cut_weights_are_one_line(tmp_path: Path) -> None:
         path.write_bytes(content)
         assert "cannot read the weights in" in refusal(target)
     path.unlink()
-    assert "cannot read the weights in" in refusal(target)
+    assert "cannot read" in refusal(target)
 
 
 def test_large_weights_are_not_read(tmp_path: Path) -> None:

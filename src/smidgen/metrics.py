@@ -75,9 +75,14 @@ def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> Interval:
     return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
-def standard_error(share: float, n: int) -> float:
-    """The standard deviation of an accuracy measured on n images, √(p(1 − p)/n)."""
-    return math.sqrt(share * (1 - share) / n)
+def chance_difference(correct: int, n: int, confidence: float = 0.95) -> float:
+    """How far apart two accuracies that are both correct / n, on n images each, may be by chance.
+
+    √((p − l)² + (u − p)²), where l and u are the ends of Wilson's interval of p (Newcombe 1998,
+    method 10); above 0 even where all images are classified correctly.
+    """
+    low, high = wilson_interval(correct, n, confidence)
+    return math.hypot(correct / n - low, high - correct / n)
 
 
 def paired_bootstrap(

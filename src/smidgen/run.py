@@ -4,8 +4,9 @@ recipe.toml        the resolved recipe, enough to run it again
 metrics.csv        one row an epoch, appended
 model.safetensors  the final weights; the header says model, data and normalisation
 last.pt            everything that resuming needs (read with weights_only=True)
-result.json        what `smidgen train --json` prints, and where and with what it ran
 test_logits.safetensors  the logits of the one final look at the test set, for paired tests
+result.json        what `smidgen train --json` prints, and where and with what it ran
+SHA256SUMS         the digests of the files of a finished run that are evidence
 source/            the Python files of a network that is no model of the zoo
 README.md          the card
 plots/*.png        the pictures
@@ -15,33 +16,38 @@ summary.txt        the model, layer by layer
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import hashlib
+import io
 import itertools
 import json
 import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from smidgen.errors import RunError, shown
+from smidgen.escape import file_name
+from smidgen.files import append_whole, explained, make_folder, remove_parts, sha256, write_whole
 
 if TYPE_CHECKING:
     from smidgen.recipe import Recipe  # with pydantic, a tenth of a second to import
+
+Row = dict[str, float | None]
 
 METRICS = (
     "epoch", "images_seen", "lr", "seconds", "train_loss", "train_accuracy",
     "val_loss", "val_accuracy", "test_loss", "test_accuracy",
 )  # fmt: skip
+EVIDENCE = ("metrics.csv", "model.safetensors", "test_logits.safetensors", "result.json")
+DIGESTS = "SHA256SUMS"
 
 MAX_BYTES = 2**30  # of weights that are read
 DTYPES = (
@@ -62,13 +68,13 @@ class Run:
         from smidgen.recipe import to_toml
 
         run = cls(Path(path))
-        with _explained(run.path, "write"):
-            run.path.mkdir(parents=True, exist_ok=True)
-            if any(run.path.iterdir()):
-                raise RunError(
-                    f"the folder {str(path)!r} is not empty; "
-                    "choose another --out, or go on with --resume"
-                )
+        make_folder(run.path)
+        remove_parts(run.path)
+        if any(run.path.iterdir()):
+            raise RunError(
+                f"the folder {str(path)!r} is not empty; "
+                "choose another --out, or go on with --resume"
+            )
         run.write_text("recipe.toml", to_toml(recipe))
         return run
 
@@ -97,119 +103,155 @@ class Run:
     def write_source(self, files: Mapping[str, bytes]) -> None:
         """Keeps the files, by their relative paths, that the network is built from."""
         for name, content in files.items():
-            with _explained(self.path / "source" / name, "write"):
-                (self.path / "source" / name).parent.mkdir(parents=True, exist_ok=True)
-                (self.path / "source" / name).write_bytes(content)
+            make_folder((self.path / "source" / name).parent)
+            write_whole(self.path / "source" / name, content)
 
-    def metrics(self) -> list[dict[str, float | None]]:
-        """One row an epoch; a figure that was not measured is None."""
-        with _explained(self.path / "metrics.csv", "read"), self._file("metrics.csv").open() as f:
-            return [
-                {key: float(row[key]) if row[key] else None for key in METRICS}
-                for row in csv.DictReader(f)
-            ]
+    def metrics(self) -> list[Row]:
+        """One row an epoch; a figure that was not measured is None.
+
+        Raises RunError if a row is damaged.
+        """
+        try:
+            text = self._read("metrics.csv").decode()
+            return [_parse_row(row) for row in csv.DictReader(io.StringIO(text, newline=""))]
+        except (ValueError, csv.Error) as problem:
+            raise RunError(
+                f"{str(self.path / 'metrics.csv')!r} is damaged ({problem}); --resume mends it "
+                "where the run has not finished, otherwise train it again"
+            ) from None
 
     def append_metrics(self, row: Mapping[str, float | None]) -> None:
         """Adds one epoch's row."""
         path = self.path / "metrics.csv"
-        with _explained(path, "write"):
-            new = not path.exists()
-            with path.open("a", newline="") as file:
-                writer = csv.DictWriter(file, METRICS)
-                if new:
-                    writer.writeheader()
-                writer.writerow(row)
+        append_whole(path, _csv([row], with_header=not path.exists()))
 
-    def truncate_metrics(self, epochs: int) -> None:
-        """Drops the rows after that epoch, which a killed run had written but not saved."""
-        rows = self.metrics()[:epochs] if (self.path / "metrics.csv").exists() else []
-        (self.path / "metrics.csv").unlink(missing_ok=True)
-        for row in rows:
-            self.append_metrics(row)
+    def write_metrics(self, rows: Sequence[Mapping[str, float | None]]) -> None:
+        """Keeps these rows, in place of what was kept before."""
+        write_whole(self.path / "metrics.csv", _csv(rows, with_header=True))
 
     def result(self) -> dict[str, Any]:
         """The result of the finished training. Raises RunError while there is none."""
-        path = self._file("result.json")
+        path, content = self.path / "result.json", self._read("result.json")
         try:
-            document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError) as problem:
-            raise RunError(f"cannot read {str(path)!r}: {problem}") from None
+            document = json.loads(content)
+        except (ValueError, RecursionError) as problem:
+            raise RunError(f"cannot read {str(path)!r}: {problem}; train it again") from None
+        if not isinstance(document, dict):
+            raise RunError(f"{str(path)!r} holds no table; train it again")
         return document
 
     def write_result(self, result: Mapping[str, Any]) -> None:
-        """Keeps the result of the finished training."""
-        self.write_text("result.json", json.dumps(result, indent=2) + "\n")
+        """Keeps the result of the finished training, after the digests of all evidence."""
+        text = json.dumps(result, indent=2) + "\n"
+        found = {name: self._file(name).read_bytes() for name in EVIDENCE if self._has(name)}
+        contents = found | {"result.json": text.encode()}
+        digests = (f"{sha256(content)}  {name}\n" for name, content in contents.items())
+        self.write_text(DIGESTS, "".join(digests))
+        self.write_text("result.json", text)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The final weights."""
-        return read_weights(self._file("model.safetensors"))[0]
+        return self._read_tensors("model.safetensors")[0]
 
     def weights_header(self) -> dict[str, str]:
         """The header of the weights: model, data, mean, std, classes."""
-        return read_weights(self._file("model.safetensors"))[1]
+        return self._read_tensors("model.safetensors")[1]
 
     def write_weights(self, state: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
         """Keeps the final weights."""
-        tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
-        described = {**header, "fingerprint": fingerprint(tensors)}
-        self._write("model.safetensors", lambda file: save_file(tensors, file, described))
+        write_whole(self.path / "model.safetensors", serialise(state, header))
 
     def test_logits(self) -> Tensor | None:
         """The logits (N, classes) of the final look at the test set, if it was taken."""
-        path = self.path / "test_logits.safetensors"
-        return read_weights(path)[0]["logits"] if path.is_file() else None
+        name = "test_logits.safetensors"
+        if not self._has(name):
+            return None
+        tensors = self._read_tensors(name)[0]
+        if "logits" not in tensors:
+            raise RunError(f"{str(self.path / name)!r} holds no logits; train it again")
+        return tensors["logits"]
 
     def write_test_logits(self, logits: Tensor) -> None:
         """Keeps the logits of the final look at the test set."""
-        tensors = {"logits": logits.cpu().contiguous()}
-        self._write("test_logits.safetensors", lambda file: save_file(tensors, file))
+        write_whole(self.path / "test_logits.safetensors", serialise({"logits": logits}, {}))
 
     def has_checkpoint(self) -> bool:
         """Whether an epoch has been finished, so that the run can be resumed."""
-        return (self.path / "last.pt").is_file()
+        return self._has("last.pt")
 
     def has_result(self) -> bool:
         """Whether the training has finished."""
-        return (self.path / "result.json").is_file()
+        return self._has("result.json")
 
     def checkpoint(self) -> dict[str, Any]:
-        """Everything that resuming needs. Raises RunError if it is missing or damaged."""
-        path = self._file("last.pt")
+        """Everything that resuming needs: the tensors, under "tensors", and the figures.
+
+        Raises RunError if it is missing or damaged.
+        """
+        path = self.path / "last.pt"
+        if not self.has_checkpoint():
+            raise RunError(
+                f"the run {str(self.path)!r} holds no last.pt, for it finished no epoch; remove "
+                "the folder and train again"
+            )
         try:
-            state: dict[str, Any] = torch.load(path, weights_only=True)
-            intact = state["fingerprint"] == fingerprint(state["tensors"])
+            state = torch.load(path, weights_only=True)
+            intact = state["digest"] == _digest(state["tensors"], state["figures"])
+            kept = {**json.loads(state["figures"]), "tensors": state["tensors"]}
         except Exception as problem:
             # torch reports damage with whatever its unpickler and zip reader happen to raise.
             raise RunError(
-                f"{str(path)!r} is damaged ({type(problem).__name__}); train again without --resume"
+                f"{str(path)!r} is damaged or another version's ({type(problem).__name__}); "
+                "train again without --resume"
             ) from None
         if not intact:
             raise RunError(f"{str(path)!r} is damaged or was changed; train again without --resume")
-        return state
+        return kept
 
-    def write_checkpoint(self, tensors: Mapping[str, Tensor], figures: Mapping[str, float]) -> None:
-        """Keeps everything that resuming needs, in place of what was kept before."""
-        state = {"tensors": dict(tensors), "fingerprint": fingerprint(tensors), **figures}
-        self._write("last.pt", lambda file: torch.save(state, file))
+    def write_checkpoint(self, tensors: Mapping[str, Tensor], figures: Mapping[str, Any]) -> None:
+        """Keeps everything that resuming needs, in place of what was kept before.
+
+        The figures are whatever JSON can hold.
+        """
+        text, buffer = json.dumps(figures), io.BytesIO()
+        torch.save(
+            {"tensors": dict(tensors), "figures": text, "digest": _digest(tensors, text)}, buffer
+        )
+        write_whole(self.path / "last.pt", buffer.getvalue())
 
     def write_text(self, name: str, text: str) -> None:
         """Keeps a text, such as the card, under that name."""
-        self._write(name, lambda file: file.write_text(text, encoding="utf-8"))
+        write_whole(self.path / name, text)
 
     def path_of(self, folder: str, name: str) -> Path:
         """The path of a file in the subfolder `plots` or `badges`, which is made if necessary."""
-        with _explained(self.path / folder, "write"):
-            (self.path / folder).mkdir(exist_ok=True)
+        make_folder(self.path / folder)
         return self.path / folder / name
 
-    def _file(self, name: str) -> Path:
-        path = self.path / name
-        if not path.is_file():
-            raise RunError(f"the run {str(self.path)!r} holds no {name}; has it finished?")
-        return path
+    def _has(self, name: str) -> bool:
+        return (self.path / name).is_file()
 
-    def _write(self, name: str, write: Callable[[Path], object]) -> None:
-        write_whole(self.path / name, write)
+    def _file(self, name: str) -> Path:
+        if not self._has(name):
+            raise RunError(f"the run {str(self.path)!r} holds no {name}; has it finished?")
+        return self.path / name
+
+    def _read(self, name: str) -> bytes:
+        """The content of a file, which in a finished run must be that of its digest."""
+        path = self._file(name)
+        with explained(path, "read"):
+            content = path.read_bytes()
+            is_sealed = self.has_result() and self._has(DIGESTS)
+            digests = (self.path / DIGESTS).read_bytes() if is_sealed else b""
+        if is_sealed and f"{sha256(content)}  {name}".encode() not in digests.splitlines():
+            raise RunError(
+                f"{str(path)!r} was changed or damaged: its digest is not in {DIGESTS}; "
+                "train it again"
+            )
+        return content
+
+    def _read_tensors(self, name: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+        return parse_weights(self._read(name), self.path / name)
 
 
 def free_folder(name: str) -> Path:
@@ -217,27 +259,10 @@ def free_folder(name: str) -> Path:
 
     Of a network from a file, the name is that of its class or function.
     """
-    name = name.rpartition(":")[2].rpartition("/")[2].removesuffix(".py")
+    name = file_name(name.rpartition(":")[2].rpartition("/")[2].removesuffix(".py"))
     numbered = (Path("runs", f"{name}-{number}") for number in itertools.count(2))
     return next(path for path in itertools.chain([Path("runs", name)], numbered)
                 if not path.exists())  # fmt: skip
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Writes a file completely or not at all: first a temporary one beside it, then renamed.
-
-    Raises RunError when the disk is full or read-only.
-    """
-    with _explained(path, "write"):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-        temporary = Path(name)
-        try:
-            write(temporary)
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -246,13 +271,17 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises RunError if it is damaged, over 1 GiB, or holds other types than whole and real numbers,
     or a number that is not finite.
     """
-    try:
+    with explained(path, "read"):
         if path.stat().st_size > MAX_BYTES:
             raise RunError(f"{str(path)!r} is too large; at most {MAX_BYTES:,} bytes are read")
-        with safe_open(path, "pt") as file:
-            header = dict(file.metadata() or {})
-        tensors = load_file(path)
-    except (OSError, SafetensorError, AttributeError) as problem:  # the last for types of its own
+        return parse_weights(path.read_bytes(), path)
+
+
+def parse_weights(content: bytes, path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the header in the content of a safetensors file, as `read_weights`."""
+    try:
+        tensors = dict(sorted(load(content).items()))  # its own order is random
+    except (SafetensorError, AttributeError) as problem:  # the last for types of its own
         raise RunError(f"cannot read the weights in {str(path)!r}: {problem}") from None
     for name, tensor in tensors.items():
         if tensor.dtype not in DTYPES:
@@ -261,10 +290,30 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             raise RunError(
                 f"{shown(name)} in {str(path)!r} holds NaN or infinity; train or export it again"
             )
+    header: dict[str, str] = _split(content)[0].get("__metadata__") or {}
     found = fingerprint(tensors)
     if header.get("fingerprint", found) != found:
         raise RunError(f"the weights in {str(path)!r} were changed or damaged; train them again")
     return tensors, header
+
+
+def serialise(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> bytes:
+    """A safetensors file of the tensors, with their fingerprint in its header.
+
+    Equal tensors and headers give equal bytes; the library writes the header in a random order.
+    """
+    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    described = {**header, "fingerprint": fingerprint(kept)}
+    parsed, data = _split(save(kept, described))
+    text = json.dumps(parsed, sort_keys=True, separators=(",", ":")).encode()
+    text = text.ljust(-(-len(text) // 8) * 8)
+    return len(text).to_bytes(8, "little") + text + data
+
+
+def _split(content: bytes) -> tuple[dict[str, Any], bytes]:
+    """The header of a safetensors file and its data: https://huggingface.co/docs/safetensors"""
+    end = 8 + int.from_bytes(content[:8], "little")
+    return json.loads(content[8:end]), content[end:]
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:
@@ -277,12 +326,21 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-@contextlib.contextmanager
-def _explained(path: Path, verb: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as problem:
-        reason = problem.strerror or str(problem)
-        raise RunError(
-            f"cannot {verb} {str(path)!r}: {reason}; free the space or choose another --out"
-        ) from None
+def _digest(tensors: Mapping[str, Tensor], figures: str) -> str:
+    return sha256(f"{fingerprint(tensors)} {figures}".encode())
+
+
+def _csv(rows: Sequence[Mapping[str, float | None]], with_header: bool) -> str:
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, METRICS)
+    if with_header:
+        writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def _parse_row(row: Mapping[str | Any, str | Any]) -> Row:
+    """A row of metrics.csv; ValueError for one that is too short, too long or no numbers."""
+    if set(row) != set(METRICS) or None in row.values():
+        raise ValueError(f"a row does not have the columns {', '.join(METRICS)}")
+    return {key: float(value) if value else None for key, value in row.items()}

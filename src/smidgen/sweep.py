@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -20,10 +21,12 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from smidgen.data import load_data
 from smidgen.errors import RecipeError, RunError, TrainingError
+from smidgen.escape import file_name
+from smidgen.files import write_whole
 from smidgen.metrics import over_seeds
 from smidgen.recipe import Recipe, override
-from smidgen.run import Run, write_whole
-from smidgen.train import fit
+from smidgen.run import Run
+from smidgen.train import fit, resume
 
 
 def fit_seeds(
@@ -77,7 +80,7 @@ def sweep(
         changes = dict(zip(grid, values, strict=True))
         for i in range(seeds):
             own = changes | {"seed": recipe.seed + i} | ({} if recipe.workers else {"workers": 1})
-            name = "_".join(f"{key}={value}" for key, value in changes.items()).replace("/", "-")
+            name = file_name("_".join(f"{key}={value}" for key, value in changes.items()))
             folder = out / name / f"seed-{recipe.seed + i}"
             tasks.append(delayed(_fit_one)(override(recipe, own), folder, data_dir))
     return _finished(tasks, out, Parallel(n_jobs=jobs, return_as="generator_unordered"))
@@ -106,16 +109,21 @@ def write_summary(runs: list[Run], out: Path) -> dict[str, Any]:
     results = sorted((run.result() for run in runs), key=lambda result: int(result["seed"]))
     accuracies = [result["test_accuracy"] for result in results]
     summary = {"runs": results, "test_accuracy": asdict(over_seeds(accuracies))}
-    text = json.dumps(summary, indent=2) + "\n"
-    write_whole(out / "summary.json", lambda file: file.write_text(text, encoding="utf-8"))
+    write_whole(out / "summary.json", json.dumps(summary, indent=2) + "\n")
     return summary
 
 
 def _fit_one(recipe: Recipe, out: Path, data_dir: Path | None) -> Path:
-    if (out / "result.json").is_file():
-        finished = Run.open(out).recipe
-        chosen = {"workers", "precision", "memory_format", "backend"}
-        if finished.model_dump(exclude=chosen) != recipe.model_dump(exclude=chosen):
-            raise RunError(f"{str(out)!r} holds a run of another recipe; choose another --out")
+    """The run of a recipe in `out`: as it is if it has finished, or from where it was killed."""
+    if not (out / "recipe.toml").is_file():
+        return fit(recipe, load_data(recipe.data, data_dir), out).path
+    run, chosen = Run.open(out), {"workers", "precision", "memory_format", "backend"}
+    if run.recipe.model_dump(exclude=chosen) != recipe.model_dump(exclude=chosen):
+        raise RunError(f"{str(out)!r} holds a run of another recipe; choose another --out")
+    if run.has_result():
         return out
-    return fit(recipe, load_data(recipe.data, data_dir), out).path
+    data = load_data(recipe.data, data_dir)
+    if run.has_checkpoint():
+        return resume(out, data).path
+    shutil.rmtree(out)  # killed in its first epoch
+    return fit(recipe, data, out).path

@@ -14,6 +14,7 @@ from smidgen.anatomy.layout import Layout
 from smidgen.anatomy.rules import layouts
 from smidgen.anatomy.structure import Structure, examine
 from smidgen.errors import ModelError
+from smidgen.escape import markdown
 from smidgen.inputs import InputShape
 from smidgen.network import (
     Call,
@@ -117,10 +118,11 @@ class Anatomy:
 
     def to_markdown(self) -> str:
         """The layer table and the totals in Markdown."""
-        heading, *body = self.rows()
+        heading, *body = (tuple(map(markdown, row)) for row in self.rows())
         rule = ("---", "---", "---", *("---:",) * (len(heading) - 3))
         lines = ["| " + " | ".join(row) + " |" for row in (heading, rule, *body)]
-        return "\n".join([f"**{self.model}**", "", *lines, "", *(f"- {f}" for f in self.facts())])
+        facts = (f"- {markdown(fact)}" for fact in self.facts())
+        return "\n".join([f"**{markdown(self.model)}**", "", *lines, "", *facts])
 
     def _repr_html_(self) -> str:
         heading, *body = (tuple(map(html.escape, row)) for row in self.rows())

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from smidgen.budget.judge import Rule
+from smidgen.escape import plain
 
 
 def shown(value: int | float | str) -> str:
@@ -41,12 +42,14 @@ def to_junit(rules: Sequence[Rule], title: str) -> str:
     """A test suite with one test case a rule, as continuous integration systems read it."""
     broken = sum(not rule.passed for rule in rules)
     suite = ElementTree.Element(
-        "testsuite", name=title, tests=str(len(rules)), failures=str(broken), errors="0"
+        "testsuite", name=plain(title), tests=str(len(rules)), failures=str(broken), errors="0"
     )
     for rule in rules:
-        case = ElementTree.SubElement(suite, "testcase", classname=title, name=rule.rule)
+        case = ElementTree.SubElement(
+            suite, "testcase", classname=plain(title), name=plain(rule.rule)
+        )
         if not rule.passed:
-            ElementTree.SubElement(case, "failure", message=sentence(rule))
+            ElementTree.SubElement(case, "failure", message=plain(sentence(rule)))
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import io
 import sys
 import warnings
 
@@ -48,6 +49,8 @@ def main() -> None:
 
     So does a warning, without an exit.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold what it cannot encode
+        sys.stdout.reconfigure(errors="backslashreplace")
     # At exit Python would look for garbage among the half million objects of torch: 0.3 seconds.
     atexit.register(gc.freeze)
     with warnings.catch_warnings():

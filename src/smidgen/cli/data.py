@@ -74,7 +74,7 @@ def _show(loaded: Data, counts: Mapping[str, list[int]], place: Path | None) -> 
     lines = [f"{facts.kind}, {facts.shape}; mean {mean}, deviation {std} (of pixels / 255)"]
     if loaded.origin is not None:
         lines += [loaded.origin.treatment, _sizes(loaded.origin), f"kept in {loaded.origin.cache}"]
-    people.print(*lines, sep="\n", markup=False, soft_wrap=True)
+    people.print(*lines, sep="\n", soft_wrap=True)
 
 
 def _sizes(origin: Origin) -> str:

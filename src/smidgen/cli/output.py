@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+
+from smidgen.escape import json_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,10 +16,13 @@ WIDTH_OF_FILES = 120  # of output that is piped or captured, and so has no termi
 
 
 def console(json_: bool = False) -> Console:
-    """The console for people: stdout, or stderr when stdout is kept for JSON."""
+    """The console for people: stdout, or stderr when stdout is kept for JSON.
+
+    What it prints may hold names from outside, so that it knows no marks of rich's own.
+    """
     from rich.console import Console
 
-    out = Console(stderr=json_, highlight=False)
+    out = Console(stderr=json_, highlight=False, markup=False, emoji=False)
     if not out.is_terminal:
         out.width = WIDTH_OF_FILES
     return out
@@ -26,7 +30,7 @@ def console(json_: bool = False) -> Console:
 
 def emit(document: Any) -> None:
     """Prints one JSON document on stdout; a number that JSON cannot hold becomes null."""
-    print(json.dumps(_finite(document), indent=2, ensure_ascii=False))
+    print(json_text(_finite(document)))
 
 
 def table(
@@ -36,15 +40,14 @@ def table(
     right: Iterable[int] = (),
 ) -> Table:
     """A table of text; names in its first column stay whole, the columns `right` are aligned so."""
-    from rich.markup import escape
     from rich.table import Table
 
-    made = Table(*heading, title=title and escape(title))
+    made = Table(*heading, title=title)
     made.columns[0].no_wrap = True
     for column in right:
         made.columns[column].justify = "right"
     for row in rows:
-        made.add_row(*map(escape, row))
+        made.add_row(*row)
     return made
 
 

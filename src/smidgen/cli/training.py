@@ -201,8 +201,6 @@ def quickstart(
     json_: Json = False,
 ) -> None:
     """Watch a tiny network learn handwriting: MNIST where it can be had, else embedded digits."""
-    from rich.markup import escape
-
     from smidgen.data import load_data
     from smidgen.recipe import load_recipe, override
     from smidgen.run import free_folder
@@ -213,10 +211,11 @@ def quickstart(
     try:
         data = load_data("mnist", data_dir)
     except DataError as problem:
-        people.print(f"[bold yellow]MNIST could not be had:[/] {escape(str(problem))}")
+        people.print(f"MNIST could not be had: {problem}")
         people.print(
-            "[bold yellow]Training on scikit-learn's 1,797 embedded digits instead. "
-            "The figures below are NOT MNIST figures.[/]"
+            "Training on scikit-learn's 1,797 embedded digits instead. "
+            "The figures below are NOT MNIST figures.",
+            style="bold yellow",
         )
         data = load_data("digits")
         recipe = override(recipe, {"data": "digits", "epochs": 20})
@@ -237,6 +236,7 @@ def quickstart(
 
 
 def _train_seeds(recipe: Recipe, seeds: int, out: Path, data_dir: Path | None, json_: bool) -> None:
+    from rich.markup import escape
     from rich.progress import track
 
     from smidgen.data import load_data
@@ -245,7 +245,7 @@ def _train_seeds(recipe: Recipe, seeds: int, out: Path, data_dir: Path | None, j
 
     people = console(json_)
     coming = fit_seeds(recipe, seeds, out, data_dir=data_dir)
-    title = f"{recipe.model}, {seeds} seeds"
+    title = escape(f"{recipe.model}, {seeds} seeds")
     summary = write_summary(list(track(coming, title, total=seeds, console=people)), out)
     score = summary["test_accuracy"]
     low, high = score["interval"]

@@ -176,8 +176,9 @@ def _say_guess(target: str, given: str | None, anatomy: Anatomy) -> None:
     from smidgen.source import is_source
 
     if given is None and is_source(target):
-        shape = f"[bold]{anatomy.input_shape}[/bold]"
-        console(json_=True).print(f"weighed for images of {shape}; --input CxHxW says others")
+        console(json_=True).print(
+            f"weighed for images of {anatomy.input_shape}; --input CxHxW says others"
+        )
 
 
 @contextlib.contextmanager
@@ -233,7 +234,7 @@ def _print_verdict(
     out.print(table(("rule", "limit", "actual", ""), rows, title))
     for rule in rules:
         if rule.note:
-            out.print(f"{rule.rule}: {rule.note}", markup=False)
+            out.print(f"{rule.rule}: {rule.note}")
     if verdict.unmeasured:
         out.print(
             f"Not measured: {', '.join(verdict.unmeasured)}. They need a run folder, and those of "

@@ -6,6 +6,9 @@ background.
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +90,20 @@ class Data:
     def input_shape(self) -> InputShape:
         """The shape of one image."""
         return self.preprocess.shape
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A hash of the images, the labels, the classes, and how they are cut and fed.
+
+        Mean and deviation follow from the images, to rounding, and are left out.
+        """
+        facts = [self.classes, self.fit_images, self.preprocess.kind, self.preprocess.shape]
+        digest = hashlib.sha256(json.dumps(facts).encode())
+        for tensor in (part for s in (self.train, self.test) for part in (s.images, s.labels)):
+            digest.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
+            for chunk in tensor.split(4096):  # of what is mapped, little is in memory at a time
+                digest.update(chunk.contiguous().numpy())
+        return digest.hexdigest()
 
     def fit_split(self) -> tuple[Split, Split]:
         """The training images cut in two, those to fit and those to validate.

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smidgen.errors import DataError
+from smidgen.files import cache_folder
 
 VERSION = 1  # of what lies in the cache, and of how pictures become images
 
@@ -92,9 +93,7 @@ def is_intact(folder: Path) -> bool:
 
 def pictures_folder() -> Path:
     """Where decoded pictures are kept: in $SMIDGEN_CACHE, or else in the user's cache folder."""
-    import pooch
-
-    return Path(os.environ.get("SMIDGEN_CACHE") or pooch.os_cache("smidgen")) / "pictures"
+    return cache_folder() / "pictures"
 
 
 def _open(folder: Path) -> tuple[Images, About] | None:

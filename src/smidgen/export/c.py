@@ -20,14 +20,14 @@ from typing import assert_never
 
 import numpy as np
 
-from smidgen.export.escape import comment, string_literal
+from smidgen.escape import c_comment, c_string
 from smidgen.export.schedule import Schedule, Stage, plan_memory
 from smidgen.export.toolchain import TEMPLATES
 from smidgen.quantize import graph as G
 
 Row = dict[str, int | str]  # a line of a table: numbers, and names of C, by column
 
-ABOUT = "$about"  # the place in the files' comments for what they are
+ABOUT = "$about"  # the line in the files' comments for what they are
 SECTION = re.compile(r"\n?^/\* @(\w+): .*\*/\n", re.MULTILINE)
 UNCHANGED = G.Rescale(np.ones(1, np.int32), np.zeros(1, np.int32), shift=0)
 LANES, TAPS = 16, 4  # what conv_fast.c rounds up to, at most
@@ -51,7 +51,7 @@ def write_c(graph: G.Graph) -> dict[str, str]:
     values = {
         **_sizes(graph, schedule),
         **_pieces(operations, len(rows)),
-        "title": f"{comment(graph.name)}, written by smidgen",
+        "title": f"{c_comment(graph.name)}, written by smidgen",
         "about": ABOUT,
         "kernel_height": max(int(row["kernel_height"]) for row in rows),
     }
@@ -68,8 +68,8 @@ def write_c(graph: G.Graph) -> dict[str, str]:
 
 def with_about(files: Mapping[str, str], about: Sequence[str]) -> dict[str, str]:
     """The files of `write_c` with these lines in their comments."""
-    lines = "\n".join(f" * {comment(line)}" for line in about)
-    return {name: text.replace(ABOUT, lines) for name, text in files.items()}
+    lines = "\n".join(f" * {c_comment(line)}" for line in about)
+    return {name: text.replace(f"\n{ABOUT}\n", f"\n{lines}\n", 1) for name, text in files.items()}
 
 
 def _fill(name: str, values: Mapping[str, object]) -> str:
@@ -117,7 +117,7 @@ def _sizes(graph: G.Graph, schedule: Schedule) -> dict[str, object]:
         "levels": LEVELS[graph.input[2]],
         "pixels": graph.input[0] * graph.input[1] * graph.input[2],
         "classes": len(graph.classes),
-        "names": "\n".join(f"        {string_literal(name)}," for name in graph.classes),
+        "names": "\n".join(f"        {c_string(name)}," for name in graph.classes),
         "logit_scale": f"{graph.logit_scale:.9g}",
         "layers": len(schedule.stages),
         "memory": max(schedule.size_bytes, 1),
@@ -302,7 +302,7 @@ def _array(
     indent = " " * 4
     lines = []
     for number, part in parts.items():
-        lines.append(f"{indent}/* {comment(_owner(name, number, graph, schedule))} */")
+        lines.append(f"{indent}/* {c_comment(_owner(name, number, graph, schedule))} */")
         text = ", ".join(map(str, part)) + ","
         lines += textwrap.wrap(text, 98, initial_indent=indent, subsequent_indent=indent)
     numbers = [number for part in parts.values() for number in part]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 from typing import Any
 from urllib.parse import quote
 
+from smidgen.escape import json_in_html
 from smidgen.export.bundle import bundle
 from smidgen.export.toolchain import TEMPLATES
 
@@ -32,8 +32,7 @@ def render(document: dict[str, Any]) -> str:
         "policy": policy(document),
         "icon": "data:image/svg+xml," + quote(ICON),
         "style": style,
-        # A script element ends at the first "</script", wherever it stands.
-        "data": json.dumps(document, separators=(",", ":")).replace("<", "\\u003c"),
+        "data": json_in_html(document),
         "script": script,
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _template(page))

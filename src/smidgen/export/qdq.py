@@ -12,6 +12,7 @@ from typing import Any, assert_never
 import numpy as np
 from numpy.typing import NDArray
 
+from smidgen.escape import plain
 from smidgen.export.onnx import require_onnx
 from smidgen.inputs import Preprocess
 from smidgen.quantize import graph as G
@@ -42,7 +43,7 @@ def write_qdq(graph: G.Graph, preprocess: Preprocess, with_preprocessing: bool =
     logits: list[str | int | None] = ["batch", len(graph.classes)]
     document = helper.make_graph(
         writer.nodes,
-        graph.name,
+        plain(graph.name),
         [helper.make_tensor_value_info("image", kind, image)],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, logits)],
         writer.constants,

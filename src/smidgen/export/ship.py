@@ -7,15 +7,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
 from smidgen.data import Data
 from smidgen.errors import ExportError, did_you_mean
+from smidgen.escape import markdown
 from smidgen.export.formats import Export, make_c, make_html, make_onnx
 from smidgen.export.parity import Parity
-from smidgen.run import write_whole
+from smidgen.files import make_folder, write_whole
 from smidgen.target import Target
 
 FORMATS = {"c": make_c, "html": make_html, "onnx": make_onnx}
@@ -120,15 +120,15 @@ def _worst(proofs: Sequence[Parity]) -> dict[str, Any]:
 
 
 def _card(targets: Sequence[Target], data: Data, kind: str, made: Export) -> str:
-    names = ", ".join(target.name for target in targets)
+    names = markdown(", ".join(target.name for target in targets))
     lines = [
         f"# {names}, as {kind}",
         "",
         f"- {made.weight_bytes:,} bytes of weights",
-        f"- accuracy on the {len(data.test):,} {data.name} test images: "
+        f"- accuracy on the {len(data.test):,} {markdown(data.name)} test images: "
         f"{100 * made.accuracy['float']:.2f} % in float, "
         f"{100 * made.accuracy['integer']:.2f} % in integers",
-        *(f"- {proof}" for proof in made.proofs),
+        *(f"- {markdown(str(proof))}" for proof in made.proofs),
     ]
     if made.footprint:
         lines.append(
@@ -140,6 +140,6 @@ def _card(targets: Sequence[Target], data: Data, kind: str, made: Export) -> str
 
 def _write(files: Mapping[str, bytes], out: Path) -> None:
     """Each file whole or not at all."""
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     for name, content in files.items():
-        write_whole(out / name, methodcaller("write_bytes", content))
+        write_whole(out / name, content)

@@ -7,11 +7,10 @@ import html
 import io
 import json
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
+from smidgen.files import write_whole
 from smidgen.grade.process import Grade
-from smidgen.run import write_whole
 
 _FIGURES = ("params", "macs", "receptive_field")
 COLUMNS = ("submission", "status", *_FIGURES, "seconds", "broken", "note")
@@ -44,7 +43,7 @@ def write_results(grades: Sequence[Grade], budget: str, folder: Path) -> list[Pa
         "grades.html": _page(grades, budget),
     }
     for name, text in texts.items():
-        write_whole(folder / name, partial(Path.write_text, data=text, encoding="utf-8"))
+        write_whole(folder / name, text)
     return [folder / name for name in texts]
 
 

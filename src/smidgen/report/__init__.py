@@ -8,6 +8,7 @@ The scores are those that the run folder keeps; no image is classified again.
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 
 from smidgen.anatomy import describe
 from smidgen.data import Data
+from smidgen.files import write_whole
 from smidgen.recipe import Augment
 from smidgen.report import figures, plots
 from smidgen.report.analysis import Goal
@@ -24,7 +26,7 @@ from smidgen.report.compare import Comparison, compare, draw_comparison, open_tr
 from smidgen.report.readme import inject, is_current
 from smidgen.report.summary import summary
 from smidgen.report.trial import Answers, Trial, open_trial, read_answers
-from smidgen.run import Run, write_whole
+from smidgen.run import Run
 from smidgen.target import load
 
 __all__ = [
@@ -73,7 +75,9 @@ def write_report(run: Run | Path | str, data: Data, goal: Goal | None = None) ->
 
 def save(figure: Figure, path: Path) -> None:
     """Writes the figure as a PNG file, whole or not at all."""
-    write_whole(path, lambda file: figure.savefig(file, format="png"))
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    write_whole(path, buffer.getvalue())
 
 
 def _draw(trial: Trial, answers: Answers, data: Data) -> dict[str, Figure]:

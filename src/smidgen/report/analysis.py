@@ -5,6 +5,7 @@ from __future__ import annotations
 from smidgen import metrics
 from smidgen.budget import Budget, Verdict
 from smidgen.budget.formats import shown
+from smidgen.escape import markdown
 from smidgen.report.figures import accuracy, interval, percent
 from smidgen.report.trial import Answers, Trial
 
@@ -32,7 +33,7 @@ def target_result_analysis(
 
 def _target(trial: Trial, goal: Goal | None) -> str:
     if goal:
-        return f"{goal[0].title}."
+        return f"{markdown(goal[0].title)}."
     result = trial.results[0]
     epochs = "one epoch" if result["epochs"] == 1 else f"{result['epochs']} epochs"
     return (
@@ -53,8 +54,8 @@ def _result(goal: Goal | None) -> str:
 def _rules(verdict: Verdict) -> str:
     """Every rule of the budget in a table, below the block."""
     rows = [
-        f"| {rule.rule} | {shown(rule.limit)} | {shown(rule.actual)} "
-        f"| {'yes' if rule.passed else '**no**'} | {rule.note} |"
+        f"| {rule.rule} | {markdown(shown(rule.limit))} | {markdown(shown(rule.actual))} "
+        f"| {'yes' if rule.passed else '**no**'} | {markdown(rule.note)} |"
         for rule in verdict.rules
     ]
     head = "| rule | limit | actual | passed | note |\n| --- | --- | --- | --- | --- |"
@@ -118,10 +119,10 @@ def _confusions(answers: Answers, classes: tuple[str, ...]) -> str:
     true, predicted = divmod(int(mistakes.argmax()), len(classes))
     times, all_mistakes = int(mistakes[true, predicted]), int(mistakes.sum())
     recall = metrics.per_class(counts).recall
-    hardest = int(recall.argmin())
+    hardest, names = int(recall.argmin()), [markdown(name) for name in classes]
     return (
-        f"The most frequent mistake is {classes[true]} taken for {classes[predicted]} ({times} of "
-        f"{all_mistakes:,}); {classes[hardest]} has the lowest recall "
+        f"The most frequent mistake is {names[true]} taken for {names[predicted]} ({times} of "
+        f"{all_mistakes:,}); {names[hardest]} has the lowest recall "
         f"({percent(recall[hardest].item())})."
     )
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import shlex
 from typing import Any
 
 from smidgen import metrics
 from smidgen.anatomy import Anatomy
 from smidgen.data import Data
+from smidgen.escape import markdown, plain, yaml
 from smidgen.inputs import Preprocess
 from smidgen.recipe import to_toml
 from smidgen.report.analysis import Goal, target_result_analysis
@@ -56,7 +57,7 @@ def card(
     title = data_title(result["data"])
     sections = [
         _front_matter(trial),
-        f"# {result['model']} on {title}",
+        f"# {markdown(result['model'])} on {title}",
         f"**{accuracy(trial)}** of {trial.test_images:,} test images are classified correctly, "
         f"by {result['params']:,} parameters.",
         *([NOT_MNIST] if result["data"] == "digits" else []),
@@ -86,7 +87,7 @@ def _limits(preprocess: Preprocess) -> str:
 
 
 def _front_matter(trial: Trial) -> str:
-    """YAML between two rules; every value is JSON, which YAML includes."""
+    """YAML between two rules; every value is on one line."""
     result = trial.results[0]
     name, hub_name = KNOWN_DATA.get(result["data"], (result["data"], None))
     over = f", mean over {trial.seeds} seeds" if trial.seeds > 1 else ", one seed"
@@ -107,7 +108,7 @@ def _front_matter(trial: Trial) -> str:
             }
         ],
     }
-    lines = (f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in entries.items())
+    lines = (f"{key}: {yaml(value)}" for key, value in entries.items())
     return "\n".join(["---", *lines, "---"])
 
 
@@ -149,10 +150,11 @@ def _class_scores(answers: Answers, classes: tuple[str, ...]) -> str:
     confusion = answers.confusion
     scores = metrics.per_class(confusion)
     columns = [each.tolist() for each in (scores.precision, scores.recall, scores.f1)]
+    names = map(markdown, classes)
     images = (confusion.sum(1) // len(answers.logits)).tolist()
     rows = [
         f"| {name} | {count:,} | {percent(precision)} | {percent(recall)} | {percent(f1)} |"
-        for name, count, precision, recall, f1 in zip(classes, images, *columns, strict=True)
+        for name, count, precision, recall, f1 in zip(names, images, *columns, strict=True)
     ]
     head = "| class | test images | precision | recall | F1 |\n| --- | --- | --- | --- | --- |"
     return "\n".join([head, *rows])
@@ -166,9 +168,10 @@ def _picture(name: str) -> str:
 def _again(trial: Trial) -> str:
     seeds = f" --seeds {trial.seeds}" if trial.seeds > 1 else ""
     recipe = "recipe.toml" if trial.seeds == 1 else f"{trial.runs[0].path.name}/recipe.toml"
+    model, recipe = (shlex.quote(plain(each)) for each in (trial.results[0]["model"], recipe))
     return (
         "To train it again, in this folder:\n\n"
-        f"```\nsmidgen train {trial.results[0]['model']} --recipe {recipe}{seeds}\n```"
+        f"```\nsmidgen train {model} --recipe {recipe}{seeds}\n```"
     )
 
 
@@ -176,7 +179,7 @@ def _machine(result: dict[str, Any]) -> str:
     hardware, versions = result["hardware"], result["versions"]
     where = hardware.get("gpu") or f"{hardware['cpu']}, {hardware['cores']} cores"
     software = ", ".join(f"{name} {version}" for name, version in versions.items())
-    return (
+    return markdown(
         f"{where}; workers {result['workers']}, {result['precision']}, "
         f"{result['memory_format']}; {software}."
     )

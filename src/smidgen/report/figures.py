@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from smidgen import metrics
+from smidgen.escape import markdown_code
 from smidgen.report.trial import Trial
 
 KNOWN_DATA = {
@@ -21,8 +22,8 @@ NOT_MNIST = """\
 
 
 def data_title(name: str) -> str:
-    """What people call a data set."""
-    return KNOWN_DATA[name][0] if name in KNOWN_DATA else f"`{name}`"
+    """What people call a data set, as Markdown."""
+    return KNOWN_DATA[name][0] if name in KNOWN_DATA else markdown_code(name)
 
 
 def percent(fraction: float | None) -> str:
@@ -50,15 +51,18 @@ def interval(trial: Trial) -> str:
 def certainty(trial: Trial) -> str:
     """One or two sentences on how far the test accuracy is to be trusted."""
     n = trial.test_images
-    error = 100 * metrics.standard_error(trial.summary["mean"], n)
+    correct = round(trial.summary["mean"] * n)
+    low, high = (100 * bound for bound in metrics.wilson_interval(correct, n))
+    images = f"a single test run on {n:,} images leaves it anywhere from {low:.2f} to {high:.2f} %"
     if trial.seeds == 1:
+        apart = 100 * metrics.chance_difference(correct, n)
         return (
-            f"One seed: another one will differ. The standard error of a single test run on "
-            f"{n:,} images is {error:.2f} points, so two such runs less than {2.8 * error:.2f} "
-            "points apart can hardly be told apart."
+            f"One seed: another one will differ. As to the accuracy on other images, {images} "
+            f"(Wilson), and two such runs less than {apart:.2f} points apart can hardly be told "
+            "apart."
         )
-    low = percent(min(trial.test_accuracies))
+    least = percent(min(trial.test_accuracies))
     return (
         f"Mean ± standard deviation over {trial.seeds} seeds, all of them counted; the lowest is "
-        f"{low}. That the test images are only {n:,} adds a standard error of {error:.2f} points."
+        f"{least}. As to the accuracy on other images, {images} (Wilson)."
     )

@@ -19,6 +19,7 @@ from torch import Tensor
 from smidgen import metrics
 from smidgen.augment import augment
 from smidgen.data import Split
+from smidgen.escape import plain
 from smidgen.recipe import Augment
 from smidgen.report.trial import Answers
 
@@ -226,4 +227,5 @@ def _title(axes: Axes, text: str) -> None:
 
 
 def _short(name: str) -> str:
+    name = plain(name)
     return name if len(name) <= 12 else f"{name[:11]}…"

@@ -15,9 +15,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from smidgen.errors import RunError
+from smidgen.escape import markdown, markdown_code, plain
+from smidgen.files import write_whole
 from smidgen.report.figures import NOT_MNIST, accuracy, certainty, data_title, interval
 from smidgen.report.trial import Trial
-from smidgen.run import write_whole
 
 
 def inject(trial: Trial, readme: Path) -> None:
@@ -27,7 +28,7 @@ def inject(trial: Trial, readme: Path) -> None:
     """
     before, _, after = _split(trial, readme)
     text = before + _block(trial, readme) + after
-    write_whole(readme, lambda file: file.write_bytes(text.encode()))
+    write_whole(readme, text)
 
 
 def is_current(trial: Trial, readme: Path) -> bool:
@@ -41,7 +42,7 @@ def _block(trial: Trial, readme: Path) -> str:
     result, folder = trial.results[0], _link(trial, readme)
     name = result["model"]
     row = {
-        "model": f"`{name}`",
+        "model": markdown_code(name),
         "data": data_title(result["data"]),
         "parameters": f"{result['params']:,}",
         "epochs": result["epochs"],
@@ -57,7 +58,7 @@ def _block(trial: Trial, readme: Path) -> str:
         f"| {' | '.join(str(value) for value in row.values())} |",
         certainty(trial),
         *([NOT_MNIST] if result["data"] == "digits" else []),
-        f"![training curves of {name}]({quote(folder)}/plots/curves.png)",
+        f"![training curves of {markdown(name)}]({quote(folder)}/plots/curves.png)",
     ]
     text = "\n" + "\n\n".join(parts) + "\n"
     return text.replace("\n", "\r\n") if "\r\n" in _read(readme) else text
@@ -79,8 +80,14 @@ def _split(trial: Trial, readme: Path) -> tuple[str, str, str]:
 
 
 def _link(trial: Trial, readme: Path) -> str:
-    """The trial's folder as seen from the README's."""
-    return Path(os.path.relpath(trial.path.resolve(), readme.resolve().parent)).as_posix()
+    """The trial's folder as seen from the README's. Raises RunError for one that ends comments."""
+    link = Path(os.path.relpath(trial.path.resolve(), readme.resolve().parent)).as_posix()
+    if "--" in link or link != plain(link):
+        raise RunError(
+            f"the folder {link!r} cannot stand in a comment of {str(readme)!r}; rename it to have "
+            "no --, and only letters that can be printed"
+        )
+    return link
 
 
 def _read(readme: Path) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from smidgen.anatomy import Anatomy
+from smidgen.escape import plain
 
 
 def summary(anatomy: Anatomy) -> str:
     """The layer table in columns, with its totals below."""
-    rows = anatomy.rows()
+    rows = [[plain(cell) for cell in row] for row in anatomy.rows()]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(
@@ -18,4 +19,4 @@ def summary(anatomy: Anatomy) -> str:
     ]
     rule = "-" * max(map(len, lines))
     table = [lines[0], rule, *lines[1:-1], rule, lines[-1]]
-    return "\n".join([anatomy.model, "", *table, "", *anatomy.facts()]) + "\n"
+    return "\n".join([plain(anatomy.model), "", *table, "", *anatomy.facts()]) + "\n"

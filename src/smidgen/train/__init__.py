@@ -18,14 +18,14 @@ import torch
 from torch import nn
 
 from smidgen.data import Data, Split, load_data
-from smidgen.errors import ModelError, RunError
+from smidgen.errors import ModelError
 from smidgen.network import forward, noise, private_copy
 from smidgen.recipe import SGD, Adam, Recipe, recipe_for
 from smidgen.run import Run, free_folder
 from smidgen.source import files_of, is_source, target_of
 from smidgen.train.autotune import tune
 from smidgen.train.batches import epoch_batches
-from smidgen.train.checkpoint import restore, save
+from smidgen.train.checkpoint import Progressed, require_data, restore, save
 from smidgen.train.data_parallel import DataParallel
 from smidgen.train.device import choose_device
 from smidgen.train.distributed import join_processes
@@ -95,15 +95,15 @@ def fit(
 def resume(path: Path | str, data: Data, *, device: str = "auto", watch: Watch = _silent) -> Run:
     """The run in that folder, finished from its last whole epoch to the same weights, bit for bit.
 
-    A run that has finished is returned as it is. Raises RunError if the folder holds no run, or a
-    checkpoint that is damaged or another's.
+    A run that has finished is returned as it is. Raises RunError if the folder holds no run, a
+    checkpoint that is damaged or another's, or a run on other images than those of the data.
     """
     run = Run.open(path)
-    if run.recipe.data != data.name:
-        raise RunError(f"{str(path)!r} was trained on {run.recipe.data!r}, not on {data.name!r}")
     if run.has_result():
+        require_data(run.result().get("data_fingerprint", data.fingerprint), run, data)
         return run
     checkpoint = run.checkpoint()
+    require_data(checkpoint.get("data"), run, data)
     module = new_module(run.recipe.model_copy(update={"model": run.model}), data)
     engine, fitted, validation = _prepare(run.recipe, module, data, device)
     return _train(run, engine, data, fitted, validation, checkpoint, watch)
@@ -140,22 +140,21 @@ def _train(
 ) -> Run:
     recipe, process = engine.recipe, engine.process
     optimizer = new_optimizer(engine.weights, recipe)
-    done, seconds, test_reads = restore(run, checkpoint, engine.weights, optimizer)
+    done = restore(run, checkpoint, engine.weights, optimizer)
     with engine:
-        for epoch in range(done, recipe.epochs):
-            meter = Meter(epoch, recipe, len(fitted), seconds, watch)
+        for epoch in range(len(done.rows), recipe.epochs):
+            meter = Meter(epoch, recipe, len(fitted), done.seconds, watch)
             lr = train_epoch(engine, optimizer, fitted, epoch, meter)
             row = meter.finish() | {"lr": lr} | score("val", engine, validation)
             if recipe.watch_test:
                 row |= score("test", engine, data.test)
-                test_reads += 1
-            seconds = meter.seconds()
+            done = Progressed((*done.rows, row), done.test_reads + recipe.watch_test)
             if process.rank == 0:
                 run.append_metrics(row)
-                save(run, engine.weights, optimizer, (epoch + 1, seconds, test_reads))
+                save(run, engine.weights, optimizer, done, data)
     process.leave()
     if process.rank == 0:
-        finish(run, engine, data, test_reads + 1)
+        finish(run, engine, data, done)
     return run
 
 

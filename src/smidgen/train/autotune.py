@@ -7,6 +7,7 @@ the run records the choice.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import itertools
@@ -16,16 +17,15 @@ import os
 import time
 from pathlib import Path
 
-import pooch
 import torch
 from torch import nn
 
 from smidgen.augment import draw
 from smidgen.data import Split
 from smidgen.errors import RecipeError, RunError
+from smidgen.files import cache_folder, make_folder, write_whole
 from smidgen.inputs import Preprocess
 from smidgen.recipe import Recipe
-from smidgen.run import write_whole
 from smidgen.train.data_parallel import DataParallel
 from smidgen.train.distributed import Process
 from smidgen.train.native import UnsupportedError, compile_network, library
@@ -64,7 +64,7 @@ def tune(
         return candidates[0]
     key = _key(candidates, module, preprocess)
     cache = _read_cache()
-    if key not in cache:
+    if cache.get(key) not in range(len(candidates)):
         cache[key] = candidates.index(_fastest(candidates, module, preprocess, device))
         _write_cache(cache)
     return candidates[cache[key]]
@@ -183,21 +183,20 @@ def _key(candidates: list[Recipe], module: nn.Module, preprocess: Preprocess) ->
 
 
 def _cache_file() -> Path:
-    return Path(os.environ.get("SMIDGEN_CACHE", pooch.os_cache("smidgen"))) / "trials.json"
+    return cache_folder() / "trials.json"
 
 
 def _read_cache() -> dict[str, int]:
+    """The numbers of the candidates that won; nothing of a cache that is damaged."""
     try:
-        cache: dict[str, int] = json.loads(_cache_file().read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
+        cache = json.loads(_cache_file().read_bytes())
+    except (OSError, ValueError, RecursionError):
         return {}
-    return cache
+    return cache if isinstance(cache, dict) else {}
 
 
 def _write_cache(cache: dict[str, int]) -> None:
-    path = _cache_file()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, lambda file: file.write_text(json.dumps(cache), encoding="utf-8"))
-    except (OSError, RunError):
-        pass  # a cache that cannot be written only costs the next run its measurement
+    # A cache that cannot be written only costs the next run its measurement.
+    with contextlib.suppress(RunError):
+        make_folder(_cache_file().parent)
+        write_whole(_cache_file(), json.dumps(cache))

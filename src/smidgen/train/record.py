@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from smidgen.data import Data, Split
 from smidgen.inference import accuracy, logits
 from smidgen.run import Run
+from smidgen.train.checkpoint import Progressed
 from smidgen.train.data_parallel import DataParallel
 
 
@@ -30,7 +31,7 @@ def score(name: str, engine: DataParallel, split: Split | None) -> dict[str, flo
     }
 
 
-def finish(run: Run, engine: DataParallel, data: Data, test_reads: int) -> None:
+def finish(run: Run, engine: DataParallel, data: Data, done: Progressed) -> None:
     """Writes the weights, the logits of the final look at the test set, and the result."""
     module = engine.weights.averaged
     header = {
@@ -43,18 +44,19 @@ def finish(run: Run, engine: DataParallel, data: Data, test_reads: int) -> None:
     images = data.test.images.to(engine.device)
     answers = logits(module, images, data.preprocess).cpu()
     run.write_test_logits(answers)
-    run.write_result(_result(run, engine, data, accuracy(answers, data.test.labels), test_reads))
+    run.write_result(_result(run, engine, data, done, accuracy(answers, data.test.labels)))
 
 
 def _result(
-    run: Run, engine: DataParallel, data: Data, test_accuracy: float, test_reads: int
+    run: Run, engine: DataParallel, data: Data, done: Progressed, test_accuracy: float
 ) -> dict[str, Any]:
-    recipe, last = engine.recipe, run.metrics()[-1]
-    images_seen, seconds = last["images_seen"] or 0, last["seconds"] or 0.0
+    recipe, last, seconds = engine.recipe, done.rows[-1], done.seconds
+    images_seen = last["images_seen"] or 0
     return {
         "run": str(run.path),
         "model": recipe.model,
         "data": data.name,
+        "data_fingerprint": data.fingerprint,
         "params": engine.weights.parameters.numel(),
         "epochs": recipe.epochs,
         "images_seen": round(images_seen),
@@ -66,7 +68,7 @@ def _result(
         "seconds": seconds,
         "images_per_second": images_seen / max(seconds, 1e-9),
         "full": recipe.full,
-        "test_reads": test_reads,
+        "test_reads": done.test_reads + 1,
         "workers": recipe.workers,
         "precision": recipe.precision,
         "memory_format": recipe.memory_format,

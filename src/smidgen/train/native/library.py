@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
 import os
 import platform
 import shutil
+import stat
 import subprocess
+import sys
 import tempfile
+import warnings
 from ctypes import POINTER, Structure, c_char_p, c_float, c_int32, c_int64, c_uint32, c_void_p
 from importlib import resources
 from pathlib import Path
 
-import pooch
+from filelock import FileLock
+
+from smidgen.errors import RunError
+from smidgen.files import cache_folder, explained, sha256, write_whole
 
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-math-errno", "-shared", "-fPIC", "-pthread")
 SOURCES = (
@@ -27,6 +32,7 @@ SOURCES = (
     "images.c",
     "thread_pool.c",
 )
+COMPILER_LIMIT_S = 120
 
 
 class CFeatureMap(Structure):
@@ -82,25 +88,24 @@ class CNetwork(Structure):
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The compiled kernels, or None where there is no compiler, or one that fails.
+    """The compiled kernels, or None where there is no compiler.
 
-    They are compiled once, in a few seconds, and kept in the user's cache folder.
+    They are compiled once, in a few seconds, and kept in the user's cache folder. Where that fails,
+    the reason is a warning and None comes back: torch computes what the kernels would.
     """
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         return None
-    folder = resources.files(__package__)
-    texts = [(folder / name).read_bytes() for name in SOURCES]
-    facts = (texts, FLAGS, compiler, platform.platform(), _processor())
-    key = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
-    cache = Path(os.environ.get("SMIDGEN_CACHE", pooch.os_cache("smidgen")))
-    path = cache / f"kernels-{key}.so"
     try:
-        if not path.is_file():
-            _compile(compiler, path)
-        loaded = ctypes.CDLL(str(path))
-    except (OSError, subprocess.SubprocessError):
+        return _declare(ctypes.CDLL(str(_find_or_build(compiler))))
+    except (AttributeError, OSError, RunError, subprocess.SubprocessError) as problem:
+        reason = " ".join(str(problem).split())
+        warnings.warn(f"torch trains, for there are no kernels: {reason}", stacklevel=2)
         return None
+
+
+def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
+    """The library, its functions' types declared; AttributeError where one is missing."""
     loaded.smidgen_activation.argtypes = [c_char_p, c_int32]
     loaded.smidgen_activation.restype = c_int32
     loaded.smidgen_create_pool.argtypes = [c_int32]
@@ -111,14 +116,69 @@ def library() -> ctypes.CDLL | None:
     return loaded
 
 
+def _find_or_build(compiler: str) -> Path:
+    """The library's file for these sources and this machine; of several processes one builds it."""
+    folder = resources.files(__package__)
+    texts = [(folder / name).read_bytes() for name in SOURCES]
+    facts = (texts, FLAGS, compiler, platform.platform(), _processor())
+    cache = cache_folder() / "kernels"
+    path = cache / f"{sha256(repr(facts).encode())[:16]}.so"
+    _make_private(cache)
+    if not _is_intact(path):
+        with FileLock(path.with_suffix(".lock")):
+            if not _is_intact(path):
+                _compile(compiler, path)
+    return path
+
+
+def _make_private(folder: Path) -> None:
+    """Makes a folder that only this user can read or write.
+
+    Raises RunError if it is another user's, who could put any code there.
+    """
+    with explained(folder, "write"):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.stat()
+        if found.st_uid != os.geteuid():
+            raise RunError(
+                f"{str(folder)!r} belongs to another user; name another folder in $SMIDGEN_CACHE"
+            )
+        if found.st_mode & 0o077:
+            folder.chmod(0o700)
+
+
+def _is_intact(path: Path) -> bool:
+    """Whether a library is there as it was written, by this user, and nobody else can write it."""
+    digest = path.with_suffix(".sha256")
+    try:
+        for file in (path, digest):
+            found = file.lstat()
+            is_ours = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
+            if not is_ours or found.st_mode & 0o022:
+                return False
+        return digest.read_bytes() == _digest_line(path)
+    except OSError:
+        return False
+
+
+def _digest_line(path: Path) -> bytes:
+    """What lies beside a library: a line that `sha256sum --check` reads."""
+    return f"{sha256(path.read_bytes())}  {path.name}\n".encode()
+
+
 def _compile(compiler: str, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Builds the library, and after it the digest without which it is not loaded."""
+    print("smidgen: compiling the kernels for this machine, once", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         built = Path(folder) / path.name
         with resources.as_file(resources.files(__package__)) as sources:
             command = [compiler, *FLAGS, "-o", str(built), str(sources / SOURCES[0]), "-lm"]
-            subprocess.run(command, check=True, capture_output=True, timeout=120)
-        built.replace(path)
+            done = subprocess.run(command, capture_output=True, timeout=COMPILER_LIMIT_S)
+        if done.returncode:
+            complaint = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason"]
+            raise RunError(f"{compiler} failed ({done.returncode}): {complaint[0]}")
+        write_whole(path, built.read_bytes())
+    write_whole(path.with_suffix(".sha256"), _digest_line(path).decode())
 
 
 def _processor() -> str:
