@@ -56,9 +56,17 @@ class Judged(Frozen):
     rules: list[JudgedRule]
 
 
-def one_line(problem: object) -> str:
-    """A message as one line of characters that any file can hold, cut where it is very long."""
-    text = " ".join(str(problem).encode("utf-8", "replace").decode("utf-8").split())
+def named(problem: BaseException) -> str:
+    """What an exception of anyone's says, with its kind."""
+    try:
+        return f"{type(problem).__name__}: {problem}"
+    except BaseException:
+        return f"{type(problem).__name__}, which cannot be printed"
+
+
+def one_line(text: str) -> str:
+    """A text as one line of characters that any file can hold, cut where it is very long."""
+    text = " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
     plain = "".join(c if c.isprintable() else "?" for c in text)
     return plain if len(plain) <= 500 else f"{plain[:500]} …"
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from smidgen.check import load_with_runs, summarise
 from smidgen.errors import SmidgenError
-from smidgen.grade.answers import one_line, pack, write_answer
+from smidgen.grade.answers import named, one_line, pack, write_answer
 from smidgen.grade.entry import find_entry
 from smidgen.grade.sandbox import limit
 from smidgen.grade.stand_ins import StandInFinder
@@ -83,8 +83,8 @@ def _record(submission: Path, job: dict[str, Any]) -> tuple[dict[str, Any], dict
     try:
         document, tensors = _network(submission, job)
     except BaseException as problem:  # a submission may raise anything, SystemExit too
-        kind = "" if isinstance(problem, SmidgenError) else f"{type(problem).__name__}: "
-        document, tensors = {"status": "error", "note": one_line(f"{kind}{problem}")}, {}
+        said = str(problem) if isinstance(problem, SmidgenError) else named(problem)
+        document, tensors = {"status": "error", "note": one_line(said)}, {}
     return document | {"missing": [one_line(name)[:200] for name in finder.missing[:100]]}, tensors
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from smidgen.anatomy import describe, probe
 from smidgen.budget import Budget, judge
 from smidgen.errors import ModelError, SmidgenError
-from smidgen.grade.answers import Recorded, one_line, pack, unpack, write_answer
+from smidgen.grade.answers import Recorded, named, one_line, pack, unpack, write_answer
 from smidgen.grade.sandbox import limit
 from smidgen.inputs import InputShape
 from smidgen.network import Record, noise, private_copy, record
@@ -33,7 +33,7 @@ def main() -> None:
     try:
         document = judge_answer(answer, job)
     except BaseException as problem:  # too little memory, too deep a recursion
-        document = _failed(f"{type(problem).__name__}: {problem}")
+        document = _failed(named(problem))
     write_answer(job["answer"], pack(document))
 
 
@@ -43,8 +43,8 @@ def judge_answer(answer: bytes, job: dict[str, Any]) -> dict[str, Any]:
         text, tensors = unpack(answer)
         recorded = Recorded.model_validate_json(text)
     except Exception as problem:
-        detail = problem.errors()[0]["msg"] if isinstance(problem, ValidationError) else problem
-        return _failed(f"its process sent no record of a network: {detail}")
+        detail = problem.errors()[0]["msg"] if isinstance(problem, ValidationError) else ""
+        return _failed(f"its process sent no record of a network: {detail or named(problem)}")
     if recorded.network is None:
         status = "forked" if recorded.status == "forked" else "error"
         note = recorded.note or "its process sent no network"
@@ -54,7 +54,7 @@ def judge_answer(answer: bytes, job: dict[str, Any]) -> dict[str, Any]:
     except SmidgenError as problem:
         return _failed(str(problem), recorded.missing)
     except Exception as problem:
-        return _failed(f"{type(problem).__name__}: {problem}", recorded.missing)
+        return _failed(named(problem), recorded.missing)
 
 
 def _failed(note: str, missing: list[str] | None = None) -> dict[str, Any]:

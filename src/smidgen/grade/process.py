@@ -23,7 +23,7 @@ from typing import IO, Any, Literal
 
 from smidgen.budget import load_budget
 from smidgen.errors import BudgetError, RunError
-from smidgen.grade.answers import LARGEST_MB, Judged, is_whole, one_line, unpack
+from smidgen.grade.answers import LARGEST_MB, Judged, is_whole, named, one_line, unpack
 from smidgen.grade.copying import Copied, copy_submission
 from smidgen.grade.entry import is_trained
 from smidgen.grade.sandbox import Isolation, choose_isolation, wrapped
@@ -158,8 +158,7 @@ def grade_one(
     except OSError as problem:
         return Grade(name, "error", 0.0, one_line(f"cannot be copied: {problem}"))
     except Exception as problem:  # nothing that one submission is may end the others' grading
-        kind = type(problem).__name__
-        return Grade(name, "error", 0.0, one_line(f"cannot be graded: {kind}: {problem}"))
+        return Grade(name, "error", 0.0, one_line(f"cannot be graded: {named(problem)}"))
     seconds = time.monotonic() - start
     left_out = f"{copied.left_out} files left out" if copied.left_out else ""
     note = "; ".join(filter(None, (grade.note, left_out)))
@@ -230,6 +229,8 @@ def _run(
         os.close(writer)
     try:
         answer = _read(reader, deadline)
+        if _is_too_much(answer):
+            return 0, answer
         return _code(process.wait(max(0.0, deadline - time.monotonic())), isolation), answer
     except subprocess.TimeoutExpired:
         return None, b""
@@ -245,7 +246,7 @@ def _read(reader: int, deadline: float) -> bytes:
     answer = bytearray()
     poll = select.poll()
     poll.register(reader, select.POLLIN)
-    while not is_whole(answer) and len(answer) <= LARGEST_MB * 2**20:
+    while not is_whole(answer) and not _is_too_much(answer):
         left = deadline - time.monotonic()
         if left <= 0 or not poll.poll(1000 * left):
             break
@@ -254,6 +255,10 @@ def _read(reader: int, deadline: float) -> bytes:
             break
         answer += part
     return bytes(answer)
+
+
+def _is_too_much(answer: bytes | bytearray) -> bool:
+    return len(answer) > LARGEST_MB * 2**20
 
 
 def _code(code: int, isolation: Isolation) -> int:
@@ -284,7 +289,7 @@ def _broken(name: str, code: int | None, answer: bytes, job: dict[str, Any]) -> 
         return Grade(name, "forked", 0.0, "tries to start processes")
     if code < 0:
         return Grade(name, "crashed", 0.0, f"died of {_signal(-code)}")
-    if len(answer) > LARGEST_MB * 2**20:
+    if _is_too_much(answer):
         return Grade(name, "error", 0.0, f"sends more than {LARGEST_MB} MB")
     if code > 0 or not is_whole(answer):
         return Grade(name, "exited", 0.0, f"exited with code {code} before the check ended")
