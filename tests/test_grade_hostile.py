@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
 from typer.testing import CliRunner
 
+from smidgen.budget import load_budget
 from smidgen.cli import app
 from smidgen.errors import BudgetError, RunError
 from smidgen.grade import (
@@ -23,8 +31,12 @@ from smidgen.grade import (
     sandbox,
     write_results,
 )
+from smidgen.grade.answers import Judged, pack
 from smidgen.grade.copying import copy_submission
+from smidgen.grade.judge import judge_answer
 from smidgen.grade.kernel import has_seccomp, landlock_version
+from smidgen.inputs import InputShape
+from smidgen.network.scribe import transcribe
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "darwin", reason="macOS refuses the limit of address space that grading sets"
@@ -203,6 +215,12 @@ HONEST = {
         "error", "empty modules stood in: no_such_vision",
     ),
     "in_a_subfolder": (NET, "passed", ""),
+    "large.py": (  # more numbers than a file of a submission may have
+        NET.replace("return self.layers(x)", "return self.layers(x) + self.wide(x)").replace(
+            "super().__init__()", "super().__init__()\n        self.wide = nn.Sequential("
+            "nn.Flatten(), nn.Linear(784, 6000), nn.Linear(6000, 10))"),
+        "failed", "max_params",
+    ),
 }  # fmt: skip
 
 EXPECTED = FORGERS | ATTACKERS | HONEST
@@ -300,7 +318,7 @@ def test_bubblewrap_that_fails_is_not_used(tmp_path: Path, monkeypatch: pytest.M
     sandbox.bubblewrap_problem.cache_clear()
     problem = sandbox.bubblewrap_problem()
     sandbox.bubblewrap_problem.cache_clear()
-    assert problem == "bwrap fails: bwrap: No permissions for a namespace"
+    assert problem == "bwrap fails: bwrap: No permissions to create new namespace"
 
 
 @pytest.fixture
@@ -321,6 +339,37 @@ def test_results_are_written_as_they_come_and_stand_when_it_goes_on(two: Path) -
     again = list(grade_folder(two / "in", "era-8k", earlier=earlier))
     assert sorted(grade.status for grade in again) == ["failed", "passed"]
     assert sum(grade is earlier.get(grade.submission) for grade in again) == 1
+
+
+def test_a_grading_that_was_killed_leaves_whole_results_and_no_process(two: Path) -> None:
+    (two / "in" / "z.py").write_text("import time\ntime.sleep(1000)\n")
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom smidgen.grade import *\ngrades = []\n"
+        "for grade in grade_folder(sys.argv[1], 'era-8k', Limits(seconds=500), jobs=1):\n"
+        "    grades.append(grade)\n    write_results(grades, 'era-8k', Path(sys.argv[2]))\n"
+        "    print(len(grades), flush=True)\n"
+    )
+    environment = os.environ | {"TMPDIR": str(two)}
+    command = [sys.executable, "-c", code, str(two / "in"), str(two / "out")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as grading:
+        assert grading.stdout is not None
+        assert [grading.stdout.readline() for _ in range(2)] == [b"1\n", b"2\n"]
+        grading.kill()
+        assert grading.stdout.read() == b""
+    assert sorted(read_results(two / "out")) == ["a.py", "b.py"]
+    (scratch,) = two.glob("smidgen-grade-*")
+    # The folder can be in use for a moment while the kernel ends the processes.
+    while any(str(scratch).encode() in line for line in command_lines()):
+        time.sleep(0.1)
+
+
+def command_lines() -> list[bytes]:
+    """The command lines of this machine's processes."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.append(path.read_bytes())
+    return found
 
 
 def test_what_changed_is_graded_again(two: Path) -> None:
@@ -369,3 +418,48 @@ def test_a_copy_is_bounded(tmp_path: Path) -> None:
     # 16 files of a megabyte; four files, and the folders from the 31st on, are too much.
     assert (copied.files, copied.size_bytes, copied.left_out) == (16, 16 * 2**20, 5)
     assert len(os.listdir(tmp_path / "given" / "large")) == 16 + 1
+
+
+JOB = {
+    "budget": load_budget("era-8k").model_dump_json(exclude_unset=True),
+    "input": None,
+    "is_trained": False,
+}
+
+
+def judged(answer: bytes) -> Judged:
+    """What the judge says of an answer, which must fit its own schema."""
+    return Judged.model_validate_json(json.dumps(judge_answer(answer, JOB)))
+
+
+def a_record() -> dict[str, Any]:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    network, _ = transcribe(model, InputShape(1, 8, 8))
+    return {"status": "recorded", "note": "", "name": "net", "network": network}
+
+
+@given(st.binary(max_size=200))
+def test_no_rubbish_is_a_verdict(rubbish: bytes) -> None:
+    assert judged(rubbish).status == "error"
+    assert judged(pack({})[:16] + rubbish).status == "error"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_no_record_with_a_wrong_part_ends_the_judge(data: st.DataObject) -> None:
+    document: Any = a_record()
+    place = document
+    while isinstance(place, dict | list) and place:
+        keys = sorted(place) if isinstance(place, dict) else range(len(place))
+        key = data.draw(st.sampled_from(keys))
+        if data.draw(st.booleans()) or not isinstance(place[key], dict | list):
+            place[key] = data.draw(JSON)
+            break
+        place = place[key]
+    assert judged(pack(document)).status in ("error", "failed")

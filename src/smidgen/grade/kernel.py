@@ -22,7 +22,8 @@ _OF_FILES = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14  # execute, write, read, truncate
 _RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
 _TCP, _SCOPES = 0b11, 0b11  # bind and connect; abstract sockets and signals
 
-_NO_NEW_PRIVILEGES, _GET_SECCOMP = 38, 21  # of prctl
+_NO_NEW_PRIVILEGES, _GET_SECCOMP, _PARENT_DEATH_SIGNAL = 38, 21, 1  # of prctl
+_KILLED = 9
 _SET_FILTER, _ALL_THREADS = 1, 1
 _LOAD, _EQUAL, _AT_LEAST, _HAS_BITS, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _FAIL = 0x7FFF0000, 0x80000000, 0x00050000
@@ -66,6 +67,12 @@ def has_seccomp() -> bool:
     """Whether system calls can be given up on this kernel and machine."""
     known = sys.platform == "linux" and platform.machine() in _MACHINES
     return known and ctypes.CDLL(None).prctl(_GET_SECCOMP, 0, 0, 0, 0) >= 0
+
+
+def die_with_parent() -> None:
+    """Has the kernel end this process when the one that started it ends, however that ends."""
+    if sys.platform == "linux":
+        _checked(ctypes.CDLL(None, use_errno=True).prctl(_PARENT_DEATH_SIGNAL, _KILLED, 0, 0, 0))
 
 
 def give_up_files(readable: Iterable[Path], writable: Iterable[Path]) -> None:

@@ -214,31 +214,31 @@ def _run(
     command = [sys.executable, "-P", "-m", f"smidgen.grade.{program}"]
     command.append(json.dumps(job | {"answer": writer, "given": str(given)}))
     deadline = time.monotonic() + job["seconds"]
-    try:
-        process = subprocess.Popen(
-            wrapped(command, isolation, given),
-            cwd=work,
-            env=_environment(Path("/tmp/work") if isolation.kind == "bubblewrap" else work),
-            stdin=stdin,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            pass_fds=(writer,),
-            start_new_session=True,
-        )
-    finally:
-        os.close(writer)
-    try:
-        answer = _read(reader, deadline)
-        if _is_too_much(answer):
-            return 0, answer
-        return _code(process.wait(max(0.0, deadline - time.monotonic())), isolation), answer
-    except subprocess.TimeoutExpired:
-        return None, b""
-    finally:
-        os.close(reader)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    with contextlib.closing(os.fdopen(reader, "rb", 0)):
+        try:
+            process = subprocess.Popen(
+                wrapped(command, isolation, given),
+                cwd=work,
+                env=_environment(Path("/tmp/work") if isolation.kind == "bubblewrap" else work),
+                stdin=stdin,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=(writer,),
+                start_new_session=True,
+            )
+        finally:
+            os.close(writer)
+        try:
+            answer = _read(reader, deadline)
+            if _is_too_much(answer):
+                return 0, answer
+            return _code(process.wait(max(0.0, deadline - time.monotonic())), isolation), answer
+        except subprocess.TimeoutExpired:
+            return None, b""
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def _read(reader: int, deadline: float) -> bytes:

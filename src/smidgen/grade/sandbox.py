@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from smidgen.errors import BudgetError
-from smidgen.grade.kernel import give_up_calls, give_up_files, has_seccomp, landlock_version
+from smidgen.grade.kernel import (
+    die_with_parent,
+    give_up_calls,
+    give_up_files,
+    has_seccomp,
+    landlock_version,
+)
 
 _WORK_MB = 512  # of memory for the files in a sandbox's /tmp
 _SYSTEM = (
@@ -85,6 +91,7 @@ def limit(job: dict[str, Any]) -> None:
     }
     for kind, most in limits.items():
         resource.setrlimit(kind, (most, most))
+    die_with_parent()
     if job["isolation"] == "landlock":
         own = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo")
         readable = [*_readable(), Path(job["given"]), *map(Path, own)]
