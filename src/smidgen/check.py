@@ -60,10 +60,7 @@ def measure(
 
     With `firmware` it is also exported as C, built for Cortex-M0+ and weighed.
     """
-    found = Path(target).glob("seed-*/result.json") if os.path.isdir(target) else ()
-    seeds = sorted(path.parent for path in found)
-    loaded = load(str(seeds[0]) if seeds else target, weights=False, input_shape=input_shape)
-    runs = [Run.open(path) for path in seeds] or ([loaded.run] if loaded.run else [])
+    loaded, runs = load_with_runs(target, input_shape)
     return Measured(
         name=loaded.name,
         classes=len(loaded.classes) if loaded.trained else None,
@@ -72,6 +69,14 @@ def measure(
         training=summarise(runs, last_epochs) if runs else None,
         firmware=build_firmware(loaded) if firmware else None,
     )
+
+
+def load_with_runs(target: str, input_shape: InputShape | None) -> tuple[Target, list[Run]]:
+    """The target, and its run or the runs of its series of seeds, if it has any."""
+    found = Path(target).glob("seed-*/result.json") if os.path.isdir(target) else ()
+    seeds = sorted(path.parent for path in found)
+    loaded = load(str(seeds[0]) if seeds else target, weights=False, input_shape=input_shape)
+    return loaded, [Run.open(path) for path in seeds] or ([loaded.run] if loaded.run else [])
 
 
 def build_firmware(target: Target) -> Firmware:

@@ -17,11 +17,20 @@ from smidgen.cli.output import console, emit, table
 from smidgen.errors import BudgetError, DataError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from smidgen.anatomy import Anatomy
     from smidgen.budget import Budget, Rule, Verdict
     from smidgen.check import Measured
     from smidgen.claims import Claim
+    from smidgen.grade import Grade
     from smidgen.inputs import InputShape
+
+
+class Isolation(StrEnum):
+    AUTO = "auto"
+    STRICT = "strict"
+
 
 AnyTarget = Annotated[
     str,
@@ -124,28 +133,64 @@ def grade(
     seconds: Annotated[float, typer.Option(help="Time for each submission.")] = 30.0,
     memory_mb: Annotated[int, typer.Option(help="Address space for each submission.")] = 4096,
     file_mb: Annotated[int, typer.Option(help="The largest file it may hold or write.")] = 16,
+    isolation: Annotated[
+        Isolation, typer.Option(help="strict: grade only where there is a sandbox.")
+    ] = Isolation.AUTO,
     json_: Json = False,
 ) -> None:
-    """Hold every submission of a folder to a budget; exit code 1 unless all of them pass."""
-    from rich.progress import track
+    """Hold every submission of a folder to a budget; exit code 1 unless all of them pass.
 
-    from smidgen.grade import Limits, find_submissions, grade_folder, write_results
-    from smidgen.grade.results import COLUMNS, cells
+    With --out, results are written as they come, and a grading that was ended goes on there.
+    """
+    from smidgen.grade import Limits, choose_isolation, find_submissions, grade_folder, read_results
 
     count = len(find_submissions(folder))
     screen = console(json_)
-    limits = Limits(seconds, memory_mb, file_mb)
-    coming = grade_folder(folder, budget, limits, input_shape=_parse(input_))
-    grades = list(track(coming, "grading", total=count, console=screen))
-    files = write_results(grades, budget, out) if out else []
+    chosen = choose_isolation(isolation is Isolation.STRICT)
+    if chosen.warning:
+        console(json_=True).print(f"grade: {chosen.warning}", markup=False)
+    limits, earlier = Limits(seconds, memory_mb, file_mb), read_results(out) if out else {}
+    coming = grade_folder(
+        folder, budget, limits, input_shape=_parse(input_), isolation=chosen, earlier=earlier
+    )
+    grades, files = _collect(coming, count, budget, out, screen)
     if json_:
         emit({"budget": budget, "submissions": [grade.to_dict() for grade in grades]})
     else:
-        rows = [cells(grade) for grade in grades]
-        screen.print(table(COLUMNS, rows, f"{folder} · {budget}", right=range(2, 6)))
+        _print_grades(grades, f"{folder} · {budget}", screen)
+    again = sum(earlier.get(grade.submission) is grade for grade in grades)
+    _print_passed(grades, again, files, screen)
+
+
+def _collect(
+    coming: Iterator[Grade], count: int, budget: str, out: Path | None, screen: Console
+) -> tuple[list[Grade], list[Path]]:
+    """The grades by name, and the files that hold them; those are written after each grade."""
+    from rich.progress import track
+
+    from smidgen.grade import write_results
+
+    grades: list[Grade] = []
+    files: list[Path] = []
+    for each in track(coming, "grading", total=count, console=screen):
+        grades = sorted([*grades, each], key=lambda grade: grade.submission)
+        files = write_results(grades, budget, out) if out else []
+    return grades, files
+
+
+def _print_grades(grades: list[Grade], title: str, screen: Console) -> None:
+    from smidgen.grade.results import COLUMNS, cells
+
+    screen.print(table(COLUMNS, map(cells, grades), title, right=range(2, 6)))
+
+
+def _print_passed(grades: list[Grade], again: int, files: list[Path], screen: Console) -> None:
+    """Says how many passed; the exit code is 1 unless all of them did."""
     passed = sum(grade.passed for grade in grades)
-    screen.print(f"{passed} of {count} passed", *(f"\n{file}" for file in files))
-    if passed < count:
+    as_before = f", {again} of them graded before" if again else ""
+    said = f"{passed} of {len(grades)} passed{as_before}"
+    screen.print(said, *(f"\n{file}" for file in files))
+    if passed < len(grades):
         raise typer.Exit(1)
 
 

@@ -3,13 +3,23 @@
     for grade in grade_folder("submissions", "era-8k"):
         print(grade.submission, grade.status)
 
-The process has limits of time, memory and file size, a copy of the submission to work in, an
-empty environment and no terminal; when it ends, it and all that it started are killed. That
-protects against accidents, not against malice: a submission runs as the same user, can read what
-that user can read and could forge its own verdict. Grade the code of strangers in a container.
+A submission runs in a sandbox (`sandbox.py`), where it is asked for no verdict: its process sends
+the network as plain data (`child.py`), and another process, in which no code of a submission runs,
+rebuilds it, counts and judges it (`judge.py`). What is graded is the network that was sent.
 """
 
 from smidgen.grade.process import Grade, Limits, find_submissions, grade_folder, grade_one
-from smidgen.grade.results import write_results
+from smidgen.grade.results import read_results, write_results
+from smidgen.grade.sandbox import Isolation, choose_isolation
 
-__all__ = ["Grade", "Limits", "find_submissions", "grade_folder", "grade_one", "write_results"]
+__all__ = [
+    "Grade",
+    "Isolation",
+    "Limits",
+    "choose_isolation",
+    "find_submissions",
+    "grade_folder",
+    "grade_one",
+    "read_results",
+    "write_results",
+]

@@ -1,45 +1,52 @@
-"""The process that checks one submission: it limits itself and writes one JSON document.
+"""The process that a submission runs in: it records the network, and sends it as plain data.
 
-The grader runs this file as a program. All large libraries are imported before the submission, so
-that the time and the memory which they take are not counted as the submission's.
+The grader runs this file as a program. It judges nothing: what it sends is as trustworthy as the
+submission. All large libraries are imported before the submission, so that the time and the memory
+which they take are not counted as the submission's.
 """
 
 from __future__ import annotations
 
-import ast
 import json
 import os
-import resource
+import shutil
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from smidgen.budget import load_budget
-from smidgen.check import measure
-from smidgen.errors import ModelError, SmidgenError
+from smidgen.check import load_with_runs, summarise
+from smidgen.errors import SmidgenError
+from smidgen.grade.answers import named, one_line, pack, write_answer
+from smidgen.grade.entry import find_entry
+from smidgen.grade.sandbox import limit
+from smidgen.grade.stand_ins import StandInFinder
 from smidgen.inputs import InputShape
+from smidgen.network.scribe import transcribe
 
 _FORK = {"os.fork", "os.forkpty"}
 _REFUSED = _FORK | {
-    "os.exec", "os.kill", "os.killpg", "os.posix_spawn", "os.system",
-    "socket.bind", "socket.connect", "subprocess.Popen",
+    "os.exec", "os.kill", "os.killpg", "os.posix_spawn", "os.system", "socket.bind",
+    "socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendmsg",
+    "socket.sendto", "subprocess.Popen",
 }  # fmt: skip
 
 
 def main() -> None:
-    """Checks the submission that the JSON on the command line names."""
+    """Records the submission that the JSON on the command line names."""
     job = json.loads(sys.argv[1])
     forks: list[str] = []
     itself = os.getpid()
-    with os.fdopen(job["answer"], "w", encoding="utf-8") as answer:
-        _limit(job)
-        _refuse(forks)
-        document = _check(job["target"], job["budget"], job["input"])
-        if os.getpid() != itself:
-            os._exit(0)  # a copy of this process, forked by C code, must not answer
-        if forks or _has_children():
-            document |= {"status": "forked", "note": "tries to start copies of its process"}
-        json.dump(document, answer)
+    shutil.copytree(job["given"], Path.cwd(), dirs_exist_ok=True)
+    limit(job)
+    _refuse(forks)
+    document, tensors = _record(Path(job["name"]), job)
+    if os.getpid() != itself:
+        os._exit(0)  # a copy of this process, forked by C code, must not answer
+    if forks or _has_children():
+        document = {"status": "forked", "note": "tries to start copies of its process"}
+        tensors = {}
+    write_answer(job["answer"], pack(document, tensors))
     # Ends the submission's threads and skips its exit handlers.
     os._exit(0)
 
@@ -50,17 +57,6 @@ def _has_children() -> bool:
     except ChildProcessError:
         return False
     return True
-
-
-def _limit(job: dict[str, Any]) -> None:
-    limits = {
-        resource.RLIMIT_AS: job["memory_mb"] * 2**20,
-        resource.RLIMIT_CPU: int(job["seconds"]) + 1,
-        resource.RLIMIT_FSIZE: job["file_mb"] * 2**20,
-        resource.RLIMIT_CORE: 0,
-    }
-    for kind, limit in limits.items():
-        resource.setrlimit(kind, (limit, limit))
 
 
 def _refuse(forks: list[str]) -> None:
@@ -78,56 +74,33 @@ def _refuse(forks: list[str]) -> None:
     sys.addaudithook(hook)
 
 
-def _check(target: str, budget: str, sizes: list[int] | None) -> dict[str, Any]:
-    figures: dict[str, int] = {}
+def _record(submission: Path, job: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is to be sent: the network and its tensors, or what went wrong."""
+    finder = StandInFinder(submission if submission.is_dir() else submission.parent)
+    sys.meta_path.append(finder)
+    if submission.is_dir():
+        sys.path.append(str(submission.resolve()))
     try:
-        rules = load_budget(budget)
-        shape = InputShape.of(sizes) if sizes else None
-        measured = measure(_entry(Path(target)), rules.last_epochs, input_shape=shape)
-        anatomy = measured.anatomy
-        figures = {
-            "params": anatomy.params,
-            "macs": anatomy.macs,
-            "receptive_field": anatomy.receptive_field,
-        }
-        verdict = measured.judge(rules).to_dict()
+        document, tensors = _network(submission, job)
     except BaseException as problem:  # a submission may raise anything, SystemExit too
-        kind = "" if isinstance(problem, SmidgenError) else f"{type(problem).__name__}: "
-        note = " ".join(f"{kind}{problem}".split())
-        return {"status": "error", "note": note, "figures": figures, "rules": []}
-    status = "passed" if verdict["passed"] else "failed"
-    return {"status": status, "note": "", "figures": figures, "rules": verdict["rules"]}
+        said = str(problem) if isinstance(problem, SmidgenError) else named(problem)
+        document, tensors = {"status": "error", "note": one_line(said)}, {}
+    return document | {"missing": [one_line(name)[:200] for name in finder.missing[:100]]}, tensors
 
 
-def _entry(submission: Path) -> str:
-    """The target inside a submission: itself, or the one file of a folder that defines a network.
-
-    Raises ModelError where that is not clear.
-    """
-    known = any((submission / name).exists() for name in ("recipe.toml", "config.json"))
-    if submission.is_file() or known or any(submission.glob("seed-*/result.json")):
-        return str(submission)
-    if (submission / "model.py").is_file():
-        return str(submission / "model.py")
-    networks = [path for path in sorted(submission.glob("*.py")) if _defines_module(path)]
-    if len(networks) != 1:
-        names = ", ".join(path.name for path in networks) or "no file"
-        raise ModelError(f"{names} in the folder defines a network; put it in one model.py")
-    return str(networks[0])
-
-
-def _defines_module(path: Path) -> bool:
-    """Whether the source has a class with a base called Module, without running it."""
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError):
-        return False
-    return any(
-        ast.unparse(base).rpartition(".")[2] == "Module"
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ClassDef)
-        for base in node.bases
-    )
+def _network(submission: Path, job: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    shape = InputShape.of(job["input"]) if job["input"] else None
+    loaded, runs = load_with_runs(find_entry(submission), shape)
+    network, tensors = transcribe(loaded.model, loaded.preprocess.shape)
+    training = summarise(runs, job["last_epochs"]) if runs else None
+    return {
+        "status": "recorded",
+        "note": "",
+        "name": one_line(loaded.name)[:200],
+        "network": network,
+        "classes": len(loaded.classes) if loaded.trained else None,
+        "training": asdict(training) if training else None,
+    }, tensors
 
 
 if __name__ == "__main__":

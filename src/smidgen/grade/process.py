@@ -1,27 +1,32 @@
-"""Starts a process for each submission, waits for it, and reads its result."""
+"""Grades submissions: one process records a network, another rebuilds and judges it."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from joblib import cpu_count
-
 from smidgen.budget import load_budget
 from smidgen.errors import BudgetError, RunError
+from smidgen.grade.answers import LARGEST_MB, Judged, is_whole, named, one_line, unpack
+from smidgen.grade.copying import Copied, copy_submission
+from smidgen.grade.entry import is_trained
+from smidgen.grade.sandbox import Isolation, choose_isolation, wrapped
 from smidgen.inputs import InputShape
 
 Status = Literal["passed", "failed", "error", "timeout", "crashed", "exited", "forked"]
@@ -51,6 +56,7 @@ class Grade:
     note: str = ""
     figures: dict[str, int] = field(default_factory=dict)  # params, macs, receptive_field
     rules: list[dict[str, Any]] = field(default_factory=list)
+    digest: str = ""  # of all that the grade depends on
 
     @property
     def passed(self) -> bool:
@@ -92,110 +98,206 @@ def grade_folder(
     limits: Limits | None = None,
     jobs: int | None = None,
     input_shape: InputShape | None = None,
+    isolation: Isolation | None = None,
+    earlier: Mapping[str, Grade] | None = None,
 ) -> Iterator[Grade]:
-    """The grade of every submission in the folder, in the order of their names, as they come.
+    """The grade of every submission in the folder, as they come.
 
-    `budget` is a shipped budget's name or a TOML file; `jobs` processes run side by side, one for
-    each core if it is None. Without an `input_shape` each network's is guessed. Raises RunError
-    for a folder without submissions and BudgetError for a budget that cannot be understood.
+    `budget` is a shipped budget's name or a TOML file; `jobs` submissions are graded side by side,
+    one for each core if it is None. Without an `input_shape` each network's is guessed. A grade
+    among the `earlier` ones, by name, stands where nothing has changed since; a timeout is tried
+    again. Raises RunError for a folder without submissions and BudgetError for a budget that
+    cannot be understood.
     """
+    from joblib import cpu_count  # slow, and the processes of a grading import this module too
+
     if os.name != "posix":
         raise BudgetError("grade needs the process limits of Linux or macOS; use one, or WSL")
     load_budget(budget)
-    budget = str(Path(budget).resolve()) if budget.endswith(".toml") else budget
     submissions = find_submissions(folder)
-    with ThreadPoolExecutor(jobs or cpu_count()) as pool:
-        grade = partial(
-            grade_one, budget=budget, limits=limits or Limits(), input_shape=input_shape
-        )
-        yield from pool.map(grade, submissions)
+    grade = partial(
+        grade_one, budget=budget, limits=limits or Limits(), input_shape=input_shape,
+        isolation=isolation or choose_isolation(),
+    )  # fmt: skip
+    pool = ThreadPoolExecutor(jobs or cpu_count())
+    try:
+        waiting = [
+            pool.submit(grade, path, earlier=(earlier or {}).get(one_line(path.name)))
+            for path in submissions
+        ]
+        for done in as_completed(waiting):
+            yield done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def grade_one(
-    submission: Path, budget: str, limits: Limits, input_shape: InputShape | None = None
+    submission: Path,
+    budget: str,
+    limits: Limits,
+    input_shape: InputShape | None = None,
+    isolation: Isolation | None = None,
+    earlier: Grade | None = None,
 ) -> Grade:
-    """The grade of one submission, checked in its own process in a copy of its own."""
-    start = time.monotonic()
-    with tempfile.TemporaryDirectory(
-        prefix="smidgen-grade-", ignore_cleanup_errors=True
-    ) as scratch:
-        try:
-            copied = _copy(submission, Path(scratch), limits)
-        except (OSError, shutil.Error) as problem:
-            return Grade(submission.name, "error", 0.0, f"cannot be copied: {problem}")
-        # The file has no name, so nothing but the process itself can write its verdict.
-        with tempfile.TemporaryFile() as answer:
-            job = {"target": copied.name, "budget": budget, "input": input_shape}
-            code = _run(copied, job, limits, answer)
-            answer.seek(0)
-            written = answer.read()
-    return _interpret(submission.name, code, written, time.monotonic() - start, limits)
-
-
-def _copy(submission: Path, scratch: Path, limits: Limits) -> Path:
-    """A copy of the submission in the scratch folder, without what is hidden or too large."""
-    largest = limits.file_mb * 2**20
-    copied = scratch / submission.name
-
-    def left_out(folder: str, names: list[str]) -> list[str]:
-        paths = [(name, Path(folder, name)) for name in names]
-        return [n for n, p in paths if n[0] == "." or (p.is_file() and p.stat().st_size > largest)]
-
-    if submission.is_dir():
-        shutil.copytree(submission, copied, symlinks=True, ignore=left_out)
-    elif submission.stat().st_size > largest:
-        raise OSError(f"it is larger than {limits.file_mb} MB")
-    else:
-        shutil.copyfile(submission, copied)
-    return copied
-
-
-def _run(copied: Path, job: dict[str, Any], limits: Limits, answer: IO[bytes]) -> int | None:
-    """The exit code of the process that checks it (negative: a signal), None if it hung."""
-    job |= {"answer": answer.fileno()}
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "smidgen.grade.child", json.dumps(job | asdict(limits))],
-        cwd=copied.parent,
-        env=_environment(copied.parent),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        pass_fds=(answer.fileno(),),
-        start_new_session=True,
-    )
+    """The grade of one submission. Whatever it is or does, that is all that comes of it."""
+    name, start = one_line(submission.name), time.monotonic()
+    job = asdict(limits) | {
+        "name": submission.name,
+        "budget": load_budget(budget).model_dump_json(exclude_unset=True),
+        "last_epochs": load_budget(budget).last_epochs,
+        "input": list(input_shape) if input_shape else None,
+        "isolation": (isolation or choose_isolation()).kind,
+    }
     try:
-        return process.wait(limits.seconds)
-    except subprocess.TimeoutExpired:
-        return None
+        with _scratch() as scratch:
+            copied = copy_submission(submission, scratch / "given", limits.file_mb)
+            digest = _digest(copied, job)
+            if earlier and earlier.digest == digest and earlier.status != "timeout":
+                return earlier
+            grade = _grade_copy(name, copied, job, scratch)
+    except OSError as problem:
+        return Grade(name, "error", 0.0, one_line(f"cannot be copied: {problem}"))
+    except Exception as problem:  # nothing that one submission is may end the others' grading
+        return Grade(name, "error", 0.0, one_line(f"cannot be graded: {named(problem)}"))
+    seconds = time.monotonic() - start
+    left_out = f"{copied.left_out} files left out" if copied.left_out else ""
+    note = "; ".join(filter(None, (grade.note, left_out)))
+    return replace(grade, seconds=seconds, note=note, digest=digest)
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[Path]:
+    """An empty folder with the folders `given` and `work`, gone afterwards."""
+    scratch = Path(tempfile.mkdtemp(prefix="smidgen-grade-"))
+    try:
+        for name in ("given", "work"):
+            (scratch / name).mkdir()
+        yield scratch
     finally:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        with contextlib.suppress(RecursionError):  # of folders that a submission made
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _environment(scratch: Path) -> dict[str, str]:
-    """All that the process inherits: paths of programs and of smidgen, and its scratch folder."""
+def _digest(copied: Copied, job: dict[str, Any]) -> str:
+    """What a grade depends on, as one text: the submission, the job, and this program."""
+    version = metadata.version("smidgen")
+    parts = [copied.digest, str(copied.left_out), repr(sorted(job.items())), version]
+    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _grade_copy(name: str, copied: Copied, job: dict[str, Any], scratch: Path) -> Grade:
+    code, answer = _run("child", job, scratch, subprocess.DEVNULL)
+    broken = _broken(name, code, answer, job)
+    if broken:
+        return broken
+    with tempfile.TemporaryFile() as file:
+        file.write(answer)
+        file.seek(0)
+        # What a submission says of its training counts for no more than the files that say it.
+        job = job | {"is_trained": is_trained(copied.path)}
+        code, answer = _run("judge", job, scratch, file)
+    broken = _broken(name, code, answer, job)
+    if broken:
+        return replace(broken, note=f"its network {broken.note} while it was judged")
+    judged = Judged.model_validate_json(unpack(answer)[0])
+    rules = [rule.model_dump() for rule in judged.rules]
+    return Grade(name, judged.status, 0.0, one_line(judged.note), judged.figures, rules)
+
+
+def _run(
+    program: str, job: dict[str, Any], scratch: Path, stdin: int | IO[bytes]
+) -> tuple[int | None, bytes]:
+    """The exit code of a process (negative: a signal; None: it hung), and what it answered."""
+    isolation = Isolation(job["isolation"])
+    given, work = scratch / "given", scratch / "work"
+    reader, writer = os.pipe()
+    command = [sys.executable, "-P", "-m", f"smidgen.grade.{program}"]
+    command.append(json.dumps(job | {"answer": writer, "given": str(given)}))
+    deadline = time.monotonic() + job["seconds"]
+    with contextlib.closing(os.fdopen(reader, "rb", 0)):
+        try:
+            process = subprocess.Popen(
+                wrapped(command, isolation, given),
+                cwd=work,
+                env=_environment(Path("/tmp/work") if isolation.kind == "bubblewrap" else work),
+                stdin=stdin,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=(writer,),
+                start_new_session=True,
+            )
+        finally:
+            os.close(writer)
+        try:
+            answer = _read(reader, deadline)
+            if _is_too_much(answer):
+                return 0, answer
+            return _code(process.wait(max(0.0, deadline - time.monotonic())), isolation), answer
+        except subprocess.TimeoutExpired:
+            return None, b""
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _read(reader: int, deadline: float) -> bytes:
+    """An answer, up to its end, to the end of the time or to the size that is read at most."""
+    answer = bytearray()
+    poll = select.poll()
+    poll.register(reader, select.POLLIN)
+    while not is_whole(answer) and not _is_too_much(answer):
+        left = deadline - time.monotonic()
+        if left <= 0 or not poll.poll(1000 * left):
+            break
+        part = os.read(reader, 2**20)
+        if not part:
+            break
+        answer += part
+    return bytes(answer)
+
+
+def _is_too_much(answer: bytes | bytearray) -> bool:
+    return len(answer) > LARGEST_MB * 2**20
+
+
+def _code(code: int, isolation: Isolation) -> int:
+    """The exit code of the process itself, which bubblewrap reports as a shell does."""
+    return 128 - code if isolation.kind == "bubblewrap" and code > 128 else code
+
+
+def _environment(work: Path) -> dict[str, str]:
+    """All that a process inherits: paths of programs and of smidgen, and its working folder."""
     return {
         "PATH": os.defpath,
         "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
         "PYTHONDONTWRITEBYTECODE": "1",
-        "HOME": str(scratch),
-        "TMPDIR": str(scratch),
+        "HOME": str(work),
+        "TMPDIR": str(work),
+        "USER": "submission",
         "LANG": "C.UTF-8",
         "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
     }
 
 
-def _interpret(
-    name: str, code: int | None, written: bytes, seconds: float, limits: Limits
-) -> Grade:
+def _broken(name: str, code: int | None, answer: bytes, job: dict[str, Any]) -> Grade | None:
+    """The grade of a process that did not come to its end with an answer."""
     if code is None or code == -signal.SIGXCPU:
-        return Grade(name, "timeout", seconds, f"did not end within {limits.seconds:g} seconds")
+        return Grade(name, "timeout", 0.0, f"did not end within {job['seconds']:g} seconds")
+    if code == -signal.SIGSYS:
+        return Grade(name, "forked", 0.0, "tries to start processes")
     if code < 0:
-        return Grade(name, "crashed", seconds, f"died of {signal.Signals(-code).name}")
+        return Grade(name, "crashed", 0.0, f"died of {_signal(-code)}")
+    if _is_too_much(answer):
+        return Grade(name, "error", 0.0, f"sends more than {LARGEST_MB} MB")
+    if code > 0 or not is_whole(answer):
+        return Grade(name, "exited", 0.0, f"exited with code {code} before the check ended")
+    return None
+
+
+def _signal(number: int) -> str:
     try:
-        document = json.loads(written)
-        status, note = document["status"], document["note"]
-        return Grade(name, status, seconds, note, document["figures"], document["rules"])
-    except (ValueError, KeyError, TypeError):
-        return Grade(name, "exited", seconds, f"exited with code {code} before the check ended")
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -6,9 +6,12 @@ import csv
 import html
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from pydantic import BaseModel, ValidationError
+
+from smidgen.errors import RunError
 from smidgen.files import write_whole
 from smidgen.grade.process import Grade
 
@@ -30,12 +33,16 @@ td.n { text-align: right; font-variant-numeric: tabular-nums }
 """
 
 
-def write_results(grades: Sequence[Grade], budget: str, folder: Path) -> list[Path]:
-    """The files grades.csv, grades.json and grades.html, written to the folder.
+def write_results(grades: Iterable[Grade], budget: str, folder: Path) -> list[Path]:
+    """The files grades.csv, grades.json and grades.html, written to the folder, sorted by name.
 
-    Raises RunError where they cannot be written.
+    Each is whole at any time. Raises RunError where they cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    grades = sorted(grades, key=lambda grade: grade.submission)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise RunError(f"cannot make the folder {str(folder)!r}: {problem.strerror}") from None
     document = {"budget": budget, "submissions": [grade.to_dict() for grade in grades]}
     texts = {
         "grades.csv": _csv(grades),
@@ -45,6 +52,30 @@ def write_results(grades: Sequence[Grade], budget: str, folder: Path) -> list[Pa
     for name, text in texts.items():
         write_whole(folder / name, text)
     return [folder / name for name in texts]
+
+
+def read_results(folder: Path) -> dict[str, Grade]:
+    """The grades that the folder's grades.json holds, by the submissions' names.
+
+    None where there is no such file. Raises RunError for one that write_results has not written.
+    """
+    path = folder / "grades.json"
+    try:
+        grades = _Results.model_validate_json(path.read_bytes()).submissions
+    except FileNotFoundError:
+        return {}
+    except OSError as problem:
+        raise RunError(f"cannot read {str(path)!r}: {problem.strerror}") from None
+    except ValidationError:
+        raise RunError(
+            f"{str(path)!r} holds no grades that can be gone on with; remove it, or choose "
+            "another --out"
+        ) from None
+    return {grade.submission: grade for grade in grades}
+
+
+class _Results(BaseModel):
+    submissions: list[Grade]
 
 
 def cells(grade: Grade) -> tuple[str, ...]:
@@ -58,8 +89,13 @@ def _csv(grades: Sequence[Grade]) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
-    writer.writerows(map(cells, grades))
+    writer.writerows(map(_no_formula, cells(grade)) for grade in grades)
     return text.getvalue()
+
+
+def _no_formula(cell: str) -> str:
+    """The text so that no spreadsheet takes it for a formula."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@")) else cell
 
 
 def _page(grades: Sequence[Grade], budget: str) -> str:

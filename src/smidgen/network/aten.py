@@ -65,6 +65,22 @@ _POINTWISE = (  # which ATen does not mark as such
     *("fill", "zero", "_to_copy"),
 )
 
+# What a record from elsewhere may not ask for: files, and tensors over memory of another size.
+_NEVER_REPEATED = ("from_file", "set", "resize", "resize_as", "resize_as_sparse")
+# Private functions believe their arguments; of those, the ones that ordinary networks execute.
+_PRIVATE = (
+    *(*_IDENTITIES, *_RESHAPES, *_NORMALISATIONS, *_ALONG_DIMENSIONS),
+    *(*_ADAPTIVE_POOLS, *_ATTENTION, *_UPSAMPLES, *_POINTWISE),
+    *("_native_batch_norm_legit", "_safe_softmax", "_weight_norm_interface", "_unsafe_index"),
+    *("_cdist_forward", "_euclidean_dist", "__and__", "__or__", "__xor__"),
+)
+
+
+def may_be_repeated(name: str) -> bool:
+    """Whether an operation of a record from elsewhere may be executed here."""
+    name = name if name in _PRIVATE else name.rstrip("_")
+    return name in _PRIVATE if name.startswith("_") else name not in _NEVER_REPEATED
+
 
 def keeps_numbers(name: str) -> bool:
     """Whether an operation reads its operands' numbers, and not their shapes alone."""

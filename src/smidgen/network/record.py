@@ -174,7 +174,7 @@ class _Recorder(TorchDispatchMode):
     ) -> Any:
         arguments = self._arguments(func, args, kwargs or {})
         result = func(*args, **(kwargs or {}))
-        self._append(func, arguments, _tensors(result))
+        self._append(func, arguments, tensors_in(result))
         return result
 
     def _append(self, func: Any, arguments: dict[str, Any], results: list[Tensor]) -> None:
@@ -224,14 +224,14 @@ class _Recorder(TorchDispatchMode):
 
     def _constant(self, tensor: Tensor) -> Value:
         """The value of a tensor that no recorded operation made: a parameter, a buffer."""
-        names = self.names[_memory(tensor)]
+        names = self.names[memory_of(tensor)]
         name = names.get((tensor.storage_offset(), tensor.shape))
         state = frozenset([name] if name else names.values())
         return self._bind(tensor, flows=False, state=state, name=name)
 
     def _bind(self, tensor: Tensor, flows: bool, **known: Any) -> Value:
         """A new value, which the tensor now has."""
-        memory, kept = _memory(tensor), None if flows else tensor.detach()
+        memory, kept = memory_of(tensor), None if flows else tensor.detach()
         value = Value(tuple(tensor.shape), memory, flows, tensor=kept, **known)
         if id(tensor) not in self.value_of:
             self.kept.append(tensor)
@@ -272,7 +272,7 @@ class _Recorder(TorchDispatchMode):
         done.output = self.value_of.get(id(output)) or self._bind(output, flows=False)
         seen = set()
         for name, parameter in model.named_parameters():
-            place = (_memory(parameter), parameter.storage_offset(), parameter.shape)
+            place = (memory_of(parameter), parameter.storage_offset(), parameter.shape)
             if place not in seen:
                 seen.add(place)
                 done.parameters[name] = parameter.numel()
@@ -291,25 +291,25 @@ def _names_by_memory(model: nn.Module) -> dict[int, dict[tuple[Any, ...], str]]:
     """The parameters and buffers on each piece of memory by offset and shape, shared ones once."""
     names: dict[int, dict[tuple[Any, ...], str]] = defaultdict(dict)
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        names[_memory(tensor)].setdefault((tensor.storage_offset(), tensor.shape), name)
+        names[memory_of(tensor)].setdefault((tensor.storage_offset(), tensor.shape), name)
     return names
 
 
-def _memory(tensor: Tensor) -> int:
+def memory_of(tensor: Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)
 
 
 def first_tensor(output: Any) -> Tensor | None:
     """The first tensor that a forward pass returns, if it returns any."""
-    return next(iter(_tensors(output)), None)
+    return next(iter(tensors_in(output)), None)
 
 
-def _tensors(item: Any) -> list[Tensor]:
+def tensors_in(item: Any) -> list[Tensor]:
     if isinstance(item, Tensor):
         return [item]
     if isinstance(item, dict):
         item = list(item.values())
-    return [t for part in item for t in _tensors(part)] if isinstance(item, (list, tuple)) else []
+    return [t for part in item for t in tensors_in(part)] if isinstance(item, (list, tuple)) else []
 
 
 def _values(item: Any) -> Iterator[Value]:

@@ -1,0 +1,59 @@
+"""The file of a submission that defines its network."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from smidgen.errors import ModelError
+
+_DEEPEST = 5  # folders below the submission
+_NOT_ITS_OWN = ("site-packages", "node_modules", "dist", "build")
+
+
+def find_entry(submission: Path) -> str:
+    """The target inside a submission: itself, or the file of a folder that defines a network.
+
+    That is model.py, or else the one file with a module class; in the folder itself, or else in
+    its subfolders, level by level. Raises ModelError where it is not clear.
+    """
+    if submission.is_file() or is_trained(submission):
+        return str(submission)
+    folders = [submission]
+    for _ in range(_DEEPEST):
+        files = [path for folder in folders for path in sorted(folder.glob("*.py"))]
+        found = [path for path in files if path.name == "model.py"]
+        found = found or [path for path in files if _defines_module(path)]
+        if len(found) == 1:
+            return str(found[0])
+        if found:
+            names = ", ".join(str(path.relative_to(submission)) for path in found)
+            raise ModelError(f"{names} define networks; put it in one model.py")
+        folders = [path for folder in folders for path in sorted(folder.iterdir()) if _is_own(path)]
+    raise ModelError("no file in the folder defines a network; put it in one model.py")
+
+
+def is_trained(submission: Path) -> bool:
+    """Whether a submission is a run, a series of seeds or a bundle, and not only source."""
+    known = any((submission / name).exists() for name in ("recipe.toml", "config.json"))
+    return known or any(submission.glob("seed-*/result.json"))
+
+
+def _is_own(path: Path) -> bool:
+    """Whether it is a folder of the author's own code, and not of installed packages."""
+    own = path.is_dir() and not path.name.startswith((".", "__"))
+    return own and path.name not in _NOT_ITS_OWN and not (path / "pyvenv.cfg").exists()
+
+
+def _defines_module(path: Path) -> bool:
+    """Whether the source has a class with a base called Module, without running it."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return any(
+        ast.unparse(base).rpartition(".")[2] == "Module"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        for base in node.bases
+    )
