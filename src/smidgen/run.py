@@ -6,7 +6,7 @@ model.safetensors  the final weights; the header says model, data and normalisat
 last.pt            everything that resuming needs (read with weights_only=True)
 result.json        what `smidgen train --json` prints, and where and with what it ran
 test_logits.safetensors  the logits of the one final look at the test set, for paired tests
-source/            the Python files of a network that is no model of the zoo
+source/            the files of a network that is no model of the zoo: Python, or net.toml
 README.md          the card
 plots/*.png        the pictures
 badges/*.svg       the badges
@@ -211,7 +211,7 @@ def free_folder(name: str) -> Path:
 
     Of a network from a file, the name is that of its class or function.
     """
-    name = name.rpartition(":")[2].rpartition("/")[2].removesuffix(".py")
+    name = name.rpartition(":")[2].rpartition("/")[2].removesuffix(".py").removesuffix(".toml")
     numbered = (Path("runs", f"{name}-{number}") for number in itertools.count(2))
     return next(path for path in itertools.chain([Path("runs", name)], numbered)
                 if not path.exists())  # fmt: skip

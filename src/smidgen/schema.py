@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -36,7 +36,7 @@ def load_document(
     """
     text = str(name_or_path)
     if text.endswith(".toml"):
-        return validate(model, _read_toml(Path(text), error), text, error)
+        return validate(model, read_toml(Path(text), error), text, error)
     if text not in list_shipped(folder):
         near = did_you_mean(text, list_shipped(folder))
         raise error(f"unknown {model.__name__.lower()} {text!r}{near}")
@@ -55,7 +55,7 @@ def validate(
         raise error(f"{source}: {_explain(model, first)}") from None
 
 
-def _read_toml(path: Path, error: type[SmidgenError]) -> dict[str, Any]:
+def read_toml(path: Path, error: type[SmidgenError]) -> dict[str, Any]:
     """The document in a TOML file; raises `error` if it cannot be read or parsed."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -63,14 +63,16 @@ def _read_toml(path: Path, error: type[SmidgenError]) -> dict[str, Any]:
         raise error(f"cannot read {str(path)!r}: {problem.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise error(f"{str(path)!r} is not TOML: {problem}") from None
+    except RecursionError:
+        raise error(f"{str(path)!r} is nested too deeply; write it flatter") from None
 
 
 def _explain(model: type[Frozen], problem: Any) -> str:
     """One pydantic error as `key.path = value: what is allowed`."""
-    location, name = [str(part) for part in problem["loc"]], ""
-    if len(location) > 1 and model.model_fields[location[0]].discriminator:
-        name = location.pop(1)  # where pydantic puts the name of the optimiser or schedule
-    path = ".".join(location)
+    location, name = list(problem["loc"]), ""
+    if len(location) > 1 and model.model_fields[str(location[0])].discriminator:
+        name = str(location.pop(1))  # where pydantic puts the name of the optimiser or schedule
+    path = _path(location)
     match problem["type"]:
         case "extra_forbidden" if path in _keys(model):  # of another optimiser or schedule
             table, _, key = path.rpartition(".")
@@ -89,8 +91,17 @@ def _explain(model: type[Frozen], problem: Any) -> str:
     return (
         f"{path} = {problem['input']!r}: {reason}"
         if not problem.get("ctx", {}).get("error")
-        else f"{path or 'recipe'}: {reason}"
+        else f"{path or model.__name__.lower()}: {reason}"
     )
+
+
+def _path(location: Sequence[str | int]) -> str:
+    """A place as `key.key[index]`.
+
+    What begins with "@" is pydantic's, the name of a member of a union.
+    """
+    parts = [f"[{p}]" if isinstance(p, int) else f".{p}" for p in location if str(p)[:1] != "@"]
+    return "".join(parts).removeprefix(".")
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterable[str]:
