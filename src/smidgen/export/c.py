@@ -21,7 +21,8 @@ from typing import assert_never
 import numpy as np
 
 from smidgen.export.escape import comment, string_literal
-from smidgen.export.schedule import Schedule, Stage, plan_memory
+from smidgen.export.schedule import Schedule, plan_memory
+from smidgen.export.stages import Stage
 from smidgen.export.toolchain import TEMPLATES
 from smidgen.quantize import graph as G
 
