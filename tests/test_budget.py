@@ -228,7 +228,7 @@ BAD_FILES = [
     ("title = 'x'\nmax_params = -1", "max_params = -1: .*greater than or equal to 0"),
     ("title = 'x'\nmax_params = '8k'", "max_params = '8k': .*valid integer"),
     ("title = 'x'\nmin_accuracy = 99.4", "min_accuracy = 99.4: .*less than or equal to 1"),
-    ("title = 'x'\nrequire = ['batchnorm']", r"require.0 = 'batchnorm': .*'batch_norm'"),
+    ("title = 'x'\nrequire = ['batchnorm']", r"require\[0\] = 'batchnorm': .*'batch_norm'"),
     ("title =", "is not TOML"),
 ]
 

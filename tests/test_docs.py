@@ -103,7 +103,9 @@ def test_every_smidgen_command_of_a_page_is_there(path: Path) -> None:
             assert {word for word in arguments if word.startswith("--")} <= known, line
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/weigh-in.md", "docs/ship.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "docs/weigh-in.md", "docs/ship.md", "docs/networks.md"]
+)
 def test_every_command_line_of_a_page_parses(name: str) -> None:
     text = (ROOT / name).read_text("utf-8")
     lines = [words(line) for block in blocks(text) for line in block.splitlines()]

@@ -26,7 +26,8 @@ from smidgen.export.latency import latency
 from smidgen.export.onnx import run_onnx, write_onnx
 from smidgen.export.parity import Parity, compare, run_cortex_m, run_host_c, run_javascript
 from smidgen.export.qdq import write_qdq
-from smidgen.export.schedule import make_stages, plan_memory
+from smidgen.export.schedule import plan_memory
+from smidgen.export.stages import make_stages
 from smidgen.export.toolchain import HARNESS, MACHINES, STRICT, compile_firmware, find, run
 from smidgen.mnist import GLYPH, INPUT_SHAPE
 from smidgen.quantize import Graph, quantize, to_document

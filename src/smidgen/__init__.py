@@ -23,6 +23,7 @@ from smidgen.errors import (
     ModelError,
     RecipeError,
     RunError,
+    SearchError,
     SmidgenError,
     TrainingError,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "ModelError",
     "RecipeError",
     "RunError",
+    "SearchError",
     "SmidgenError",
     "TrainingError",
     "check",

@@ -7,6 +7,7 @@ SmidgenError
 ├── RunError          a run folder or checkpoint that is missing, damaged or of another model
 ├── TrainingError     a training that cannot go on
 ├── BudgetError       a budget file that cannot be understood (a *failed* budget is a verdict)
+├── SearchError       a space of networks that cannot be understood, or holds none that fits
 ├── ExportError       a network that cannot be exported, or an export that is not its equal
 └── MissingExtraError an optional dependency that is not installed
 
@@ -46,6 +47,10 @@ class TrainingError(SmidgenError):
 
 class BudgetError(SmidgenError):
     """A budget file that cannot be understood."""
+
+
+class SearchError(SmidgenError):
+    """A space of networks that cannot be understood, or holds none that fits."""
 
 
 class ExportError(SmidgenError):

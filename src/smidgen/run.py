@@ -7,7 +7,7 @@ last.pt            everything that resuming needs (read with weights_only=True)
 test_logits.safetensors  the logits of the one final look at the test set, for paired tests
 result.json        what `smidgen train --json` prints, and where and with what it ran
 SHA256SUMS         the digests of the files of a finished run that are evidence
-source/            the Python files of a network that is no model of the zoo
+source/            the files of a network that is no model of the zoo: Python, or net.toml
 README.md          the card
 plots/*.png        the pictures
 badges/*.svg       the badges
@@ -259,7 +259,8 @@ def free_folder(name: str) -> Path:
 
     Of a network from a file, the name is that of its class or function.
     """
-    name = file_name(name.rpartition(":")[2].rpartition("/")[2].removesuffix(".py"))
+    name = name.rpartition(":")[2].rpartition("/")[2].removesuffix(".py").removesuffix(".toml")
+    name = file_name(name)
     numbered = (Path("runs", f"{name}-{number}") for number in itertools.count(2))
     return next(path for path in itertools.chain([Path("runs", name)], numbered)
                 if not path.exists())  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -40,8 +40,7 @@ def load_document(
     """
     text = str(name_or_path)
     if text.endswith(".toml"):
-        document = parse_toml(read_text(Path(text), error), repr(text), error)
-        return validate(model, document, text, error)
+        return validate(model, read_toml(Path(text), error), text, error)
     if text not in list_shipped(folder):
         near = did_you_mean(text, list_shipped(folder))
         raise error(f"unknown {model.__name__.lower()} {shown(text)}{near}")
@@ -58,6 +57,11 @@ def validate(
     except ValidationError as problem:
         first = problem.errors(include_url=False)[0]
         raise error(f"{source}: {_explain(model, first)}") from None
+
+
+def read_toml(path: Path, error: type[SmidgenError]) -> dict[str, Any]:
+    """The document in a TOML file; raises `error` if it cannot be read or parsed."""
+    return parse_toml(read_text(path, error), repr(str(path)), error)
 
 
 def read_text(path: Path, error: type[SmidgenError], most: int = MAX_BYTES) -> str:
@@ -105,10 +109,10 @@ def _parse(parse: Callable[[str], Any], text: str, refusal: str, error: type[Smi
 
 def _explain(model: type[Frozen], problem: Any) -> str:
     """One pydantic error as `key.path = value: what is allowed`."""
-    location, name = [str(part) for part in problem["loc"]], ""
-    if len(location) > 1 and model.model_fields[location[0]].discriminator:
-        name = location.pop(1)  # where pydantic puts the name of the optimiser or schedule
-    path = ".".join(location)
+    location, name = list(problem["loc"]), ""
+    if len(location) > 1 and model.model_fields[str(location[0])].discriminator:
+        name = str(location.pop(1))  # where pydantic puts the name of the optimiser or schedule
+    path = _path(location)
     match problem["type"]:
         case "extra_forbidden" if path in _keys(model):  # of another optimiser or schedule
             table, _, key = path.rpartition(".")
@@ -127,8 +131,17 @@ def _explain(model: type[Frozen], problem: Any) -> str:
     return (
         f"{path} = {shown(problem['input'])}: {reason}"
         if not problem.get("ctx", {}).get("error")
-        else f"{path or 'recipe'}: {reason}"
+        else f"{path or model.__name__.lower()}: {reason}"
     )
+
+
+def _path(location: Sequence[str | int]) -> str:
+    """A place as `key.key[index]`.
+
+    What begins with "@" is pydantic's, the name of a member of a union.
+    """
+    parts = [f"[{p}]" if isinstance(p, int) else f".{p}" for p in location if str(p)[:1] != "@"]
+    return "".join(parts).removeprefix(".")
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterable[str]:

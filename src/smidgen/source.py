@@ -24,6 +24,11 @@ def is_source(target: str) -> bool:
     return _split(target)[0].suffix == ".py"
 
 
+def is_network(target: str) -> bool:
+    """Whether a TARGET names a network's file, written as `blocks` reads it."""
+    return target.endswith(".toml")
+
+
 def build(target: str, **options: Any) -> nn.Module:
     """The module that the class or function in that file makes when it is called.
 

@@ -17,8 +17,8 @@ from smidgen.inputs import InputShape, Preprocess, class_names
 from smidgen.mnist import CLASSES, GLYPH
 from smidgen.network import forward, guess_input, noise, private_copy
 from smidgen.run import Run, read_weights
-from smidgen.source import is_source
-from smidgen.zoo import create_model, has_weights, weights_header
+from smidgen.source import is_network, is_source
+from smidgen.zoo import create_model, has_weights, network_input, weights_header
 
 _KEYS = {"model", "data", "classes", "input", "preprocess", "mean", "std"}
 
@@ -49,13 +49,20 @@ class Target:
 
 
 def load(target: str, weights: bool = True, input_shape: InputShape | None = None) -> Target:
-    """The network that a zoo name, a run folder, a bundle folder or a Python file stands for.
+    """The network that a zoo name, a run folder, a bundle folder or a file stands for.
 
     A zoo name means its shipped weights. With `weights` false the network may have none: it is then
-    a zoo model drawn from a fixed seed, or a class or function in a file (`path/to/file.py:Net`),
-    which takes images of `input_shape`, guessed where it is not said.
+    a zoo model drawn from a fixed seed, a network's file (`net.toml`), which takes images of
+    `input_shape`, of its own where that is not said, or a class or function in a file
+    (`path/to/file.py:Net`), for which they are guessed.
     Raises ModelError and RunError for what is not there, or does not fit.
     """
+    if is_network(target):
+        shape = input_shape or network_input(target)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            model = create_model(target, pretrained=weights, input=shape)
+        return _untrained(target, model, shape)
     if is_source(target):
         return _untrained(target, create_model(target, pretrained=weights), input_shape)
     if os.path.isfile(os.path.join(target, "config.json")):  # unlike Path's, for any text

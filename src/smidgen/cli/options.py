@@ -30,7 +30,7 @@ DataDir = Annotated[
 Input = Annotated[
     str | None,
     typer.Option(
-        "--input", metavar="CxHxW", help="The images of a .py file's network [default: guessed]."
+        "--input", metavar="CxHxW", help="The images of a file's network [default: guessed]."
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from smidgen.recipe import Recipe
     from smidgen.train import Progress, Watch
 
-ModelName = Annotated[str | None, typer.Argument(help="A model of the zoo, or FILE.py[:NAME].")]
+ModelName = Annotated[
+    str | None, typer.Argument(help="A model of the zoo, net.toml or FILE.py[:NAME].")
+]
 Teachers = Annotated[
     list[str] | None, typer.Option(metavar="RUN", help="Learn from a run or a model, too.")
 ]

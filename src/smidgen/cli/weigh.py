@@ -35,7 +35,7 @@ class Isolation(StrEnum):
 AnyTarget = Annotated[
     str,
     typer.Argument(
-        metavar="TARGET", help="A model's name, a run or bundle folder, or FILE.py[:NAME]."
+        metavar="TARGET", help="A model's name, a run or bundle folder, net.toml or FILE.py[:NAME]."
     ),
 ]
 BudgetName = Annotated[str, typer.Option(help="A shipped budget's name, or a .toml file.")]
@@ -85,7 +85,7 @@ def describe(
 def check(
     target: Annotated[
         str | None,
-        typer.Argument(help="A model's name, a run or bundle folder, or FILE.py[:NAME]."),
+        typer.Argument(help="A model's name, a run or bundle folder, net.toml or FILE.py[:NAME]."),
     ] = None,
     budget: Annotated[
         str | None, typer.Option(help="A shipped budget's name, or a .toml file.")

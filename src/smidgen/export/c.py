@@ -10,41 +10,57 @@ comment, which are inserted into end.c.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 import textwrap
 from collections import ChainMap
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from string import Template
 from typing import assert_never
 
 import numpy as np
 
 from smidgen.escape import c_comment, c_string
-from smidgen.export.schedule import Schedule, Stage, plan_memory
+from smidgen.export.schedule import Schedule, plan_memory
+from smidgen.export.stages import Stage
+from smidgen.export.tables import Row, narrowest_type, write_tables
 from smidgen.export.toolchain import TEMPLATES
 from smidgen.quantize import graph as G
 
-Row = dict[str, int | str]  # a line of a table: numbers, and names of C, by column
-
-ABOUT = "$about"  # the line in the files' comments for what they are
+ABOUT = "$about"  # the place in the files' comments for what they are
 SECTION = re.compile(r"\n?^/\* @(\w+): .*\*/\n", re.MULTILINE)
 UNCHANGED = G.Rescale(np.ones(1, np.int32), np.zeros(1, np.int32), shift=0)
 LANES, TAPS = 16, 4  # what conv_fast.c rounds up to, at most
 LEVELS = {1: "one byte, its level of grey", 3: "three bytes: red, green, blue"}
-INTEGERS = {
-    "uint8_t": (0, 2**8),
-    "int8_t": (-(2**7), 2**7),
-    "uint16_t": (0, 2**16),
-    "int16_t": (-(2**15), 2**15),
-    "int32_t": (-(2**31), 2**31),
-}
+
+
+@dataclass(frozen=True)
+class Code:
+    """The functions of `model.c` and the table that they read, of which `kept` are the columns."""
+
+    values: Mapping[str, object]  # of the templates' placeholders
+    rows: Sequence[Row]
+    kept: Sequence[str]
+    text: str
 
 
 def write_c(graph: G.Graph) -> dict[str, str]:
     """The text of `model.h` and `model.c`, by file name; `with_about` fills in their comments."""
     schedule = plan_memory(graph)
     arrays = _arrays(graph, schedule)
+    code = write_code(graph, schedule, arrays)
+    constants = [_array(name, parts, graph, schedule) for name, parts in arrays.items() if parts]
+    tables = write_tables(schedule, code.rows, code.kept)
+    parts = [_fill("begin.c", code.values), *constants, tables, code.text]
+    return {"model.h": _fill("model.h", code.values), "model.c": "\n".join(parts)}
+
+
+def write_code(
+    graph: G.Graph, schedule: Schedule, arrays: Mapping[str, Mapping[int, Sequence[int]]]
+) -> Code:
+    """The functions for a graph whose constants are in these arrays."""
     starts = {name: _starts(parts) for name, parts in arrays.items()}
     rows = [_row(stage, graph, schedule, starts) for stage in schedule.stages]
     operations = list(dict.fromkeys(str(row["operation"]).lower() for row in rows))
@@ -60,10 +76,8 @@ def write_c(graph: G.Graph) -> dict[str, str]:
         names.insert(names.index("conv") + 1, "conv_fast")
     code = "\n".join(_fill(f"{name}.c", values) for name in names)
     folded, kept = _fold(rows, set(re.findall(r"layer->(\w+)", code)))
-    code = re.sub(r"layer->(\w+)", lambda found: folded.get(found[1], found[0]), code)
-    constants = [_array(name, parts, graph, schedule) for name, parts in arrays.items() if parts]
-    parts = [_fill("begin.c", values), *constants, _tables(schedule, rows, kept), code]
-    return {"model.h": _fill("model.h", values), "model.c": "\n".join(parts)}
+    text = re.sub(r"layer->(\w+)", lambda found: folded.get(found[1], found[0]), code)
+    return Code(values, rows, kept, text)
 
 
 def with_about(files: Mapping[str, str], about: Sequence[str]) -> dict[str, str]:
@@ -77,6 +91,7 @@ def _fill(name: str, values: Mapping[str, object]) -> str:
     return Template(_sections(name)["code"]).substitute(values)
 
 
+@functools.cache
 def _sections(name: str) -> dict[str, str]:
     """A template by its sections, each headed by a comment; `code` is what precedes them."""
     code, *rest = SECTION.split((TEMPLATES / name).read_text("utf-8"))
@@ -122,7 +137,7 @@ def _sizes(graph: G.Graph, schedule: Schedule) -> dict[str, object]:
         "layers": len(schedule.stages),
         "memory": max(schedule.size_bytes, 1),
         "sums": max((node.shape[2] for node in averages), default=1),
-        "sum_type": _narrowest([255 * area for area in areas]),
+        "sum_type": narrowest_type([255 * area for area in areas]),
         **{name: max(s[name] for s in fast) for name in ("padding_row", "products")},
         "lines": max(s["lines"] for s in fast) + slack,
         "reordered": sum(s["reordered"] for s in fast) + slack,
@@ -320,61 +335,3 @@ def _owner(name: str, number: int, graph: G.Graph, schedule: Schedule) -> str:
     users = [n.name for n in graph.nodes if isinstance(n, G.Conv) and n.weights == number]
     shape = " x ".join(map(str, weights.values.shape))
     return f"{', '.join(dict.fromkeys(users))}: {shape}, {weights.bits} bits"
-
-
-def _tables(schedule: Schedule, rows: Sequence[Row], kept: Sequence[str]) -> str:
-    """The definitions of the tensors, the layers, and the order of their steps."""
-    rings: list[Row] = []
-    for ring in schedule.rings:
-        height, width, channels = ring.shape
-        rings.append({"offset": ring.offset, "rows": ring.rows, "height": height, "width": width,
-                      "channels": channels})  # fmt: skip
-    operations = dict.fromkeys(str(row["operation"]) for row in rows)
-    return "\n".join(
-        [
-            f"enum {{ LOGITS = {len(rings) - 1} }};",
-            f"enum {{ {', '.join(operations)} }};",
-            _table("tensor", "tensors", list(rings[0]), rings),
-            _table("layer", "layers", kept, rows),
-            "/* Each line is a step of every layer from the first to the last. */",
-            _table("run", "schedule", ["first", "last"], _runs(schedule.order)),
-        ]
-    )
-
-
-def _runs(order: Sequence[int]) -> list[Row]:
-    """The order of steps as runs of layers, each of which follows the one before."""
-    runs: list[Row] = []
-    for before, number in itertools.pairwise((-1, *order)):
-        if runs and number == before + 1:
-            runs[-1]["last"] = number
-        else:
-            runs.append({"first": number, "last": number})
-    return runs
-
-
-def _table(struct: str, name: str, columns: Sequence[str], rows: Sequence[Row]) -> str:
-    """A struct with these columns, the widest first, and the array of all rows."""
-    typed: dict[str, str] = {}
-    for column in columns:
-        numbers = [value for row in rows if isinstance(value := row.get(column, 0), int)]
-        typed[column] = _narrowest(numbers)
-    order = sorted(columns, key=lambda column: INTEGERS[typed[column]][1], reverse=True)
-    members = [f"    {typed[column]} {column};" for column in order]
-    lines = [f"    {{{', '.join(str(row.get(c, 0)) for c in order)}}}," for row in rows]
-    return "\n".join(
-        [
-            f"struct {struct} {{",
-            *members,
-            "};",
-            f"static const struct {struct} {name}[{len(rows)}] = {{",
-            *lines,
-            "};",
-        ]
-    )
-
-
-def _narrowest(numbers: Sequence[int]) -> str:
-    """The narrowest C type for all the numbers, unsigned where none is negative."""
-    fits = (kind for kind, (low, end) in INTEGERS.items() if all(low <= n < end for n in numbers))
-    return next(fits)

@@ -22,7 +22,7 @@ from smidgen.errors import ModelError
 from smidgen.network import forward, noise, private_copy
 from smidgen.recipe import SGD, Adam, Recipe, recipe_for
 from smidgen.run import Run, free_folder
-from smidgen.source import files_of, is_source, target_of
+from smidgen.source import files_of, is_network, is_source, target_of
 from smidgen.train.autotune import tune
 from smidgen.train.batches import epoch_batches
 from smidgen.train.checkpoint import Progressed, require_data, restore, save
@@ -55,9 +55,10 @@ def train(
 ) -> Run:
     """The finished run of a model, as `smidgen train` would train it.
 
-    `model` is a name, `FILE.py:NAME`, or a class of a file; for a module a fresh one of its class
-    is trained. `recipe` is a name or a file, by default the model's own; `settings` change its keys
-    (`epochs=5`), those of a table as one dictionary (`optimizer={"name": "adam", "lr": 0.01}`).
+    `model` is a name, a file (`net.toml`, `FILE.py:NAME`), or a class of a file; for a module a
+    fresh one of its class is trained. `recipe` is a name or a file, by default the model's own;
+    `settings` change its keys (`epochs=5`), those of a table as one dictionary
+    (`optimizer={"name": "adam", "lr": 0.01}`).
     """
     name = model if isinstance(model, str) else target_of(model)
     chosen = recipe_for(name, recipe, settings)
@@ -83,13 +84,20 @@ def fit(
     engine, fitted, validation = _prepare(recipe, new_module(recipe, data), data, device)
     run = Run(Path(out)) if engine.process.rank else Run.create(out, engine.recipe)
     try:
-        if is_source(recipe.model) and engine.process.rank == 0:
-            run.write_source(files_of(recipe.model))
+        if engine.process.rank == 0:
+            run.write_source(_files_of(recipe.model))
         return _train(run, engine, data, fitted, validation, {}, watch)
     except BaseException:
         if engine.process.rank == 0 and not run.has_checkpoint():
             shutil.rmtree(run.path, ignore_errors=True)
         raise
+
+
+def _files_of(model: str) -> dict[str, bytes]:
+    """The files that a model is built from, by their paths; none of a model of the zoo."""
+    if is_network(model):
+        return {Path(model).name: Path(model).read_bytes()}
+    return files_of(model) if is_source(model) else {}
 
 
 def resume(path: Path | str, data: Data, *, device: str = "auto", watch: Watch = _silent) -> Run:

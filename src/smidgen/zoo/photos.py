@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
+from smidgen.blocks.modules import Residual
 from smidgen.inputs import InputShape
 from smidgen.mnist import INPUT_SHAPE, NUM_CLASSES
 from smidgen.zoo.mnist_classifier import conv_bn_relu
@@ -33,7 +33,7 @@ def smidgen_residual(
     for width, count in zip(widths, blocks, strict=True):
         if width != before:
             layers += [nn.MaxPool2d(2), _separable(before, width), nn.ReLU()]
-        layers += [Residual(width) for _ in range(count)]
+        layers += [Residual(_separable(width, width), nn.ReLU()) for _ in range(count)]
         before = width
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes))
 
@@ -62,18 +62,7 @@ def smidgen_cifar_25k(classes: int = NUM_CLASSES, input: InputShape = CIFAR_INPU
     return smidgen_residual(classes, input, widths=(24, 40, 56, 64), blocks=(1, 2, 1, 1))
 
 
-class Residual(nn.Module):
-    """relu(x + separable(x)), the shape unchanged."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.body = _separable(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(x + self.body(x))
-
-
-def _separable(inputs: int, outputs: int) -> nn.Module:
+def _separable(inputs: int, outputs: int) -> nn.Sequential:
     """A 3 × 3 convolution in each channel, one of 1 × 1 across them, and batch norm."""
     return nn.Sequential(
         nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False),

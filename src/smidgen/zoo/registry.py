@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from smidgen.errors import ModelError, did_you_mean, shown
 from smidgen.inputs import InputShape
 from smidgen.mnist import INPUT_SHAPE, NUM_CLASSES
-from smidgen.source import build, is_source
+from smidgen.source import build, is_network, is_source
 
 Builder = Callable[..., nn.Module]
 
@@ -46,13 +46,18 @@ def create_model(name: str, pretrained: bool = False, **options: Any) -> nn.Modu
 
     `options` go to the model's function (`classes=26`, `input=(3, 32, 32)`, or `in_chans=3` for
     another number of channels), or, of a class or function in a file (`path/to/file.py:Net`), those
-    that it has parameters for. Fresh weights are drawn from torch's global generator, as everywhere
-    in torch; pretrained ones for other classes have a fresh last layer. Raises ModelError for an
-    unknown name, for classes or an input that the model is not made for, and for `pretrained=True`
-    where no weights are shipped.
+    that it has parameters for; in place of what a network's file (`net.toml`) says itself. Fresh
+    weights are drawn from torch's global generator, as everywhere in torch; pretrained ones for
+    other classes have a fresh last layer. Raises ModelError for an unknown name, for classes or an
+    input that the model is not made for, and for `pretrained=True` where no weights are shipped.
     """
-    if is_source(name):
-        return _from_source(name, pretrained, options)
+    if is_source(name) or is_network(name):
+        if pretrained:
+            raise ModelError(
+                f"{name!r} is a network without trained weights; "
+                "name a zoo model, a run folder or a bundle folder"
+            )
+        return _from_network(name, options) if is_network(name) else _from_source(name, options)
     _load_entry_points()
     if name not in _builders:
         raise ModelError(f"unknown model {shown(name)}{did_you_mean(name, _builders)}")
@@ -95,12 +100,30 @@ def _load_shipped(model: nn.Module, name: str) -> None:
     model.load_state_dict({k: t for k, t in state.items() if k not in other}, strict=not other)
 
 
-def _from_source(target: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
-    if pretrained:
-        raise ModelError(
-            f"{target!r} is a network without trained weights; "
-            "name a zoo model, a run folder or a bundle folder"
-        )
+def network_input(path: str) -> InputShape:
+    """The images that a network's file says it takes, MNIST's where it says nothing."""
+    from smidgen.blocks.document import load_network  # pydantic is slow to import
+
+    return InputShape(*(load_network(path).input or INPUT_SHAPE))
+
+
+def _from_network(path: str, options: dict[str, Any]) -> nn.Module:
+    from smidgen.blocks.build import make
+    from smidgen.blocks.document import load_network
+
+    network = load_network(path)
+    shape = InputShape(*options.pop("input", network.input or INPUT_SHAPE))
+    shape = shape._replace(channels=options.pop("in_chans", shape.channels))
+    classes = options.pop("classes", network.classes or NUM_CLASSES)
+    if options:
+        raise ModelError(f"{path!r} has no option {next(iter(options))!r}; write it in the file")
+    try:
+        return make(network, shape, classes)
+    except ModelError as problem:
+        raise ModelError(f"{path}: {problem} (for images of {shape})") from None
+
+
+def _from_source(target: str, options: dict[str, Any]) -> nn.Module:
     classes = options.get("classes", NUM_CLASSES)
     shape = InputShape(*options.get("input", INPUT_SHAPE))
     named = {"classes": classes, "num_classes": classes, "input": shape, "in_chans": shape.channels}

@@ -5,14 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
+from smidgen.blocks.modules import NEGATIVE_SLOPE, Repeated, gainless_norm
 from smidgen.inputs import InputShape
 from smidgen.mnist import INPUT_SHAPE, NUM_CLASSES
 from smidgen.zoo.mnist_classifier import conv_bn, conv_bn_relu, pool_relu
 from smidgen.zoo.registry import register_model
-
-NEGATIVE_SLOPE = 0.1  # of the smallest networks' leaky ReLUs
 
 
 @register_model
@@ -144,21 +143,6 @@ def smidgen_teacher(classes: int = NUM_CLASSES, input: InputShape = INPUT_SHAPE)
     return smidgen_chain(classes, input, (32, 96, 160, 160, 128))
 
 
-class Repeated(nn.Module):
-    """One separable convolution applied again and again, each time with a norm of its own."""
-
-    def __init__(self, width: int, times: int) -> None:
-        super().__init__()
-        self.separable = nn.Sequential(*_separable_convolution(width, width))
-        self.norms = nn.ModuleList(_gainless_norm(width) for _ in range(times))
-        self.relu = nn.LeakyReLU(NEGATIVE_SLOPE)
-
-    def forward(self, x: Tensor) -> Tensor:
-        for norm in self.norms:
-            x = self.relu(norm(self.separable(x)))
-        return x
-
-
 def _loop(stem: int, width: int, classes: int, input: InputShape, times: int = 3) -> nn.Module:
     """`smidgen_chain` for a few hundred parameters: its last separable convolutions are the same.
 
@@ -167,9 +151,16 @@ def _loop(stem: int, width: int, classes: int, input: InputShape, times: int = 3
     """
     return nn.Sequential(
         *_lean_layers((stem, width), input),  # (N, width, 12, 12)
-        Repeated(width, times),  # two rows and columns fewer each time
+        _repeated(width, times),  # two rows and columns fewer each time
         *_head(width, classes),
     )
+
+
+def _repeated(width: int, times: int) -> nn.Module:
+    """One separable convolution applied again and again, each time with a norm of its own."""
+    separable = nn.Sequential(*_separable_convolution(width, width))
+    norms = [gainless_norm(width) for _ in range(times)]
+    return Repeated("separable", separable, norms, nn.LeakyReLU(NEGATIVE_SLOPE))
 
 
 def _lean_chain(widths: Sequence[int], classes: int, input: InputShape) -> nn.Module:
@@ -182,21 +173,14 @@ def _lean_layers(widths: Sequence[int], input: InputShape) -> list[nn.Module]:
     stem = widths[0]
     layers: list[nn.Module] = [
         nn.Conv2d(input[0], stem, 3, padding=1, bias=False),
-        _gainless_norm(stem),
+        gainless_norm(stem),
         nn.MaxPool2d(2),
         nn.LeakyReLU(NEGATIVE_SLOPE),  # (N, stem, 14, 14)
     ]
     for inputs, outputs in itertools.pairwise(widths):
         layers += _separable_convolution(inputs, outputs)
-        layers += [_gainless_norm(outputs), nn.LeakyReLU(NEGATIVE_SLOPE)]
+        layers += [gainless_norm(outputs), nn.LeakyReLU(NEGATIVE_SLOPE)]
     return layers
-
-
-def _gainless_norm(channels: int) -> nn.BatchNorm2d:
-    """Batch norm without a gain, which the convolution that follows can hold as well."""
-    norm = nn.BatchNorm2d(channels)
-    norm.register_parameter("weight", None)
-    return norm
 
 
 def _tail(widths: Sequence[int], classes: int, dropout: float = 0.0) -> list[nn.Module]:
