@@ -1,6 +1,6 @@
 """Grades fifty submissions, five of them hostile, and compares each status with the right one.
 
-    python benchmarks/grade_fifty.py       # under three minutes on two cores
+    python benchmarks/grade_fifty.py       # some minutes
 
 45 are variants of one small network: 36 sound ones, of which one prints a megabyte of garbage, and
 one for each of nine mistakes. The hostile ones hang, crash, leave, fork and train on import.
