@@ -55,7 +55,7 @@ def markdown(text: str) -> str:
     """
     escaped = re.sub(r"[\\`*\[\]<>|~&#$]|" + _LONE_UNDERSCORE, r"\\\g<0>", plain(text).strip())
     # What would begin a list or underline a heading.
-    return re.sub(r"^(?=[-+=])|^[0-9]+(?=[.)])", r"\g<0>\\", escaped)
+    return re.sub(r"^(?=[-+=])|^[0-9]+(?=[.)](?:\s|$))", r"\g<0>\\", escaped)
 
 
 def markdown_code(text: str) -> str:
