@@ -21,7 +21,7 @@ from filelock import FileLock
 from smidgen.errors import RunError
 from smidgen.files import cache_folder, explained, sha256, write_whole
 
-FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-math-errno", "-shared", "-fPIC", "-pthread")
+FLAGS = ("-O2", "-march=native", "-std=gnu11", "-fno-math-errno", "-shared", "-fPIC", "-pthread")
 SOURCES = (
     "kernels.c",
     "conv.c",
@@ -32,7 +32,7 @@ SOURCES = (
     "images.c",
     "thread_pool.c",
 )
-COMPILER_LIMIT_S = 120
+COMPILER_LIMIT_S = 300
 
 
 class CFeatureMap(Structure):
