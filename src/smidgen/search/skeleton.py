@@ -166,8 +166,10 @@ def _node(
             return G.Concat("", inputs, (height, width, depth), _rescale(depth, at))
         case FG.Function():
             return G.Table("", inputs, shapes[inputs[0]], TABLE)
-        case _:
+        case FG.Image() | FG.Multiply():
             raise AssertionError(f"no part of a network becomes {layer}")
+        case _:
+            assert_never(layer)
 
 
 def _sides(sides: G.Pair, kernel: Sequence[int], stride: G.Pair, padding: G.Pair) -> G.Pair:
