@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import math
+import platform
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -222,6 +226,20 @@ def test_drawn_networks_have_torchs_gradient() -> None:
         assert not verdict.startswith("wrong"), (seed, verdict)
         refused += verdict.startswith("refused")
     assert refused < 0.3 * DRAWN
+
+
+@pytest.mark.skipif(
+    platform.machine() != "x86_64" or not shutil.which("gcc"), reason="gcc's flags of x86-64"
+)
+@pytest.mark.parametrize("build", ["avx2", "plain"])
+def test_other_builds_have_torchs_gradient(build: str) -> None:
+    """On a machine without AVX-512, and on one without AVX."""
+    if build == "avx2" and "avx2" not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("the processor has no AVX2")
+    command = [sys.executable, str(Path(__file__).with_name("kernel_builds.py")), build]
+    done = subprocess.run([*command, "--count", "40"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{build}, 8 lanes: 40 networks, 0 wrong" in done.stdout
 
 
 def test_planning_leaves_a_module_as_it_is() -> None:

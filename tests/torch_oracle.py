@@ -15,7 +15,7 @@ from smidgen.recipe import Augment, Recipe
 from smidgen.train import new_optimizer
 from smidgen.train.batches import Batch, Shard
 from smidgen.train.flat import FlatParameters, ShardSums, views
-from smidgen.train.native import NativeBackend, UnsupportedError
+from smidgen.train.native import NativeBackend, NativeThreads, UnsupportedError
 
 MEAN, STD = 0.13, 0.31
 PLAIN = Augment()
@@ -138,3 +138,27 @@ def step_of_drawn(seed: int) -> str:
         else:
             return f"equal in batch {trial + 1}" if trial else "equal"
     return wrong
+
+
+def shards_of_drawn(seed: int) -> str:
+    """Whether the shards of a batch are the same on three threads as on one: "equal" or "wrong"."""
+    shape = draw_shape(seed)
+    module = draw_network(seed, shape, products=seed % 4 == 0).train()
+    weights = FlatParameters(module)
+    images, labels = some_images(10, shape, seed), torch.arange(10) % 5
+    recipe = Recipe(model="any", batch_size=50, workers=5)
+    shards = [Shard(Batch(images.roll(i, 0), labels), {}, 50, None) for i in range(5)]
+
+    def sums_on(threads: int) -> list[Tensor]:
+        sums = [ShardSums(weights) for _ in shards]
+        preprocess = photos(images, MEAN, STD)
+        pool = NativeThreads(threads)
+        pool.run([NativeBackend(weights, recipe, preprocess, each) for each in sums], shards)
+        pool.destroy()
+        return [each.vector for each in sums]
+
+    try:
+        pairs = zip(sums_on(0), sums_on(2), strict=True)
+    except UnsupportedError as reason:
+        return f"refused: {reason}"
+    return "equal" if all(torch.equal(*pair) for pair in pairs) else "wrong: threads differ"
