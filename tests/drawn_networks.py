@@ -23,6 +23,18 @@ ACTIVATIONS: tuple[Callable[[], nn.Module], ...] = (
 
 
 SHAPES = ((1, 12, 11), (3, 9, 13), (1, 8, 16), (3, 10, 10))  # the image's channels and sides
+COUNTS = (1, 2, 3, 7, 8, 9, 15, 16, 17, 21, 33)  # of images: blocks of lanes full, or in part
+
+
+def draw_shape(seed: int) -> Shape:
+    """The shape of a drawn network's images: grey or colour, sides odd and even."""
+    chance = random.Random(seed)
+    return chance.choice((1, 3)), chance.randint(8, 17), chance.randint(8, 17)
+
+
+def draw_batch(seed: int) -> int:
+    """How many images a drawn network is given."""
+    return random.Random(seed).choice(COUNTS)
 
 
 def photos(images: Tensor, mean: float, std: float) -> Preprocess:
@@ -88,7 +100,8 @@ class _Drawing:
 
     def grow(self) -> None:
         kinds = [self.convolution, self.convolution, self.norm, self.activation, self.activation,
-                 self.pool, self.sum, self.sum, self.concatenation, self.again]  # fmt: skip
+                 self.pool, self.sum, self.sum, self.concatenation, self.again, self.depthwise,
+                 self.activations, self.residual, self.column]  # fmt: skip
         self.chance.choice([*kinds, self.product, self.gate] if self.products else kinds)()
 
     def source(self) -> int:
@@ -110,6 +123,39 @@ class _Drawing:
         )
         if stride == 1 and outputs == channels:
             self.channels_of[len(self.layers) - 1] = channels
+
+    def depthwise(self) -> None:
+        """A convolution of each channel by itself, 3 × 3 or 5 × 5."""
+        source = self.source()
+        channels, kernel = self.shapes[source][0], self.chance.choice([3, 5])
+        stride = self.chance.choice([1, 1, 2])
+        outputs = channels * self.chance.choice([1, 1, 1, 2])
+        layer = nn.Conv2d(channels, outputs, kernel, stride, kernel // 2, groups=channels)
+        self.layer(layer, source)
+
+    def column(self) -> None:
+        """A convolution over the whole width, or height: its map is one pixel wide, or high."""
+        source = self.source()
+        channels, height, width = self.shapes[source]
+        kernel = (min(3, height), width) if self.chance.random() < 0.5 else (height, min(3, width))
+        self.layer(nn.Conv2d(channels, self.chance.randint(1, 5), kernel), source)
+
+    def activations(self) -> None:
+        """One activation after the other."""
+        first = self.layer(self.chance.choice(ACTIVATIONS)(), self.source())
+        self.layer(self.chance.choice(ACTIVATIONS)(), first)
+
+    def residual(self) -> None:
+        """Convolution and batch norm, the sum with what they read, and often a ReLU."""
+        source = self.source()
+        channels = self.shapes[source][0]
+        groups = self.chance.choice([1, channels])
+        layer = nn.Conv2d(channels, channels, 3, 1, 1, groups=groups, bias=False)
+        norm = self.layer(nn.BatchNorm2d(channels), self.layer(layer, source))
+        both = (norm, source) if self.chance.random() < 0.5 else (source, norm)
+        made = self.add("add", both, self.shapes[source])
+        if self.chance.random() < 0.6:
+            self.layer(self.chance.choice(ACTIVATIONS)(), made)
 
     def norm(self) -> None:
         source = self.source()
@@ -164,13 +210,30 @@ class _Drawing:
             self.add(layer, (source,), _shape_after(self.layers[layer], self.shapes[source]))
 
     def finish(self, classes: int) -> None:
-        """One or two heads of the last map, or of the last and another."""
+        """One to three heads of the last map, or of the last and others."""
         last = len(self.shapes) - 1
-        heads = [self.head(last, classes)]
-        if self.chance.random() < 0.3:
-            heads.append(self.head(self.chance.randint(0, last), classes))
-        if len(heads) == 2:
-            self.add("add", (heads[0], heads[1]), (classes, 1, 1))
+        made = self.head(last, classes)
+        for _ in range(self.chance.choice([0, 0, 0, 1, 1, 2])):
+            other = self.head(self.chance.choice([last, self.chance.randint(0, last)]), classes)
+            made = self.add("add", (made, other), (classes, 1, 1))
+
+    def prune(self) -> None:
+        """Takes out what the last tensor does not depend on."""
+        needed = {len(self.steps)}
+        for i in reversed(range(len(self.steps))):
+            needed |= set(self.steps[i].inputs) if i + 1 in needed else set()
+        kept = [i for i in range(len(self.steps)) if i + 1 in needed]
+        places = {0: 0} | {i + 1: place + 1 for place, i in enumerate(kept)}
+        steps = [self.steps[i] for i in kept]
+        used = sorted({step.operation for step in steps if isinstance(step.operation, int)})
+        self.layers = [self.layers[i] for i in used]
+        self.steps = [
+            Step(
+                used.index(step.operation) if isinstance(step.operation, int) else step.operation,
+                tuple(places[i] for i in step.inputs),
+            )
+            for step in steps
+        ]
 
     def head(self, source: int, classes: int) -> int:
         channels, height, width = self.shapes[source]
@@ -200,7 +263,8 @@ def draw_network(
 ) -> Drawn:
     """A network of up to a dozen operations, its weights drawn from the seed as well.
 
-    With `products` maps are also multiplied with each other, and gated.
+    With `products` maps are also multiplied with each other, and gated. In most networks every
+    operation has a part in the logits.
     """
     chance = random.Random(seed)
     with torch.random.fork_rng(devices=[]):
@@ -210,4 +274,6 @@ def draw_network(
         for _ in range(chance.randint(1, 12)):
             drawing.grow()
         drawing.finish(classes)
+        if chance.random() < 0.9:
+            drawing.prune()
         return Drawn(drawing.layers, drawing.steps)

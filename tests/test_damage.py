@@ -218,12 +218,26 @@ def test_the_fingerprint_is_of_images_labels_classes_and_cut(few_images: Data) -
 def test_a_finished_run_is_not_changed(
     whole: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    whole.write_text("README.md", "Its card.")
     before = {path: path.read_bytes() for path in whole.path.rglob("*")}
     monkeypatch.setattr(sys, "argv", ["smidgen", "train", "--resume", str(whole.path)])
     with pytest.raises(SystemExit, match="0"):
         main()
     assert "has finished; nothing was changed" in capsys.readouterr().out
     assert {path: path.read_bytes() for path in whole.path.rglob("*")} == before
+
+
+def test_a_run_that_was_killed_before_its_card_gets_one(
+    whole: Run, few_images: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path: path.read_bytes() for path in whole.path.iterdir()}
+    monkeypatch.setattr("smidgen.cli.training.load_shown", lambda *_: few_images)
+    monkeypatch.setattr(sys, "argv", ["smidgen", "train", "--resume", str(whole.path)])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    assert (whole.path / "plots" / "confusion.png").is_file()
+    assert (whole.path / "README.md").is_file()
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_equal_trainings_write_equal_bytes(

@@ -33,8 +33,24 @@ from smidgen.mnist import GLYPH, INPUT_SHAPE
 from smidgen.quantize import Graph, quantize, to_document
 from smidgen.zoo import create_model
 
+
+class Heads(nn.Module):
+    """Two heads of one map, whose averages are at work at the same time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 3, 3)
+        self.heads = nn.ModuleList(nn.Conv2d(3, 10, 1) for _ in range(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        one, other = (head(x).mean((2, 3)) for head in self.heads)
+        return one + other
+
+
 (MEAN,), (STD,) = GLYPH.mean, GLYPH.std
 MODELS = {
+    "heads": Heads,
     "every operation": EveryOperation,
     "shared": lambda: shared(n=3),
     "skip_13k": lambda: create_model("skip_13k"),
@@ -98,7 +114,11 @@ BUILDS = {  # the code for size, and that for speed with and without the vector 
 }
 if platform.machine() == "x86_64":
     BUILDS["AVX2"] = ("-O3", "-march=native", "-mno-avx512f")
-FEWER = {"2 bits": ["small, sanitized", "fast"], "4 bits": ["small, sanitized", "fast, sanitized"]}
+FEWER = {
+    "heads": ["small, sanitized", "fast"],
+    "2 bits": ["small, sanitized", "fast"],
+    "4 bits": ["small, sanitized", "fast, sanitized"],
+}
 GROUPED = ("every operation", "kernels and groups")
 BUILT = [(name, build) for name in NAMES for build in FEWER.get(name, BUILDS)
          if build not in ("portable", "AVX2") or name in GROUPED]  # fmt: skip

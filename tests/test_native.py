@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
+import platform
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
-from drawn_networks import SHAPES, draw_network, photos
 from torch import Tensor, nn
+from torch_oracle import (
+    MEAN,
+    STD,
+    assert_as_torch,
+    by_kernels,
+    flat,
+    inputs_of,
+    some_images,
+    step_of_drawn,
+)
 
 from smidgen.augment import draw, resample
 from smidgen.data import Split
 from smidgen.mnist import GLYPH, INPUT_SHAPE
 from smidgen.network import guess_input
 from smidgen.recipe import Augment, Recipe
-from smidgen.train.batches import Batch, Shard
+from smidgen.train.batches import Shard
 from smidgen.train.flat import FlatParameters, ShardSums
 from smidgen.train.native import (
     NativeBackend,
@@ -28,9 +40,7 @@ from smidgen.train.native import (
 )
 from smidgen.zoo import create_model, list_models
 
-MEAN, STD = 0.13, 0.31
 PREPROCESS = GLYPH.with_statistics(MEAN, STD)
-PLAIN = Augment()
 DRAWN = 300
 
 pytestmark = pytest.mark.skipif(
@@ -104,42 +114,6 @@ NETWORKS = {name: lambda name=name: create_model(name) for name in list_models()
 NETWORKS |= {"branches": Branches, "narrow": narrow, "leaky": leaky}
 
 
-def some_images(count: int, shape: tuple[int, int, int] = INPUT_SHAPE, seed: int = 3) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=generator)
-
-
-def inputs_of(levels: Tensor) -> Tensor:
-    preprocess = photos(levels, MEAN, STD)
-    mean, std = (torch.tensor(each)[:, None, None] for each in (preprocess.mean, preprocess.std))
-    return (levels.double() / 255 - mean) / std
-
-
-def flat(tensors: list[Tensor]) -> Tensor:
-    return torch.cat([torch.zeros(0), *(tensor.detach().flatten() for tensor in tensors)])
-
-
-def by_kernels(
-    module: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    draws: dict[str, Tensor] | None = None,
-    augment: Augment = PLAIN,
-    seed: int = 0,
-    mixed: dict[str, Tensor] | None = None,
-) -> dict[str, Tensor]:
-    """Gradient, score and statistics of one step, labels smoothed by 0.1."""
-    weights = FlatParameters(copy.deepcopy(module))
-    sums, generator = ShardSums(weights), torch.Generator().manual_seed(seed)
-    recipe = Recipe(model="any", batch_size=len(labels) + 1, workers=1, label_smoothing=0.1,
-                    augment=augment)  # fmt: skip
-    backend = NativeBackend(weights, recipe, photos(images, MEAN, STD), sums)
-    batch = Batch(images, labels, **mixed or {})
-    backend.backward(Shard(batch, draws or {}, len(images), generator))
-    return {"gradient": sums.gradient, "score": sums.score, "statistics": sums.statistics}
-
-
 class Branching(nn.Sequential):
     """What it computes depends on the image."""
 
@@ -180,33 +154,6 @@ def test_a_step_is_that_of_torch(name: str, count: int) -> None:
         with contextlib.suppress(AssertionError):
             return assert_as_torch(module, some_images(count, guess_input(module), seed), labels)
     return assert_as_torch(module, some_images(count, guess_input(module), 5), labels)
-
-
-def assert_as_torch(
-    module: nn.Module, images: Tensor, labels: Tensor, mixed: dict[str, Tensor] | None = None
-) -> None:
-    found = by_kernels(module, images, labels, mixed=mixed)
-    oracle = copy.deepcopy(module).double()
-    logits = oracle(inputs_of(images))
-    wanted = one_hot = torch.eye(logits.shape[1], dtype=torch.float64)[labels]
-    weights = torch.ones(len(labels))
-    if mixed:
-        share, partners = mixed["shares"][:, None].double(), mixed["partners"]
-        wanted = share * one_hot + (1 - share) * torch.eye(logits.shape[1])[partners]
-        labels, weights = wanted.argmax(1), mixed.get("weights", weights)
-    losses = F.cross_entropy(logits, wanted, label_smoothing=0.1, reduction="none")
-    loss = (weights * losses).mean()
-    loss.backward()
-    zero = torch.zeros(())  # the gradient of what the loss does not depend on
-    gradient = flat([zero.expand_as(p) if p.grad is None else p.grad for p in oracle.parameters()])
-    # Where two pixels of a pool tie but for rounding, the gradient goes one way or the other.
-    assert (found["gradient"] - gradient).norm() < 2e-3 * gradient.norm()
-    assert found["score"][0].item() == pytest.approx(loss.item() * len(labels), rel=1e-4)
-    assert found["score"][1] == (logits.argmax(dim=1) == labels).sum()
-    statistics = flat([b for b in oracle.buffers() if b.is_floating_point()])
-    torch.testing.assert_close(
-        found["statistics"].double(), statistics.double(), rtol=1e-4, atol=1e-6
-    )
 
 
 def colour_network() -> nn.Module:
@@ -272,18 +219,27 @@ def test_a_gradient_that_was_wrong_once_is_right(module: nn.Module) -> None:
 
 
 def test_drawn_networks_have_torchs_gradient() -> None:
+    """A few of the networks that benchmarks/random_networks.py draws."""
     refused = 0
     for seed in range(DRAWN):
-        count = (2, 3, 16, 21)[seed % 4]
-        try:
-            shape = SHAPES[seed // 4 % len(SHAPES)]
-            module = draw_network(seed, shape).train()
-            assert_as_torch(module, some_images(count, shape), torch.arange(count) % 5)
-        except UnsupportedError:
-            refused += 1
-        except AssertionError as problem:
-            raise AssertionError(f"the network drawn from seed {seed}: {module}") from problem
-    assert refused < 0.4 * DRAWN
+        verdict = step_of_drawn(seed)
+        assert not verdict.startswith("wrong"), (seed, verdict)
+        refused += verdict.startswith("refused")
+    assert refused < 0.3 * DRAWN
+
+
+@pytest.mark.skipif(
+    platform.machine() != "x86_64" or not shutil.which("gcc"), reason="gcc's flags of x86-64"
+)
+@pytest.mark.parametrize("build", ["avx2", "plain"])
+def test_other_builds_have_torchs_gradient(build: str) -> None:
+    """On a machine without AVX-512, and on one without AVX."""
+    if build == "avx2" and "avx2" not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("the processor has no AVX2")
+    command = [sys.executable, str(Path(__file__).with_name("kernel_builds.py")), build]
+    done = subprocess.run([*command, "--count", "40"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{build}, 8 lanes: 40 networks, 0 wrong" in done.stdout
 
 
 def test_planning_leaves_a_module_as_it_is() -> None:

@@ -183,6 +183,10 @@ class Run:
         """Whether the training has finished."""
         return self._has("result.json")
 
+    def has_card(self) -> bool:
+        """Whether its report is there: the card is written last."""
+        return self._has("README.md")
+
     def checkpoint(self) -> dict[str, Any]:
         """Everything that resuming needs: the tensors, under "tensors", and the figures.
 

@@ -137,7 +137,7 @@ class _Trainer:
         if not is_plain:
             raise RecipeError("--resume goes on with the run's own recipe; leave the rest out")
         run = Run.open(path)
-        if run.has_result():
+        if run.has_result() and run.has_card():
             console(self.json_).print(f"{path} has finished; nothing was changed")
             return _print_result(run, self.json_)
         data = load_shown(run.recipe.data, self.data_dir)

@@ -23,7 +23,7 @@ from typing import assert_never
 import numpy as np
 
 from smidgen.escape import c_comment, c_string
-from smidgen.export.schedule import Schedule, plan_memory
+from smidgen.export.schedule import Schedule, place, plan_memory
 from smidgen.export.stages import Stage
 from smidgen.export.tables import Row, narrowest_type, write_tables
 from smidgen.export.toolchain import TEMPLATES
@@ -62,7 +62,11 @@ def write_code(
 ) -> Code:
     """The functions for a graph whose constants are in these arrays."""
     starts = {name: _starts(parts) for name, parts in arrays.items()}
-    rows = [_row(stage, graph, schedule, starts) for stage in schedule.stages]
+    sums = _places_of_sums(schedule)
+    rows = [
+        _row(stage, graph, schedule, starts) | ({"sums": sums[i]} if i in sums else {})
+        for i, stage in enumerate(schedule.stages)
+    ]
     operations = list(dict.fromkeys(str(row["operation"]).lower() for row in rows))
     values = {
         **_sizes(graph, schedule),
@@ -119,6 +123,7 @@ def _pieces(operations: Sequence[str], layers: int) -> dict[str, str]:
 
 def _sizes(graph: G.Graph, schedule: Schedule) -> dict[str, object]:
     """The values in the templates that concern the whole network."""
+    stages, sums = schedule.stages, _places_of_sums(schedule)
     averages = [node for node in graph.nodes if isinstance(node, G.AveragePool)]
     areas = [node.kernel[0] * node.kernel[1] for node in averages]
     fast = [_fast_sizes(stage, graph, schedule) for stage in schedule.stages]
@@ -136,7 +141,7 @@ def _sizes(graph: G.Graph, schedule: Schedule) -> dict[str, object]:
         "logit_scale": f"{graph.logit_scale:.9g}",
         "layers": len(schedule.stages),
         "memory": max(schedule.size_bytes, 1),
-        "sums": max((node.shape[2] for node in averages), default=1),
+        "sums": max((at + stages[i].node.shape[2] for i, at in sums.items()), default=1),
         "sum_type": narrowest_type([255 * area for area in areas]),
         **{name: max(s[name] for s in fast) for name in ("padding_row", "products")},
         "lines": max(s["lines"] for s in fast) + slack,
@@ -240,6 +245,18 @@ def _window(stage: Stage, schedule: Schedule) -> Row:
         "step_stride": (step[0], stage.steps),
     }
     return row | {name: stride for name, (stride, count) in strides.items() if count > 1}
+
+
+def _places_of_sums(schedule: Schedule) -> dict[int, int]:
+    """Where the sums of each global average begin, by the number of its stage. Averages whose
+    steps alternate have places of their own; others share theirs."""
+    uses = {}
+    for number, stage in enumerate(schedule.stages):
+        if _is_global(stage, schedule):
+            steps = [step for step, at in enumerate(schedule.order) if at == number]
+            in_use = ((1 << (steps[-1] - steps[0] + 1)) - 1) << steps[0]
+            uses[number] = (stage.node.shape[2], in_use)
+    return place(uses)
 
 
 def _is_global(stage: Stage, schedule: Schedule) -> bool:
