@@ -365,3 +365,41 @@ def test_random_erasing_stays_inside_of_a_flat_image() -> None:
     assert (bottom.max(), right.max()) == (8, 128)
     assert (bottom > top).all()
     assert (right > left).all()
+
+
+def test_haze_blends_with_white_between_its_points() -> None:
+    images = torch.tensor([0, 100, 255], dtype=torch.uint8).repeat(2, 1, 3, 1)
+    shares = torch.zeros(2, 1, 3, 3)
+    shares[1] = 0.5
+    shares[1, 0, 0] = 0.2
+    found = change_levels(images, {"haze": shares})
+    assert torch.equal(found[0], images[0])
+    assert found[1, 0].tolist() == [[51, 131, 255], [128, 178, 255], [128, 178, 255]]
+
+
+def test_haze_is_drawn_from_nothing_to_its_key() -> None:
+    draws = draw(4_000, (28, 28), Augment(haze=0.8), torch.Generator().manual_seed(0))
+    shares = draws["haze"]
+    assert shares.shape == (4_000, 1, 3, 3)
+    assert shares.min() >= 0
+    assert 0.7 < shares.max() <= 0.8
+    # The product of the largest share, 0.4, and of 1 - 1/2 · 1/2: 0.3 on the mean.
+    assert shares.mean().item() == pytest.approx(0.3, abs=0.01)
+
+
+def test_noise_has_the_deviation_of_each_image_and_its_seed() -> None:
+    images = torch.full((3, 1, 100, 100), 128, dtype=torch.uint8)
+    draws = {"noise": torch.tensor([0.0, 0.05, 0.1]), "noise_seed": torch.tensor([7, 8, 9])}
+    found = change_levels(images, draws)
+    assert torch.equal(found[0], images[0])
+    deviations = found.double().std(dim=(1, 2, 3))
+    assert deviations[1:].tolist() == pytest.approx([12.75, 25.5], rel=0.03)
+    assert torch.equal(found, change_levels(images, draws))
+    other = draws | {"noise_seed": torch.tensor([6, 8, 9])}
+    assert not torch.equal(found, change_levels(images, other))
+
+
+def test_noise_is_drawn_evenly_up_to_its_key() -> None:
+    draws = draw(4_000, (28, 28), Augment(noise=0.4), torch.Generator().manual_seed(0))
+    assert stats.kstest(draws["noise"].numpy(), stats.uniform(0, 0.4).cdf).pvalue > UNLIKELY
+    assert len(draws["noise_seed"].unique()) > 3_990

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from smidgen.detector import describe, fit_detector
 from smidgen.errors import ExportError
 from smidgen.export.bundle import bundle
-from smidgen.export.detector import describe, fit_detector
 from smidgen.export.document import (
     add_image,
     build_document,

@@ -53,6 +53,24 @@ def test_calibration_error_by_hand() -> None:
     assert error == pytest.approx((2 * 0.41 + 0.4) / 3)
 
 
+def test_reliability_by_hand() -> None:
+    probabilities = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.55, 0.45], [0.4, 0.6]])
+    first, second = metrics.reliability(probabilities, torch.tensor([0, 1, 0, 1]), bins=2)
+    assert (first.low, first.high, first.n, first.confidence, first.accuracy) == (0, 0.5, 0, 0, 0)
+    assert (second.low, second.high, second.n) == (0.5, 1, 4)
+    assert second.confidence == pytest.approx((0.9 + 0.8 + 0.55 + 0.6) / 4)
+    assert second.accuracy == 0.75
+
+
+def test_accuracy_by_coverage_by_hand() -> None:
+    probabilities = torch.tensor([[0.6, 0.4], [0.9, 0.1], [0.2, 0.8], [0.7, 0.3]])
+    labels = torch.tensor([1, 0, 1, 1])  # wrong at 0.6 and at 0.7
+    curve = metrics.accuracy_by_coverage(probabilities, labels, (1.0, 0.75, 0.6, 0.5, 0.01))
+    assert [each.accuracy for each in curve] == [0.5, 2 / 3, 2 / 3, 1, 1]
+    assert [each.confidence for each in curve] == pytest.approx([0.6, 0.7, 0.7, 0.8, 0.9])
+    assert [each.coverage for each in curve] == [1.0, 0.75, 0.6, 0.5, 0.01]
+
+
 def test_a_confidence_on_an_edge_belongs_to_the_bin_below() -> None:
     # With 2 bins, 0.5 is in (0, 0.5] and 0.6 in (0.5, 1]; together their errors would cancel.
     probabilities = torch.tensor([[0.5, 0.3, 0.2], [0.6, 0.2, 0.2]], dtype=torch.float64)

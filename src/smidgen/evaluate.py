@@ -15,11 +15,18 @@ from smidgen.errors import DataError
 from smidgen.inference import count_correct, logits
 from smidgen.metrics import confusion_matrix, expected_calibration_error, wilson_interval
 from smidgen.preprocess import read_image
+from smidgen.robustness import Watch, robustness, silent
 from smidgen.target import Target, load
 
 
-def evaluate(target: Target | str, data: Data | None = None) -> dict[str, Any]:
+def evaluate(
+    target: Target | str, data: Data | None = None, robust: bool = False, watch: Watch = silent
+) -> dict[str, Any]:
     """Scores on test images: accuracy, correct, n, interval, loss, confusion, ece.
+
+    With `robust`, `robustness` is added: accuracies under sixteen corruptions at five strengths,
+    reliability, accuracy by coverage, and what the detector of the data turns away. `watch` is
+    called with how many corruptions at one strength are done, of how many.
 
     The images are by default those of the data set that the network was trained on. The interval
     is Wilson's at 95 %; `confusion` counts true classes in rows. Raises DataError where the data's
@@ -32,7 +39,7 @@ def evaluate(target: Target | str, data: Data | None = None) -> dict[str, Any]:
     answers = logits(target.model, data.test.images, target.preprocess)
     correct = int(count_correct(answers, labels))
     confusion = confusion_matrix(answers.argmax(dim=1), labels, len(data.classes))
-    return {
+    scores: dict[str, Any] = {
         "accuracy": correct / len(labels),
         "correct": correct,
         "n": len(labels),
@@ -41,6 +48,9 @@ def evaluate(target: Target | str, data: Data | None = None) -> dict[str, Any]:
         "confusion": confusion.tolist(),
         "ece": expected_calibration_error(answers.softmax(dim=1), labels),
     }
+    if robust:
+        scores["robustness"] = robustness(target, data, answers, watch)
+    return scores
 
 
 def classify(target: Target, paths: Sequence[Path]) -> list[dict[str, Any]]:

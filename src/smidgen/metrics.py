@@ -48,19 +48,73 @@ def per_class(confusion: Tensor) -> ClassScores:
     )
 
 
-def expected_calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> float:
-    """How far confidence is from accuracy, in [0, 1], on average over the images.
+@dataclass(frozen=True)
+class ConfidenceBin:
+    """The images whose confidence lies in (low, high]; their means are 0 where there are none."""
 
-    The confidence of an image is its highest probability. Images are put in bins of equal width,
-    (0, 1/bins], (1/bins, 2/bins] and so on; the error of a bin is the distance between its mean
-    confidence and its accuracy, weighted by its share of the images (Guo et al. 2017, eq. 3).
+    low: float
+    high: float
+    n: int
+    confidence: float
+    accuracy: float
+
+
+def reliability(probabilities: Tensor, labels: Tensor, bins: int = 15) -> list[ConfidenceBin]:
+    """The reliability diagram: accuracy by confidence, an image's highest probability.
+
+    Bins have equal widths, (0, 1/bins], (1/bins, 2/bins] and so on.
     """
     confidence, predictions = probabilities.double().max(1)
     edges = torch.linspace(0, 1, bins + 1, dtype=torch.float64)
     index = torch.bucketize(confidence, edges[1:-1])
-    surplus = confidence - (predictions == labels).double()
-    per_bin = torch.zeros(bins, dtype=torch.float64).index_add_(0, index, surplus)
-    return float(per_bin.abs().sum()) / len(labels)
+    counts = torch.bincount(index, minlength=bins)
+    right = (predictions == labels).double()
+    sums = torch.zeros(2, bins, dtype=torch.float64)
+    sums.index_add_(1, index, torch.stack([confidence, right]))
+    means = sums / counts.clamp(min=1)
+    rows = zip(edges[:-1], edges[1:], counts, *means, strict=True)
+    return [
+        ConfidenceBin(low.item(), high.item(), int(n), mean.item(), share.item())
+        for low, high, n, mean, share in rows
+    ]
+
+
+def expected_calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> float:
+    """How far confidence is from accuracy, in [0, 1], on average over the images.
+
+    The error of a bin of the reliability diagram is the distance between its mean confidence and
+    its accuracy, weighted by its share of the images (Guo et al. 2017, eq. 3).
+    """
+    diagram = reliability(probabilities, labels, bins)
+    return sum(each.n * abs(each.confidence - each.accuracy) for each in diagram) / len(labels)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """The accuracy on this share of the images, the surest ones, all at least so confident."""
+
+    coverage: float
+    accuracy: float
+    confidence: float
+
+
+def accuracy_by_coverage(
+    probabilities: Tensor, labels: Tensor, coverages: Sequence[float]
+) -> list[Coverage]:
+    """The accuracy where the least confident images are left without an answer.
+
+    The curve of selective classification (El-Yaniv & Wiener 2010). A coverage is a share of the
+    images above 0, rounded up to whole images; of equals, the earlier is answered.
+    """
+    confidence, predictions = probabilities.max(1)
+    order = confidence.argsort(descending=True, stable=True)
+    right = (predictions == labels)[order].double().cumsum(0)
+    curve = []
+    for coverage in coverages:
+        answered = max(1, math.ceil(round(coverage * len(labels), 6)))
+        accuracy = right[answered - 1].item() / answered
+        curve.append(Coverage(coverage, accuracy, confidence[order[answered - 1]].item()))
+    return curve
 
 
 def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> Interval:

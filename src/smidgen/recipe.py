@@ -106,9 +106,10 @@ class Augment(Frozen):
     that left and right are exchanged. `crop_padding` moves an image by up to so many whole pixels,
     as a crop out of the image padded by them does. The policy "trivial" adds one operation of
     fourteen at a random strength (Müller & Hutter 2021). `brightness`, `contrast` and `saturation`
-    draw factors from [1 - x, 1 + x]. `random_erasing` is the probability that a rectangle is
-    blanked. `mixup` and `cutmix` mix each image with another one of its batch, by shares from
-    Beta(alpha, alpha); each is the alpha, and 0 leaves it out.
+    draw factors from [1 - x, 1 + x]. `haze` is the largest share of white that is blended in, and
+    `noise` the largest standard deviation of noise, as a share of white. `random_erasing` is the
+    probability that a rectangle is blanked. `mixup` and `cutmix` mix each image with another one of
+    its batch, by shares from Beta(alpha, alpha); each is the alpha, and 0 leaves it out.
     docs/recipes.md has a table of all keys.
     """
 
@@ -126,6 +127,8 @@ class Augment(Frozen):
     brightness: Annotated[float, Field(ge=0, le=1)] = 0.0
     contrast: Annotated[float, Field(ge=0, le=1)] = 0.0
     saturation: Annotated[float, Field(ge=0, le=1)] = 0.0
+    haze: Annotated[float, Field(ge=0, le=1)] = 0.0
+    noise: Annotated[float, Field(ge=0, le=1)] = 0.0
     random_erasing: Annotated[float, Field(ge=0, le=1)] = 0.0
     mixup: Alpha = 0.0
     cutmix: Alpha = 0.0

@@ -24,6 +24,7 @@ from smidgen.augment.geometry import (
 )
 from smidgen.augment.levels import jitter
 from smidgen.augment.mixing import Mixture, draw_mixture
+from smidgen.augment.noise import SEEDS, add_haze, add_noise, draw_haze
 from smidgen.augment.trivial import apply_operations, draw_operations, operation_matrices
 from smidgen.recipe import Augment
 
@@ -39,7 +40,9 @@ __all__ = [
     "sampling_grid",
 ]
 
-LEVEL_DRAWS = {"operation", "strength", "jitter", "erasing"}  # those that `change_levels` reads
+LEVEL_DRAWS = {
+    "operation", "strength", "jitter", "haze", "noise", "noise_seed", "erasing",
+}  # fmt: skip  # those that `change_levels` reads
 
 
 def augment(images: Tensor, settings: Augment, generator: torch.Generator) -> Tensor:
@@ -60,6 +63,7 @@ def draw(
     `affine` (N, 2, 3) maps output to input coordinates from -1 to 1; `cutout` (N, 2) holds
     corners as shares of the side; `elastic` (N, 2, 5, 5) holds coarse displacements; `jitter`
     (N, 3) holds factors of brightness, contrast and saturation; `erasing` (N, 4) holds rectangles;
+    `haze` (N, 1, 3, 3) holds shares of white; `noise` (N,) deviations and `noise_seed` (N,) seeds;
     `operation` (N,) and `strength` (N,) are a policy's, whose moves are in `affine` already.
     """
     s, draws = settings, {}
@@ -73,6 +77,11 @@ def draw(
     ranges = torch.tensor([s.brightness, s.contrast, s.saturation])
     if ranges.any():
         draws["jitter"] = 1 + ranges * (2 * torch.rand(count, 3, generator=generator) - 1)
+    if s.haze:
+        draws["haze"] = draw_haze(count, s.haze, generator)
+    if s.noise:
+        draws["noise"] = s.noise * torch.rand(count, generator=generator)
+        draws["noise_seed"] = torch.randint(SEEDS, (count,), generator=generator)
     if s.random_erasing:
         draws["erasing"] = draw_rectangles(count, sides, s.random_erasing, generator)
     if s.policy == "trivial":
@@ -100,6 +109,10 @@ def change_levels(images: Tensor, draws: dict[str, Tensor]) -> Tensor:
         images = apply_operations(images, draws["operation"], draws["strength"])
     if "jitter" in draws:
         images = jitter(images, draws["jitter"])
+    if "haze" in draws:
+        images = add_haze(images, draws["haze"])
+    if "noise" in draws:
+        images = add_noise(images, draws["noise"], draws["noise_seed"])
     if "erasing" in draws:
         images = erase(images, draws["erasing"])
     return images

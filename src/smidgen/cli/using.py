@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from smidgen.cli.loading import load_shown
+from smidgen.cli.loading import counting, load_shown
 from smidgen.cli.options import DataDir, DataName, Json, TargetName
 from smidgen.cli.output import console, emit, percent, table
+from smidgen.errors import DataError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def models(
@@ -40,14 +44,29 @@ def evaluate(
     target: TargetName,
     data: DataName = None,
     data_dir: DataDir = None,
+    robust: Annotated[
+        bool, typer.Option("--robust", help="Add sixteen corruptions, calibration and coverage.")
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw how reliable confidence is.")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Score a trained network on the test images, with the interval its accuracy deserves."""
     from smidgen.evaluate import evaluate
     from smidgen.target import load
 
+    if plot is not None and not robust:
+        raise DataError(f"--plot {plot} draws what --robust measures; add --robust")
     loaded = load(target)
-    score = evaluate(loaded, load_shown(data or loaded.data, data_dir))
+    images = load_shown(data or loaded.data, data_dir)
+    if robust:
+        with counting("corruptions") as watch:
+            score = evaluate(loaded, images, robust=True, watch=watch)
+    else:
+        score = evaluate(loaded, images)
+    if plot is not None:
+        _draw_reliability(score["robustness"], plot)
     if json_:
         return emit(score)
     low, high = score["interval"]
@@ -58,7 +77,8 @@ def evaluate(
     )
     out.print(f"95 % interval  {percent(low)} to {percent(high)} (Wilson)")
     out.print(f"loss           {score['loss']:.4f}")
-    return out.print(f"calibration    {percent(score['ece'])} expected error")
+    out.print(f"calibration    {percent(score['ece'])} expected error")
+    return _print_robustness(score["robustness"], out) if robust else None
 
 
 def predict(
@@ -77,3 +97,32 @@ def predict(
     for each in predictions:
         console().print(f"{each['image']}: {each['label']} ({percent(each['probability'], 1)})")
     return None
+
+
+def _draw_reliability(found: dict[str, Any], path: Path) -> None:
+    from smidgen.metrics import ConfidenceBin
+    from smidgen.report import save
+    from smidgen.report.plots import reliability
+
+    save(reliability([ConfidenceBin(**each) for each in found["reliability"]]), path)
+
+
+def _print_robustness(found: dict[str, Any], out: Console) -> None:
+    """The figures of `evaluate --robust` in 80 columns."""
+    rows = [
+        (name, *(percent(each) for each in scores), percent(sum(scores) / len(scores)))
+        for name, scores in found["corruptions"].items()
+    ]
+    heading = ("corruption", *map(str, range(1, len(rows[0]) - 1)), "mean")
+    out.print(table(heading, rows, "accuracy by strength", right=range(1, len(heading))))
+    mean, error = found["mean_corruption_accuracy"], found["mean_corruption_ece"]
+    out.print(f"mean corruption accuracy  {percent(mean)}, calibration {percent(error)}")
+    curve = [
+        (percent(each["coverage"], 0), percent(each["accuracy"])) for each in found["coverage"]
+    ]
+    out.print(table(("surest", "accuracy"), curve, right=[0, 1]))
+    if found["detector"] is not None:
+        shares = found["detector"]["turned_away"].items()
+        strangers = ", ".join(f"{kind} {percent(share, 1)}" for kind, share in shares)
+        out.print(f"turned away by the detector  {strangers}")
+        out.print(f"test images it lets pass     {percent(found['detector']['kept'])}")

@@ -29,8 +29,8 @@ from scipy.special import softmax
 
 from smidgen.anatomy import count_parameters
 from smidgen.data import Data, load_data
+from smidgen.detector import fit_detector
 from smidgen.errors import ExportError
-from smidgen.export.detector import fit_detector
 from smidgen.quantize import Graph, quantize_for, to_document
 from smidgen.target import Target, load
 

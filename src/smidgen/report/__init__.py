@@ -88,6 +88,7 @@ def _draw(trial: Trial, answers: Answers, data: Data) -> dict[str, Figure]:
         "curves": plots.curves(rows, trial.mean("test_accuracy")),
         "examples": plots.examples(data.train, data.classes),
         "confusion": plots.confusion(answers, data.classes),
+        "reliability": plots.reliability(answers.reliability),
     }
     if recipe.augment != Augment():
         generator = torch.Generator().manual_seed(recipe.seed)

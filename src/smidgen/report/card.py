@@ -38,6 +38,7 @@ LIMITS = """\
 PICTURES = {
     "curves": ("Curves", "Loss and accuracy of each epoch."),
     "confusion": ("Confusion matrix", "Rows are true classes, columns predicted ones."),
+    "reliability": ("Reliability", "Accuracy by confidence; below the diagonal it is too sure."),
     "mistakes": ("Worst mistakes", "The wrong answers of highest loss, worst first."),
     "examples": ("The data", "Training images with their labels."),
     "augmented": ("Augmentation", "Training images, and below each what training made of it."),

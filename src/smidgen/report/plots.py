@@ -120,6 +120,34 @@ def confusion(answers: Answers, classes: Sequence[str]) -> Figure:
     return figure
 
 
+def reliability(bins: Sequence[metrics.ConfidenceBin]) -> Figure:
+    """The reliability diagram: accuracy by confidence above, how many images below.
+
+    What lies under the diagonal is answered too surely.
+    """
+    figure = Figure((5, 5.6), dpi=150, layout="constrained")
+    upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
+    used = [each for each in bins if each.n]
+    places = [each.confidence for each in used]
+    upper.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1)
+    upper.plot(places, [each.accuracy for each in used], "o-", color=BLUE, markersize=5)
+    error = sum(e.n * abs(e.confidence - e.accuracy) for e in used) / sum(e.n for e in used)
+    _title(upper, f"Expected calibration error {100 * error:.2f} %")
+    upper.set_ylabel("accuracy")
+    upper.set_ylim(0, 1.02)
+    widths = [each.high - each.low for each in bins]
+    lower.bar([e.low for e in bins], [e.n for e in bins], widths, align="edge", color=ORANGE)
+    lower.set_yscale("symlog", linthresh=1)
+    lower.set_ylabel("images")
+    lower.set_xlabel("confidence")
+    lower.set_xlim(0, 1)
+    for axes in (upper, lower):
+        axes.grid(color="#E5E5E5", linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
 def mistakes(answers: Answers, images: Tensor, classes: Sequence[str]) -> Figure:
     """The 24 wrong answers of highest loss, worst first; there must be one at least.
 

@@ -88,6 +88,12 @@ class Answers:
         predictions = self.logits.argmax(2).flatten()
         return metrics.confusion_matrix(predictions, self.labels.repeat(seeds), classes)
 
+    @property
+    def reliability(self) -> list[metrics.ConfidenceBin]:
+        """The reliability diagram of all answers of all runs."""
+        probabilities = self.logits.softmax(2).flatten(0, 1)
+        return metrics.reliability(probabilities, self.labels.repeat(len(self.logits)))
+
     def worst(self, count: int) -> Tensor:
         """The images answered wrong at the highest loss, worst first: at most `count` indices.
 

@@ -1,5 +1,5 @@
 // Out-of-distribution detection: how far an image is from every class of the training data.
-// smidgen/export/detector.py fits the detector and explains it.
+// smidgen/detector.py fits the detector and explains it.
 
 import { SIDE } from "./preprocess.js";
 
