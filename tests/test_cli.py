@@ -62,7 +62,7 @@ def test_train_keeps_the_fifth_documents_flags(run: Path) -> None:
     assert files >= {"README.md", "recipe.toml", "metrics.csv", "model.safetensors", "last.pt",
                      "result.json", "summary.txt", "plots"}  # fmt: skip
     plots = {path.stem for path in (run / "plots").iterdir()}
-    assert plots >= {"curves", "examples", "augmented", "confusion", "mistakes"}
+    assert plots >= {"curves", "examples", "augmented", "confusion", "mistakes", "reliability"}
 
 
 def test_evaluate_scores_a_run(run: Path) -> None:

@@ -99,7 +99,7 @@ def test_a_report_writes_every_file_and_leaves_matplotlib_as_it_was(one_seed: Pa
     assert sorted(str(file.relative_to(one_seed)) for file in files) == [
         "README.md", "badges/accuracy.svg", "badges/parameters.svg", "plots/augmented.png",
         "plots/confusion.png", "plots/curves.png", "plots/examples.png", "plots/mistakes.png",
-        "summary.txt",
+        "plots/reliability.png", "summary.txt",
     ]  # fmt: skip
     for file in files:
         if file.suffix == ".png":
@@ -107,7 +107,7 @@ def test_a_report_writes_every_file_and_leaves_matplotlib_as_it_was(one_seed: Pa
                 assert picture.format == "PNG"
                 assert min(picture.size) > 200
     links = re.findall(r"\]\((.+?)\)", (one_seed / "README.md").read_text("utf-8"))
-    assert len(links) == 5
+    assert len(links) == 6
     assert all((one_seed / link).is_file() for link in links)
 
 
