@@ -10,7 +10,7 @@ import itertools
 import json
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
@@ -19,7 +19,7 @@ from typing import Any
 from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from smidgen.data import load_data
+from smidgen.data import Data, load_data
 from smidgen.errors import RecipeError, RunError, TrainingError
 from smidgen.escape import file_name
 from smidgen.files import write_whole
@@ -114,16 +114,23 @@ def write_summary(runs: list[Run], out: Path) -> dict[str, Any]:
 
 
 def _fit_one(recipe: Recipe, out: Path, data_dir: Path | None) -> Path:
-    """The run of a recipe in `out`: as it is if it has finished, or from where it was killed."""
+    return fit_one(recipe, out, lambda: load_data(recipe.data, data_dir)).path
+
+
+def fit_one(recipe: Recipe, out: Path, load: Callable[[], Data]) -> Run:
+    """The run of a recipe in `out`: as it is if it has finished, or from where it was killed.
+
+    `load` is called where something is left to train. Raises RunError for a folder that holds
+    another recipe's run.
+    """
     if not (out / "recipe.toml").is_file():
-        return fit(recipe, load_data(recipe.data, data_dir), out).path
+        return fit(recipe, load(), out)
     run, chosen = Run.open(out), {"workers", "precision", "memory_format", "backend"}
     if run.recipe.model_dump(exclude=chosen) != recipe.model_dump(exclude=chosen):
         raise RunError(f"{str(out)!r} holds a run of another recipe; choose another --out")
     if run.has_result():
-        return out
-    data = load_data(recipe.data, data_dir)
+        return run
     if run.has_checkpoint():
-        return resume(out, data).path
+        return resume(out, load())
     shutil.rmtree(out)  # killed in its first epoch
-    return fit(recipe, data, out).path
+    return fit(recipe, load(), out)

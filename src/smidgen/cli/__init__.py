@@ -12,7 +12,7 @@ import warnings
 
 import typer
 
-from smidgen.cli import bench, data, results, ship, training, using, weigh
+from smidgen.cli import bench, data, results, search, ship, training, using, weigh
 from smidgen.errors import SmidgenError
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ for command in (
     using.models,
     training.train,
     training.sweep,
+    search.search,
     using.evaluate,
     using.predict,
     weigh.describe,

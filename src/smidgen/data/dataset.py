@@ -10,7 +10,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +104,13 @@ class Data:
             for chunk in tensor.split(4096):  # of what is mapped, little is in memory at a time
                 digest.update(chunk.contiguous().numpy())
         return digest.hexdigest()
+
+    def without_test(self) -> Data:
+        """The same with no test images; a training on it has no test accuracy.
+
+        Neither the test images nor their labels are read.
+        """
+        return replace(self, test=self.train.rows(slice(0)))
 
     def fit_split(self) -> tuple[Split, Split]:
         """The training images cut in two, those to fit and those to validate.

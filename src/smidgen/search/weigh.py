@@ -7,11 +7,13 @@ of a millisecond, planning the memory of the C export up to tens of them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 from smidgen.blocks import parts as P
 from smidgen.blocks.document import Network
 from smidgen.blocks.parts import expand
+from smidgen.budget import Budget
+from smidgen.errors import SearchError
 from smidgen.inputs import Preprocess
 from smidgen.search.count import count
 
@@ -27,6 +29,21 @@ class Limits:
     macs: int | None = None
     flash_bytes: int | None = None
     ram_bytes: int | None = None
+
+    @classmethod
+    def of(cls, budget: Budget) -> Limits:
+        """The limits of a budget. Raises SearchError for one that limits nothing of these."""
+        names = [field.name for field in fields(cls)]
+        limits = cls(**{name: getattr(budget, f"max_{name}") for name in names})
+        if limits == cls():
+            keys = ", ".join(f"max_{name}" for name in names)
+            raise SearchError(f"the budget {budget.title!r} limits no weight; set one of {keys}")
+        return limits
+
+    @property
+    def quantity(self) -> str:
+        """The first thing that is limited: what the validation error is set against."""
+        return next(name for name, limit in vars(self).items() if limit is not None)
 
     @property
     def need_firmware(self) -> bool:
@@ -47,6 +64,11 @@ class Weight:
     flash_bytes: int | None = None
     ram_bytes: int | None = None
     broken: str | None = None
+
+    def excess(self, limits: Limits) -> float:
+        """By how much the limit is broken, relative to it, or the nearest is kept (0 or less)."""
+        known = ((getattr(self, name), limit) for name, limit in vars(limits).items() if limit)
+        return max((value / limit - 1 for value, limit in known if value is not None), default=0.0)
 
 
 def weigh(

@@ -70,6 +70,16 @@ def tune(
     return candidates[cache[key]]
 
 
+def untimed(recipe: Recipe, module: nn.Module, preprocess: Preprocess) -> Recipe:
+    """The recipe with what it left open chosen without a measurement, the same at any time.
+
+    One worker trains it, by the kernels where they can, in float32.
+    """
+    given = {"workers": 1, "precision": "float32", "memory_format": "contiguous"}
+    fixed = recipe.model_copy(update=given)
+    return _candidates(fixed, module, preprocess, torch.device("cpu"), Process())[0]
+
+
 def _candidates(
     recipe: Recipe,
     module: nn.Module,

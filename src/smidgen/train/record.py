@@ -32,7 +32,7 @@ def score(name: str, engine: DataParallel, split: Split | None) -> dict[str, flo
 
 
 def finish(run: Run, engine: DataParallel, data: Data, done: Progressed) -> None:
-    """Writes the weights, the logits of the final look at the test set, and the result."""
+    """Writes the weights, the logits of the final look at the test set, if any, and the result."""
     module = engine.weights.averaged
     header = {
         "model": engine.recipe.model,
@@ -41,14 +41,17 @@ def finish(run: Run, engine: DataParallel, data: Data, done: Progressed) -> None
         **data.preprocess.header(),
     }
     run.write_weights(module.state_dict(), header)
-    images = data.test.images.to(engine.device)
-    answers = logits(module, images, data.preprocess).cpu()
-    run.write_test_logits(answers)
-    run.write_result(_result(run, engine, data, done, accuracy(answers, data.test.labels)))
+    test_accuracy = None
+    if len(data.test):
+        images = data.test.images.to(engine.device)
+        answers = logits(module, images, data.preprocess).cpu()
+        run.write_test_logits(answers)
+        test_accuracy = accuracy(answers, data.test.labels)
+    run.write_result(_result(run, engine, data, done, test_accuracy))
 
 
 def _result(
-    run: Run, engine: DataParallel, data: Data, done: Progressed, test_accuracy: float
+    run: Run, engine: DataParallel, data: Data, done: Progressed, test_accuracy: float | None
 ) -> dict[str, Any]:
     recipe, last, seconds = engine.recipe, done.rows[-1], done.seconds
     images_seen = last["images_seen"] or 0
@@ -68,7 +71,7 @@ def _result(
         "seconds": seconds,
         "images_per_second": images_seen / max(seconds, 1e-9),
         "full": recipe.full,
-        "test_reads": done.test_reads + 1,
+        "test_reads": done.test_reads + (test_accuracy is not None),
         "workers": recipe.workers,
         "precision": recipe.precision,
         "memory_format": recipe.memory_format,

@@ -1,0 +1,231 @@
+"""The command that searches."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from smidgen.cli.loading import load_shown
+from smidgen.cli.options import DATA_NAMES, DataDir, Json, Settings
+from smidgen.cli.output import console, emit, percent, table
+from smidgen.errors import SearchError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from smidgen.search.driver import Progress, Watch
+    from smidgen.search.study import Settings as Searched
+
+SHOWN = ("params", "macs", "flash_bytes", "ram_bytes")
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+Budget = Annotated[str | None, typer.Option(help="A budget's name or file: its limits of weight.")]
+Space = Annotated[str, typer.Option(help="chain, residual, mobile, or a file.")]
+Trials = Annotated[
+    int | None, typer.Option(help="Candidates to train [default: 200, or as --time allows].")
+]
+Time = Annotated[str | None, typer.Option(metavar="2h", help="Seconds, or with s, m, h or d.")]
+Sampler = Annotated[str, typer.Option(help="tpe, nsga2 or random.")]
+Rungs = Annotated[str, typer.Option(metavar="E,E,...", help="Epochs of the rungs.")]
+Batch = Annotated[int, typer.Option(help="Candidates that are asked at once.")]
+Trainer = Annotated[
+    str, typer.Option(help="What trains the candidates, and for its epochs the winner.")
+]
+Seeds = Annotated[int, typer.Option(help="Final trainings of the winner.")]
+Jobs = Annotated[int, typer.Option(help="Trainings side by side [-1: one a core].")]
+Out = Annotated[Path | None, typer.Option(help="The search's folder.")]
+Resume = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Go on with the search in a folder.")
+]
+Plan = Annotated[bool, typer.Option("--plan", help="Say what it would take, and stop.")]
+Emit = Annotated[
+    Path | None, typer.Option("--emit", metavar="DIR", help="Copy the winner to a new folder.")
+]
+
+
+def search(
+    budget: Budget = None,
+    space: Space = "chain",
+    trials: Trials = None,
+    time: Time = None,
+    sampler: Sampler = "tpe",
+    rungs: Rungs = "1,3,9",
+    batch: Batch = 18,
+    recipe: Trainer = "default",
+    settings: Settings = None,
+    seed: Annotated[int, typer.Option(help="Of the sampler.")] = 0,
+    seeds: Seeds = 3,
+    jobs: Jobs = -1,
+    out: Out = None,
+    resume: Resume = None,
+    plan: Plan = False,
+    emit_: Emit = None,
+    data: Annotated[str, typer.Option(help=DATA_NAMES)] = "mnist",
+    data_dir: DataDir = None,
+    json_: Json = False,
+) -> None:
+    """Search the best network under a budget, on validation images, and prove it at the end."""
+    from smidgen.run import free_folder
+    from smidgen.search.folder import read_settings
+    from smidgen.search.run import Effort
+
+    effort = Effort(trials or (None if time else 200), _seconds(time), seeds, jobs)
+    own = {"data": data, "rungs": _rungs(rungs), "batch": batch, "seed": seed, "sampler": sampler}
+    if emit_ is not None and emit_.exists():
+        raise SearchError(f"--emit {str(emit_)!r} is there already; choose another folder")
+    if resume is not None:
+        searcher = _Searcher(read_settings(resume), resume, data_dir, json_)
+    else:
+        searched = _settings(budget, space, recipe, settings, own)
+        searcher = _Searcher(searched, out or free_folder(f"search-{space}"), data_dir, json_)
+    searcher.run(effort, plan, emit_)
+
+
+def _settings(
+    budget: str | None, space: str, recipe: str, changes: list[str] | None, own: dict[str, Any]
+) -> Searched:
+    from smidgen.budget import load_budget
+    from smidgen.recipe import load_recipe, override, parse_setting
+    from smidgen.schema import validate
+    from smidgen.search.space import load_space
+    from smidgen.search.study import Settings as Searched
+
+    if budget is None:
+        raise SearchError("name a --budget, or go on with a search by --resume DIR")
+    chosen = override(load_recipe(recipe), dict(map(parse_setting, changes or [])))
+    document = {
+        "space": load_space(space).model_dump(),
+        "budget": load_budget(budget).model_dump(),
+        "recipe": chosen.model_dump(),
+    }
+    return validate(Searched, document | own, "search", SearchError)
+
+
+class _Searcher:
+    """Runs one search and shows it, in JSON or for people."""
+
+    def __init__(self, settings: Searched, out: Path, data_dir: Path | None, json_: bool) -> None:
+        self.settings, self.out, self.data_dir, self.json_ = settings, out, data_dir, json_
+
+    def run(self, effort: Any, plan_only: bool, emit_to: Path | None) -> None:
+        """Plans or searches, and prints the document."""
+        from smidgen.report import write_report
+        from smidgen.search.finish import emit_winner
+        from smidgen.search.plan import plan
+        from smidgen.search.run import search
+
+        people = console(self.json_)
+        data = load_shown(self.settings.data, self.data_dir)
+        if plan_only:
+            planned = plan(self.settings, data, effort)
+            return emit(planned) if self.json_ else people.print("\n".join(_plan_lines(planned)))
+        with _watched(people) as watch:
+            document = search(
+                self.settings, data, self.out, effort, data_dir=self.data_dir, watch=watch
+            )
+        write_report(self.out / "best" / "runs", data)
+        if emit_to is not None:
+            run = emit_winner(self.out, emit_to)
+            write_report(run, data)
+        if self.json_:
+            return emit(document)
+        people.print(_front(document["front"]))
+        best = document["best"]
+        score = best["test_accuracy"]
+        people.print(
+            f"{document['trained']:,} candidates trained, {document['rejected']:,} rejected for "
+            f"their weight, {document['repeated']:,} repeated\n"
+            f"{best['network']}: validation {percent(best['val_accuracy'])}; trained anew on all "
+            f"images: test mean {percent(score['mean'], 3)} ± {percent(score['sd'], 3)} (sd), "
+            f"n = {score['n']}\n{self.out}",
+            soft_wrap=True,
+        )
+        return None
+
+
+def _front(points: list[dict[str, Any]]) -> Table:
+    rows = [
+        (Path(p["network"]).stem, *(f"{p[key]:,}" for key in SHOWN), percent(p["val_accuracy"]))
+        for p in points
+    ]
+    heading = ("network", "parameters", "MACs", "flash", "RAM", "validation")
+    return table(heading, rows, "the front", range(1, 6))
+
+
+def _plan_lines(planned: dict[str, Any]) -> Iterator[str]:
+    networks = planned["networks"]
+    yield f"{networks:,.0f} networks at most" if networks else "more networks than can be counted"
+    yield f"{planned['fit']:,} of {planned['drawn']:,} drawn ones fit"
+    smallest = planned["smallest"]
+    yield f"the smallest drawn has {smallest['params']:,} parameters and {smallest['macs']:,} MACs"
+    yield (
+        f"{planned['epochs']:,} epochs of {planned['seconds_per_epoch']:.1f} s on "
+        f"{planned['cores']} cores: {planned['seconds'] / 3600:.1f} hours, without the winner's "
+        "final training"
+    )
+
+
+@contextmanager
+def _watched(people: Any) -> Iterator[Watch]:
+    """A live table on a terminal, a plain line a round elsewhere."""
+    if not people.is_terminal:
+
+        def plain(progress: Progress) -> None:
+            if progress.finished_round:
+                people.print("  ".join(f"{name} {value}" for name, value in _figures(progress)))
+
+        yield plain
+        return
+    from rich.live import Live
+
+    with Live(console=people, refresh_per_second=4) as live:
+
+        def show(progress: Progress) -> None:
+            live.update(table(("search", ""), _figures(progress)))
+
+        yield show
+
+
+def _figures(progress: Progress) -> list[tuple[str, str]]:
+    from smidgen.search.finish import front_of
+
+    study, left = progress.study, progress.seconds_left
+    front = front_of(study)
+    rejected = sum(trial.outcome == "rejected" for trial in study.trials)
+    best = percent(front[-1].val_accuracy) if front else "–"
+    points = ", ".join(
+        f"{study.quantity(trial):,.0f}: {percent(trial.val_accuracy)}" for trial in front[-4:]
+    )
+    return [
+        ("trained", f"{progress.trained:,}"),
+        ("rejected", f"{rejected:,}"),
+        ("best", best),
+        (f"front ({study.limits.quantity})", points or "–"),
+        ("left", "–" if left is None else f"{left / 60:.0f} min"),
+    ]
+
+
+def _seconds(text: str | None) -> float | None:
+    """The seconds that `90`, `90s`, `30m`, `2h` or `1.5d` says."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhd]?)", text)
+    if not found or not float(found[1]):
+        raise SearchError(f"--time {text!r} is no time; write 90s, 30m, 2h or 1d")
+    return float(found[1]) * UNITS[found[2]]
+
+
+def _rungs(text: str) -> list[int]:
+    """The epochs in `1,3,9`, each more than the one before."""
+    if not re.fullmatch(r"[0-9]{1,6}(,[0-9]{1,6})*", text):
+        raise SearchError(f"--rungs {text!r} are no epochs; write 1,3,9")
+    rungs = [int(part) for part in text.split(",")]
+    if rungs != sorted(set(rungs)) or not rungs[0]:
+        raise SearchError(f"--rungs {text!r} do not rise from 1 or more; write 1,3,9")
+    return rungs

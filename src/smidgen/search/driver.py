@@ -1,0 +1,217 @@
+"""The one process that owns a search: it asks, hands out what is to be trained, and tells.
+
+Batches climb the rungs of epochs side by side: in a round, the newest batch trains on the first
+rung, the best third of the one before on the second, and so on, so that all cores have work. A
+batch is told when its last rung is done, in the order of its trials. What is asked next therefore
+depends on the settings and on the accuracies alone: not on how many workers there are, nor on who
+finishes first.
+
+A search that was killed runs again from its first question. It asks the same, and finds the
+accuracies that it knew already in `results.jsonl`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from smidgen.blocks.document import to_toml
+from smidgen.files import append_whole, make_folder, write_whole
+from smidgen.search.study import ASKS, Study, Trial, recipe_of
+from smidgen.search.workers import Run, Task
+
+SHARE = 3  # one of so many goes on to the next rung
+DRAIN = 4 / 3  # rounds that it takes to end what has been begun, about
+
+
+@dataclass
+class Batch:
+    """Candidates that climb together; `followers` are equal candidates that were asked later."""
+
+    trials: list[Trial]
+    alive: list[Trial]
+    followers: list[Trial] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a search is."""
+
+    study: Study
+    trained: int
+    seconds: float
+    seconds_left: float | None
+    finished_round: bool
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Rounds that are over, the batches that were begun in them, and the seconds they took."""
+
+    rounds: int = 0
+    batches: int = 0
+    seconds: float = 0.0
+    slowest: float = 0.0  # seconds of a round
+
+
+Watch = Callable[[Progress], None]
+
+
+@dataclass
+class Driver:
+    """A search in the folder `out`; `run` trains its tasks."""
+
+    study: Study
+    out: Path
+    run: Run
+    trials: int | None = None  # to train, at most
+    time_s: float | None = None
+    watch: Watch = lambda progress: None
+
+    def __post_init__(self) -> None:
+        make_folder(self.out / "networks")
+        self._known = read_results(self.out / "results.jsonl")
+        self._clock = read_clock(self.out / "clock.json")
+        self._started = time.monotonic()
+        self._owner: dict[str, Batch] = {}  # the batch of each candidate that is under way
+        self._done: dict[str, Trial] = {}
+        self._climbing: list[Batch] = []  # the batch of each rung
+        self._round = 0
+        self._batches = 0
+
+    def search(self) -> Study:
+        """The study, once as many have been trained as may be, or the time is over."""
+        while True:
+            self._climbing.insert(0, self._ask_batch())
+            self._batches += bool(self._climbing[0].trials)
+            if not any(batch.alive for batch in self._climbing):
+                return self.study
+            began = time.monotonic()
+            self._train_round()
+            self._promote()
+            self._round += 1
+            self._write_clock(time.monotonic() - began)
+            self._report(finished_round=True)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that the search has taken so far, with those before it was killed."""
+        return self._clock.seconds + time.monotonic() - self._started
+
+    def _ask_batch(self) -> Batch:
+        """As many candidates that fit and are new as a batch has; none once the search ends."""
+        batch = Batch([], [])
+        size = self._size_of_batch()
+        for _ in range(ASKS * size):
+            trial = self.study.ask()
+            if trial.key in self._done:
+                first = self._done[trial.key]
+                self.study.tell(trial, "repeated", first.epochs, first.val_accuracy)
+            elif trial.key in self._owner:
+                self._owner[trial.key].followers.append(trial)
+            elif not trial.outcome:
+                batch.trials.append(trial)
+                self._owner[trial.key] = batch
+                network = to_toml(trial.candidate.network)
+                write_whole(self.out / "networks" / f"{trial.key}.toml", network)
+            if len(batch.trials) == size:
+                break
+        batch.alive = list(batch.trials)
+        return batch
+
+    def _size_of_batch(self) -> int:
+        size = self.study.settings.batch
+        if self.trials is not None:
+            size = min(size, self.trials - len(self._done) - len(self._owner))
+        return 0 if self._is_late() else size
+
+    def _is_late(self) -> bool:
+        """Whether what is begun now would not end in time; before a kill, what was not begun."""
+        if self._round < self._clock.rounds:
+            return self._batches >= self._clock.batches
+        late = self.seconds + DRAIN * self._clock.slowest
+        return self.time_s is not None and late > self.time_s
+
+    def _write_clock(self, seconds: float) -> None:
+        """Keeps how long the search has taken, after a round that was not known already."""
+        if self._round <= self._clock.rounds:
+            return
+        slowest = max(self._clock.slowest, seconds)
+        self._clock = Clock(self._round, self._batches, self.seconds, slowest)
+        self._started = time.monotonic()
+        write_whole(self.out / "clock.json", json.dumps(asdict(self._clock)) + "\n")
+
+    def _train_round(self) -> None:
+        """Trains every batch on its rung, the longest trainings first."""
+        pairs = list(zip(self.study.settings.rungs, self._climbing, strict=False))
+        tasks = [
+            self._task(trial, epochs) for epochs, batch in reversed(pairs) for trial in batch.alive
+        ]
+        for task, accuracy in self.run([t for t in tasks if t.name not in self._known]):
+            self._known[task.name] = accuracy
+            line = {"network": task.key, "epochs": task.recipe.epochs, "val_accuracy": accuracy}
+            append_whole(self.out / "results.jsonl", json.dumps(line) + "\n")
+            self._report(finished_round=False)
+
+    def _task(self, trial: Trial, epochs: int) -> Task:
+        model = str(self.out / "networks" / f"{trial.key}.toml")
+        recipe = recipe_of(self.study.settings, model, trial.candidate.recipe, epochs)
+        return Task(trial.key, recipe, str(self.out / "candidates" / f"{trial.key}-{epochs}"))
+
+    def _promote(self) -> None:
+        """The best third of each batch goes on; a batch on the last rung is told."""
+        rungs = self.study.settings.rungs
+        for epochs, batch in zip(rungs, self._climbing, strict=False):
+            for trial in batch.alive:
+                trial.epochs, trial.val_accuracy = epochs, self._known[trial.key, epochs]
+            ranked = sorted(
+                batch.alive, key=lambda trial: (-(trial.val_accuracy or 0), trial.number)
+            )
+            batch.alive = ranked[: -(-len(ranked) // SHARE)]
+        if len(self._climbing) == len(rungs):
+            self._tell(self._climbing.pop())
+
+    def _tell(self, batch: Batch) -> None:
+        for trial in batch.trials:
+            self.study.tell(trial, "trained", trial.epochs, trial.val_accuracy)
+            self._done[trial.key] = trial
+            del self._owner[trial.key]
+        for trial in batch.followers:
+            first = self._done[trial.key]
+            self.study.tell(trial, "repeated", first.epochs, first.val_accuracy)
+
+    def _report(self, finished_round: bool) -> None:
+        trained = len(self._done) + len(self._owner)
+        left = None if self.time_s is None else max(self.time_s - self.seconds, 0)
+        if left is None and self.trials and self._round:
+            left = self.seconds * (self.trials - len(self._done)) / max(len(self._done), 1)
+        self.watch(Progress(self.study, trained, self.seconds, left, finished_round))
+
+
+def read_results(path: Path) -> dict[tuple[str, int], float]:
+    """The accuracies that are known, by network and epochs.
+
+    What a killed process had begun to write, a last line without its end, is cut off.
+    """
+    if not path.is_file():
+        return {}
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole != content:
+        os.truncate(path, len(whole))
+    return {(row["network"], row["epochs"]): row["val_accuracy"] for row in _rows(whole)}
+
+
+def _rows(content: bytes) -> Iterator[dict[str, Any]]:
+    for line in content.splitlines():
+        yield json.loads(line)
+
+
+def read_clock(path: Path) -> Clock:
+    """The clock as it was kept, or one that begins."""
+    return Clock(**json.loads(path.read_bytes())) if path.is_file() else Clock()

@@ -1,0 +1,84 @@
+"""A whole search: from settings and data to a front, a winner and its honest accuracy."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from smidgen.data import Data
+from smidgen.errors import SearchError
+from smidgen.search.driver import Driver, Progress, Watch
+from smidgen.search.finish import finish
+from smidgen.search.folder import Tables, opened
+from smidgen.search.study import Images, Settings, Study, require_one_that_fits
+from smidgen.search.workers import Shared, joblib_processes
+from smidgen.sweep import fit_seeds
+
+
+def _silent(progress: Progress) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is done: candidates to train, or seconds, or the first that is reached."""
+
+    trials: int | None = 200
+    time_s: float | None = None
+    seeds: int = 3  # of the winner
+    jobs: int = -1
+
+
+def search(
+    settings: Settings,
+    data: Data,
+    out: Path,
+    effort: Effort,
+    *,
+    data_dir: Path | None = None,
+    watch: Watch = _silent,
+) -> dict[str, Any]:
+    """Searches in the folder `out`, new or of the same search, and returns its document.
+
+    The test images are not read before the winner has been trained. Raises SearchError for a
+    space of which nothing fits, a folder of something else and fewer than two seeds, and
+    MissingExtraError where the limits ask for a build and there is no compiler for Arm.
+    """
+    images = Images(data.preprocess, len(data.classes))
+    require_possible(settings, images, effort)
+    study, began, blind = Study(settings, images), time.monotonic(), data.without_test()
+    with opened(out, settings, blind.fingerprint):
+        tables = Tables(out)
+
+        def report(progress: Progress) -> None:
+            if progress.finished_round:
+                tables.write(study)
+            watch(progress)
+
+        run = joblib_processes(Shared.of(blind), effort.jobs)
+        driver = Driver(study, out, run, effort.trials, effort.time_s, report)
+        driver.search()
+        tables.write(study)
+        train = partial(_train_seeds, effort, data_dir)
+        return finish(study, out, train, time.monotonic() - began)
+
+
+def _train_seeds(effort: Effort, data_dir: Path | None, recipe: Any, folder: Path) -> Any:
+    return fit_seeds(recipe, effort.seeds, folder, data_dir=data_dir, jobs=effort.jobs)
+
+
+def require_possible(settings: Settings, images: Images, effort: Effort) -> None:
+    """Raises SearchError or MissingExtraError for a search that cannot come to its end."""
+    if effort.seeds < 2:
+        raise SearchError(f"--seeds {effort.seeds} gives no spread; the winner needs at least 2")
+    if effort.trials is not None and effort.trials < 1:
+        raise SearchError(f"--trials {effort.trials}: a search trains at least 1 candidate")
+    if settings.limits.need_firmware:
+        from smidgen.export.toolchain import find
+
+        for program in ("arm-none-eabi-gcc", "qemu-system-arm"):
+            find(program)
+    require_one_that_fits(settings, images)

@@ -1,0 +1,228 @@
+"""What a search depends on, and how it asks for candidates: Optuna draws, the limits judge.
+
+A study is asked and told in one process, in a fixed order. Each question has a sampler of its own,
+seeded by the search's seed and the trial's number, so that the same answers so far lead to the
+same candidate, in whatever process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from smidgen.blocks.document import Network
+from smidgen.budget import Budget
+from smidgen.errors import MissingExtraError, SearchError
+from smidgen.inputs import Preprocess
+from smidgen.recipe import Recipe, override
+from smidgen.schema import Frozen
+from smidgen.search.space import Candidate, RandomTrial, Space, Value
+from smidgen.search.weigh import Limits, Weight, weigh
+
+if TYPE_CHECKING:
+    import optuna
+
+SAMPLERS = ("tpe", "nsga2", "random")
+ASKS = 50  # at most, for each candidate of a batch
+DRAWS = 10_000  # in which the first network that fits is looked for
+
+
+class Settings(Frozen):
+    """Everything that a search depends on but the images.
+
+    `rungs` are epochs: a batch trains for the first number of them, the best third of it anew for
+    the second, and so on. `recipe` trains all candidates; the space's values stand in for its own.
+    """
+
+    data: str
+    space: Space
+    budget: Budget
+    recipe: Recipe
+    rungs: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
+    batch: Annotated[int, Field(ge=1, le=100_000)]
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    sampler: Literal["tpe", "nsga2", "random"] = "tpe"
+
+    @property
+    def limits(self) -> Limits:
+        """The budget's limits. Raises SearchError where it has none that a search keeps."""
+        return Limits.of(self.budget)
+
+
+@dataclass(frozen=True)
+class Images:
+    """What weighing needs to know of a data set."""
+
+    preprocess: Preprocess
+    classes: int
+
+
+@dataclass
+class Trial:
+    """One candidate of a study: what it weighs, and how well it did, once that is known.
+
+    `key` is a hash of the network and its recipe's values; equal candidates have the same.
+    """
+
+    number: int
+    key: str
+    candidate: Candidate
+    weight: Weight
+    outcome: str = ""  # "trained", "repeated" or "rejected"
+    epochs: int = 0  # of the last rung that it reached
+    val_accuracy: float | None = None
+
+    def row(self) -> dict[str, Any]:
+        """The trial as a line of the table."""
+        own = {"number": self.number, "network": self.key, "outcome": self.outcome}
+        return (
+            own | asdict(self.weight) | {"epochs": self.epochs, "val_accuracy": self.val_accuracy}
+        )
+
+
+@dataclass
+class Study:
+    """The trials so far, in order of their numbers, and Optuna's study that they are told to."""
+
+    settings: Settings
+    images: Images
+    trials: list[Trial] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        optuna = import_optuna()
+        self.limits = self.settings.limits
+        self._study = optuna.create_study(directions=["minimize", "minimize"])
+        self._asked: dict[int, Any] = {}  # Optuna's trials that are under way
+        self._weights: dict[str, Weight] = {}
+
+    def ask(self) -> Trial:
+        """The next candidate, weighed. One that breaks a limit is told so, and is "rejected"."""
+        number = len(self.trials)
+        self._study.sampler = sampler(self.settings.sampler, self.settings.seed, number)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what Optuna calls experimental
+            asked = self._study.ask()
+            candidate = self.settings.space.draw(asked)
+        key = key_of(candidate)
+        if key not in self._weights:
+            self._weights[key] = weighed(self.settings, candidate.network, self.images)
+        trial = Trial(number, key, candidate, self._weights[key])
+        self.trials.append(trial)
+        self._asked[number] = asked
+        if trial.weight.broken:
+            self.tell(trial, "rejected")
+        return trial
+
+    def tell(
+        self, trial: Trial, outcome: str, epochs: int = 0, val_accuracy: float | None = None
+    ) -> None:
+        """Ends a trial: its validation error and the quantity that the budget limits first."""
+        trial.outcome, trial.epochs, trial.val_accuracy = outcome, epochs, val_accuracy
+        asked = self._asked.pop(trial.number)
+        excess = trial.weight.excess(self.limits)
+        asked.set_constraint("limits", max(excess, 1e-9) if trial.weight.broken else min(excess, 0))
+        for name, value in trial.row().items():
+            asked.set_user_attr(name, value)
+        self._study.tell(asked, [1 - (val_accuracy or 0.0), self.quantity(trial)])
+
+    def quantity(self, trial: Trial) -> float:
+        """What the candidate takes of what the budget limits first."""
+        name = self.limits.quantity
+        known = getattr(trial.weight, name)
+        # Rejected before its firmware was planned: over the limit by as much as it is elsewhere.
+        return known or (1 + trial.weight.excess(self.limits)) * (getattr(self.limits, name) or 1)
+
+    def ended(self) -> list[Trial]:
+        """The trials before the first one that is under way."""
+        return list(itertools.takewhile(lambda trial: trial.outcome, self.trials))
+
+    def frozen(self, trial: Trial) -> optuna.trial.FrozenTrial:
+        """The trial as Optuna keeps it."""
+        found: optuna.trial.FrozenTrial = self._study.get_trials(deepcopy=False)[trial.number]
+        return found
+
+
+def import_optuna() -> Any:
+    """Optuna, quiet. Raises MissingExtraError, which says how to install it."""
+    try:
+        import optuna
+    except ImportError:
+        raise MissingExtraError(
+            "a search needs optuna 5; install it with: pip install 'smidgen[search]'"
+        ) from None
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna
+
+
+def sampler(name: str, seed: int, number: int) -> optuna.samplers.BaseSampler:
+    """The sampler of one trial."""
+    from optuna.samplers import NSGAIISampler, RandomSampler, TPESampler
+
+    own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+    if name == "random":
+        return RandomSampler(seed=own)
+    if name == "nsga2":
+        return NSGAIISampler(seed=own)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # groups are experimental
+        # The ranges of a layer that is left out are not drawn: each set of ranges is a group.
+        return TPESampler(seed=own, multivariate=True, group=True)
+
+
+def key_of(candidate: Candidate) -> str:
+    """Twelve hexadecimal digits of a hash of the network and the recipe's values."""
+    document = [candidate.network.model_dump(), dict(candidate.recipe)]
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def weighed(settings: Settings, network: Network, images: Images) -> Weight:
+    """The weight of a network, as far as the limits ask for it."""
+    return weigh(network, images.preprocess, images.classes, settings.limits)
+
+
+def recipe_of(settings: Settings, model: str, values: Mapping[str, Value], epochs: int) -> Recipe:
+    """The recipe that trains a candidate for so many epochs, a whole schedule of its own.
+
+    Raises RecipeError for a value that a recipe may not have.
+    """
+    changes: dict[str, Any] = {"model": model, "data": settings.data, "epochs": epochs}
+    changes |= {"full": False, "watch_test": False}
+    return override(settings.recipe, changes | dict(values))
+
+
+def survey(
+    settings: Settings, images: Images, draws: int, until: int | None = None
+) -> list[Weight]:
+    """What so many evenly drawn candidates weigh; it ends early once `until` of them fit."""
+    found: list[Weight] = []
+    for seed in range(draws):
+        network = settings.space.draw(RandomTrial(seed)).network
+        found.append(weighed(settings, network, images))
+        if until is not None and not found[-1].broken:
+            until -= 1
+            if until == 0:
+                break
+    return found
+
+
+def require_one_that_fits(settings: Settings, images: Images) -> None:
+    """Raises SearchError where none of many drawn candidates keeps the limits."""
+    weights = survey(settings, images, DRAWS, until=1)
+    if not weights[-1].broken:
+        return
+    limits = settings.limits
+    nearest = min(weights, key=lambda weight: weight.excess(limits))
+    name = nearest.broken or ""
+    raise SearchError(
+        f"none of {len(weights):,} candidates of {settings.space.title!r} fits the budget "
+        f"{settings.budget.title!r}; the nearest has {name} = {getattr(nearest, name):,}, the "
+        f"limit is {getattr(limits, name):,}; widen the space or the budget"
+    )

@@ -1,0 +1,126 @@
+"""The training of one candidate, a pure function, and who calls it: joblib's processes or Ray's."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from joblib import Parallel, delayed
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from numpy.typing import NDArray
+
+from smidgen.data import Data, Split
+from smidgen.errors import TrainingError
+from smidgen.files import make_folder
+from smidgen.recipe import Recipe
+from smidgen.sweep import fit_one
+from smidgen.train import new_module
+from smidgen.train.autotune import untimed
+
+DEATHS = 3  # of workers, one after the other, without a candidate that finishes in between
+
+
+@dataclass(frozen=True)
+class Task:
+    """One candidate to train in `folder`, which may hold the beginning of it."""
+
+    key: str
+    recipe: Recipe
+    folder: str
+
+    @property
+    def name(self) -> tuple[str, int]:
+        """The candidate and its epochs."""
+        return self.key, self.recipe.epochs
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A data set as arrays, which processes map instead of copying them; without test images."""
+
+    data: Data  # with one training image
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    fingerprint: str
+
+    @classmethod
+    def of(cls, data: Data) -> Shared:
+        """The same, of data without test images."""
+        first = replace(data, train=data.train.rows(slice(1)), origin=None)
+        arrays = data.train.images.numpy(), data.train.labels.numpy()
+        return cls(first, *arrays, data.fingerprint)
+
+    def load(self) -> Data:
+        """The data set; a process makes it once."""
+        if self.fingerprint not in _loaded:
+            _loaded.clear()
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+                split = Split(torch.from_numpy(self.images), torch.from_numpy(self.labels))
+            _loaded[self.fingerprint] = replace(self.data, train=split)
+        return _loaded[self.fingerprint]
+
+
+_loaded: dict[str, Data] = {}
+
+Run = Callable[[Sequence[Task]], Iterator[tuple[Task, float]]]
+
+
+def train_candidate(task: Task, shared: Shared) -> float:
+    """The validation accuracy of a candidate, trained on one core; 0 where it diverged.
+
+    It depends on the task and the data alone. A training that was killed goes on from its last
+    whole epoch, and one that has finished in the folder is not begun again. Only one process at a
+    time trains in a folder: a killed search leaves workers that finish what they are at.
+    """
+    folder = Path(task.folder)
+    make_folder(folder.parent)
+    with FileLock(f"{folder}.lock"):
+        data = shared.load()
+        recipe = untimed(task.recipe, new_module(task.recipe, data), data.preprocess)
+        try:
+            run = fit_one(recipe, folder, lambda: data)
+        except TrainingError:
+            return 0.0
+        (folder / "last.pt").unlink(missing_ok=True)
+    return float(run.result()["val_accuracy"])
+
+
+def joblib_processes(shared: Shared, jobs: int) -> Run:
+    """Trains in processes of this machine; -1 is one for each core."""
+    return functools.partial(_by_joblib, Parallel(jobs, return_as="generator_unordered"), shared)
+
+
+def _by_joblib(
+    parallel: Parallel, shared: Shared, tasks: Sequence[Task]
+) -> Iterator[tuple[Task, float]]:
+    """The tasks with their accuracies, as they finish. A process that dies is replaced.
+
+    Raises TrainingError where process after process dies.
+    """
+    left, deaths = {task.name: task for task in tasks}, 0
+    while left:
+        calls = [delayed(_named)(task, shared) for task in left.values()]
+        try:
+            for task, accuracy in parallel(calls):
+                del left[task.name]
+                deaths = 0
+                yield task, accuracy
+        except TerminatedWorkerError:
+            deaths += 1
+            if deaths == DEATHS:
+                raise TrainingError(
+                    f"{deaths} training processes were killed one after the other (out of "
+                    "memory?); the same command goes on from there, with fewer --jobs"
+                ) from None
+
+
+def _named(task: Task, shared: Shared) -> tuple[Task, Any]:
+    return task, train_candidate(task, shared)

@@ -1,0 +1,169 @@
+"""A search: what is asked, trained and told, on tiny spaces with the embedded digits."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("optuna", reason="a search needs optuna, of the extra `search`")
+
+from smidgen.budget import load_budget
+from smidgen.budget.rules import Budget
+from smidgen.data import Data
+from smidgen.mnist import GLYPH
+from smidgen.recipe import parse_recipe
+from smidgen.search.driver import Driver
+from smidgen.search.folder import Tables, to_csv
+from smidgen.search.space import Space, load_space
+from smidgen.search.study import Images, Settings, Study
+from smidgen.search.workers import Run, Shared, Task, joblib_processes
+
+TINY = Space(
+    title="a tiny space",
+    layers=[
+        {"conv": {"from": 2, "to": 8, "step": 2}, "stride": 2},
+        {"pool": 2},
+        {"conv": {"from": 4, "to": 16, "step": 2}, "repeat": {"from": 0, "to": 1}},
+        {"head": "gap_linear"},
+    ],
+    recipe={"optimizer.lr": {"choose": [0.05, 0.1]}},
+)
+RECIPE = parse_recipe({"model": "net.toml", "data": "digits", "batch_size": 32}, "test")
+
+
+def settings(**changes: Any) -> Settings:
+    document: dict[str, Any] = {
+        "data": "digits", "space": TINY, "budget": Budget(title="test", max_params=1_000),
+        "recipe": RECIPE, "rungs": [1, 2], "batch": 4,
+    }  # fmt: skip
+    return Settings(**(document | changes))
+
+
+def pretended(tasks: Sequence[Task]) -> Iterator[tuple[Task, float]]:
+    """Accuracies that depend on the task alone, in another order."""
+    for task in reversed(tasks):
+        yield task, int(task.key[:4], 16) / 65_536 * (1 - 1 / (1 + task.recipe.epochs))
+
+
+def study_of(out: Path, run: Run, chosen: Settings, trials: int) -> Study:
+    study = Study(chosen, Images(GLYPH, 10))
+    return Driver(study, out, run, trials).search()
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
+def test_a_search_ends_with_as_many_trained_as_were_asked_for(sampler: str, tmp_path: Path) -> None:
+    study = study_of(tmp_path, pretended, settings(sampler=sampler), 18)
+    trained = [trial for trial in study.trials if trial.outcome == "trained"]
+    assert len(trained) == 18
+    assert len({trial.key for trial in trained}) == 18
+    assert study.ended() == study.trials
+    assert {trial.epochs for trial in trained} == {1, 2}
+    # Batches of 4, 4, 4, 4 and 2: two of each four go on, and one of the last two.
+    assert sum(trial.epochs == 2 for trial in trained) == 4 * 2 + 1
+
+
+def test_nothing_over_a_limit_is_ever_trained(tmp_path: Path) -> None:
+    budget = load_budget("era-8k")
+    asked: list[Task] = []
+
+    def run(tasks: Sequence[Task]) -> Iterator[tuple[Task, float]]:
+        asked.extend(tasks)
+        return pretended(tasks)
+
+    chosen = settings(budget=budget, space=load_space("chain"), sampler="random", batch=100)
+    study = study_of(tmp_path, run, chosen, 400)
+    assert len(study.trials) > 1_000
+    by_key = {trial.key: trial for trial in study.trials}
+    assert all(by_key[task.key].weight.params <= 7_999 for task in asked)
+    rejected = [trial for trial in study.trials if trial.outcome == "rejected"]
+    assert all(trial.weight.broken and trial.epochs == 0 for trial in rejected)
+    assert len(rejected) > 100
+    assert {trial.weight.broken for trial in rejected} == {"params"}
+
+
+def test_a_repeated_candidate_is_trained_once(tmp_path: Path) -> None:
+    space = Space(title="four", layers=[{"conv": {"from": 2, "to": 5}}, {"head": "gap"}])
+    names: list[Any] = []
+
+    def run(tasks: Sequence[Task]) -> Iterator[tuple[Task, float]]:
+        names.extend(task.name for task in tasks)
+        return pretended(tasks)
+
+    study = study_of(tmp_path, run, settings(space=space, batch=3), 100)
+    assert len(names) == len(set(names))
+    trained = {trial.key: trial for trial in study.trials if trial.outcome == "trained"}
+    assert len(trained) == 4
+    repeated = [trial for trial in study.trials if trial.outcome == "repeated"]
+    assert len(repeated) > 4
+    for trial in repeated:
+        assert trial.val_accuracy == trained[trial.key].val_accuracy
+
+
+class Untouchable:
+    """Stands for the test images."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"the search read {name} of the test images")
+
+
+@pytest.fixture(scope="module")
+def shared(digits: Data) -> Shared:
+    train = digits.train.rows(slice(240))
+    data = Data("digits", train, Untouchable(), digits.classes, digits.preprocess)  # type: ignore[arg-type]
+    return Shared.of(data.without_test())
+
+
+def test_the_table_does_not_depend_on_the_number_of_workers(shared: Shared, tmp_path: Path) -> None:
+    tables = []
+    for jobs in (1, 2):
+        out = tmp_path / str(jobs)
+        out.mkdir()
+        study = study_of(out, joblib_processes(shared, jobs), settings(), 6)
+        Tables(out).write(study)
+        tables.append((out / "trials.csv").read_bytes())
+        assert tables[-1].decode() == to_csv(study)
+    assert tables[0] == tables[1]
+    assert tables[0].count(b"trained") == 6
+
+
+def test_a_search_that_is_killed_ends_with_the_same_table(tmp_path: Path) -> None:
+    """Killed at random moments, driver and workers; with two workers, and then with one."""
+    whole = search_in_a_process(tmp_path / "whole", jobs=1)
+    assert whole.wait() == 0
+    chance = random.Random(0)
+    for _ in range(3):
+        process = search_in_a_process(tmp_path / "killed", jobs=2)
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "killed" / "networks").is_dir() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(chance.uniform(0, 3))
+        process.kill()
+        process.wait()
+    assert search_in_a_process(tmp_path / "killed", jobs=1).wait() == 0
+    for name in ("trials.csv", "results.jsonl"):
+        tables = [(tmp_path / way / name).read_text() for way in ("whole", "killed")]
+        assert sorted(tables[0].splitlines()) == sorted(tables[1].splitlines())
+
+
+def search_in_a_process(out: Path, jobs: int) -> subprocess.Popen[bytes]:
+    code = (
+        "import sys, test_driver as t\n"
+        "from pathlib import Path\n"
+        "from smidgen.search.folder import opened\n"
+        "from smidgen.data import load_data\n"
+        "out, jobs = Path(sys.argv[1]), int(sys.argv[2])\n"
+        "data = load_data('digits').without_test()\n"
+        "with opened(out, t.settings(), data.fingerprint):\n"
+        "    run = t.joblib_processes(t.Shared.of(data), jobs)\n"
+        "    t.Tables(out).write(t.study_of(out, run, t.settings(), 10))\n"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(out), str(jobs)], cwd=Path(__file__).parent
+    )
