@@ -227,10 +227,11 @@ def start(line: list[str], said: Path, user: int = 0) -> int:
     """Starts a command in a group of processes of its own; returns its process id."""
     process = os.fork()
     if process:
+        while os.getpgid(process) != process:
+            time.sleep(0.001)
         return process
     code = 1
     try:
-        os.setsid()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         with said.open("wb") as file:
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -242,6 +243,7 @@ def start(line: list[str], said: Path, user: int = 0) -> int:
         sys.argv = ["smidgen", *line]
         from smidgen.cli import main
 
+        os.setsid()
         code = 0
         main()
     except SystemExit as end:
@@ -284,20 +286,21 @@ def run(line: list[str], user: int = 0) -> tuple[int, str, float]:
 def stop(command: Command, out: Path, how: str, chance: random.Random, usual_s: float) -> str:
     """Runs the command so that it is stopped; returns what is wrong with how it ended, or ""."""
     if how == "full":
-        size = int(2 ** chance.uniform(2, 8))
-        mount = ("mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", str(out.parent))
-        subprocess.run(mount, check=True)
+        mount(out.parent, "size=64m")
+        command.before(out)
+        free = int(1024 * 2 ** chance.uniform(2, 8))
+        mount(out.parent, f"remount,size={shutil.disk_usage(out.parent).used + free}")
+        code, said, _ = run(command.line(out))
+        return judge_end(code, said, (0, 1, 2))
     if how == "denied":
+        command.before(out)
         out.mkdir(parents=True, exist_ok=True)
         out.chmod(0o555)
         code, said, _ = run(command.line(out), NOBODY)
         out.chmod(0o755)
-        return judge_end(code, said, (1, 2))
-    if how == "full":
-        with contextlib.suppress(OSError):  # not even what it works on has room
-            command.before(out)
-        code, said, _ = run(command.line(out))
-        return judge_end(code, said, (0, 1, 2))
+        if "ermission denied" not in said:
+            return f"says nothing of the permission: {said.strip()[-200:]}"
+        return judge_end(code, said, (2,))
     said_to, moment = PLACE / f"said-{os.getpid()}.txt", chance.uniform(0, usual_s)
     while True:
         command.before(out)
@@ -308,20 +311,23 @@ def stop(command: Command, out: Path, how: str, chance: random.Random, usual_s: 
         moment *= 0.8  # it ended before: once more, and sooner
         shutil.rmtree(out, ignore_errors=True)
     if how == "kill":
-        if chance.random() < 0.5:  # with all that it started
-            with contextlib.suppress(ProcessLookupError):  # it has no group of its own yet
-                os.killpg(process, signal.SIGKILL)
-        os.kill(process, signal.SIGKILL)
+        with_all_it_started = chance.random() < 0.5
+        (os.killpg if with_all_it_started else os.kill)(process, signal.SIGKILL)
         wait(process, 60)
         return ""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process, signal.SIGINT)
+    os.killpg(process, signal.SIGINT)
     code = wait(process, 60)
     if code is None:
         os.killpg(process, signal.SIGKILL)
         wait(process, 60)
         return "still runs a minute after Ctrl-C"
     return judge_end(code, said_to.read_text(errors="replace"), (0, 1, 130, -2))
+
+
+def mount(folder: Path, options: str) -> None:
+    """A disk in memory at that folder, or another size for the one there."""
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    subprocess.run(command, check=True)
 
 
 def judge_end(code: int, said: str, allowed: tuple[int, ...]) -> str:
@@ -344,7 +350,7 @@ def trial(
     try:
         wrong = stop(command, out, how, chance, usual_s)
         if how == "full":
-            subprocess.run(("mount", "-o", "remount,size=64m", str(folder)), check=True)
+            mount(folder, "remount,size=64m")
         if not wrong:
             wrong = finish(command, out, wanted)
     finally:
@@ -432,7 +438,10 @@ def load_everything() -> None:
     import smidgen.report
     import smidgen.sweep  # noqa: F401
 
+    from smidgen.train.native import library
+
     torch.set_num_threads(1)
+    library()  # for those who may not read this user's cache, too
 
 
 def main() -> None:
