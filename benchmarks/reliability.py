@@ -437,7 +437,6 @@ def load_everything() -> None:
     import smidgen.grade
     import smidgen.report
     import smidgen.sweep  # noqa: F401
-
     from smidgen.train.native import library
 
     torch.set_num_threads(1)
