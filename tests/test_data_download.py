@@ -87,6 +87,15 @@ def test_files_that_are_there_are_not_downloaded_again(server, tmp_path, monkeyp
     assert server.counter == Counter(list(GOOD)[1:])
 
 
+def test_what_a_killed_download_left_is_removed(server, tmp_path, monkeypatch):
+    publish(monkeypatch, server.server_port, "good")
+    part = tmp_path / "MNIST" / "raw" / ".download-x7f2" / NAMES[0]
+    part.parent.mkdir(parents=True)
+    part.write_bytes(FILES[NAMES[0]][:100])
+    load_data("mnist", tmp_path)
+    assert left_in(tmp_path) == {f"{name}.gz" for name in NAMES}
+
+
 def test_wrong_content_everywhere_is_refused_and_leaves_nothing(server, tmp_path, monkeypatch):
     publish(monkeypatch, server.server_port, "bad", "bad")
     with pytest.raises(DataError, match=r"127.0.0.1 gave another content, .* try again later"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import shutil
 import sys
 import threading
 import time
@@ -17,6 +18,7 @@ from smidgen.errors import DataError
 ANSWER_TIMEOUT_S = 6.0  # for the first answer; after that the network counts as missing
 READ_TIMEOUT_S = 10.0  # without a byte during a download
 CHUNK_BYTES = 2**16
+PART = ".download-"  # begins the names of folders that hold what has not been checked yet
 
 
 def download_files(
@@ -40,6 +42,8 @@ def download_files(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):
+            for left in folder.glob(f"{PART}*"):  # of a download that was killed
+                shutil.rmtree(left)
             for name, check in checks.items():
                 if not (folder / name).exists():
                     _download(folder / name, check, ordered)
@@ -60,7 +64,7 @@ def _download(archive: Path, check: Callable[[Path], object], mirrors: Sequence[
     )
     failures = []
     for mirror in mirrors:
-        with TemporaryDirectory(prefix=".download-", dir=archive.parent) as scratch:
+        with TemporaryDirectory(prefix=PART, dir=archive.parent) as scratch:
             part = Path(scratch) / archive.name
             try:
                 load(mirror + archive.name, str(part), None)
