@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from smidgen.data import Data
-from smidgen.errors import SearchError
+from smidgen.errors import SearchError, did_you_mean
 from smidgen.search.driver import Driver, Progress, Watch
 from smidgen.search.finish import finish
 from smidgen.search.folder import Tables, opened
 from smidgen.search.study import Images, Settings, Study, require_one_that_fits
-from smidgen.search.workers import Shared, joblib_processes
+from smidgen.search.workers import Run, Shared, joblib_processes
 from smidgen.sweep import fit_seeds
+
+BACKENDS = ("joblib", "ray")
 
 
 def _silent(progress: Progress) -> None:
@@ -30,6 +32,7 @@ class Effort:
     time_s: float | None = None
     seeds: int = 3  # of the winner
     jobs: int = -1
+    backend: str = "joblib"  # or "ray"
 
 
 def search(
@@ -58,12 +61,20 @@ def search(
                 tables.write(study)
             watch(progress)
 
-        run = joblib_processes(Shared.of(blind), effort.jobs)
+        run = _workers(Shared.of(blind), effort)
         driver = Driver(study, out, run, effort.trials, effort.time_s, report)
         driver.search()
         tables.write(study)
         train = partial(_train_seeds, effort, data_dir)
         return finish(study, out, train, time.monotonic() - began)
+
+
+def _workers(shared: Shared, effort: Effort) -> Run:
+    if effort.backend == "ray":
+        from smidgen.search.cluster import ray_workers
+
+        return ray_workers(shared)
+    return joblib_processes(shared, effort.jobs)
 
 
 def _train_seeds(effort: Effort, data_dir: Path | None, recipe: Any, folder: Path) -> Any:
@@ -72,6 +83,9 @@ def _train_seeds(effort: Effort, data_dir: Path | None, recipe: Any, folder: Pat
 
 def require_possible(settings: Settings, images: Images, effort: Effort) -> None:
     """Raises SearchError or MissingExtraError for a search that cannot come to its end."""
+    if effort.backend not in BACKENDS:
+        near = did_you_mean(effort.backend, BACKENDS)
+        raise SearchError(f"unknown backend {effort.backend!r}{near}")
     if effort.seeds < 2:
         raise SearchError(f"--seeds {effort.seeds} gives no spread; the winner needs at least 2")
     if effort.trials is not None and effort.trials < 1:
