@@ -8,11 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from smidgen.data import Data
 from smidgen.errors import SearchError, did_you_mean
+from smidgen.files import write_whole
 from smidgen.search.driver import Driver, Progress, Watch
 from smidgen.search.finish import finish
-from smidgen.search.folder import Tables, opened
+from smidgen.search.folder import Tables, opened, to_csv
 from smidgen.search.study import Images, Settings, Study, require_one_that_fits
 from smidgen.search.workers import Run, Shared, joblib_processes
 from smidgen.sweep import fit_seeds
@@ -33,6 +36,7 @@ class Effort:
     seeds: int = 3  # of the winner
     jobs: int = -1
     backend: str = "joblib"  # or "ray"
+    storage: str | None = None  # of many shells, each with one core
 
 
 def search(
@@ -52,6 +56,8 @@ def search(
     """
     images = Images(data.preprocess, len(data.classes))
     require_possible(settings, images, effort)
+    if effort.storage is not None:
+        return _search_together(settings, data, out, effort, data_dir, watch)
     study, began, blind = Study(settings, images), time.monotonic(), data.without_test()
     with opened(out, settings, blind.fingerprint):
         tables = Tables(out)
@@ -65,6 +71,27 @@ def search(
         driver = Driver(study, out, run, effort.trials, effort.time_s, report)
         driver.search()
         tables.write(study)
+        train = partial(_train_seeds, effort, data_dir)
+        return finish(study, out, train, time.monotonic() - began)
+
+
+def _search_together(
+    settings: Settings, data: Data, out: Path, effort: Effort, data_dir: Path | None, watch: Watch
+) -> dict[str, Any]:
+    """The same with a database; whoever is first at the end trains the winner for all."""
+    from smidgen.search.database import join
+
+    began, images = time.monotonic(), Images(data.preprocess, len(data.classes))
+    shared = Shared.of(data.without_test())
+
+    def report(study: Study) -> None:
+        trained = sum(trial.outcome == "trained" for trial in study.trials)
+        watch(Progress(study, trained, time.monotonic() - began, None, finished_round=True))
+
+    url, trials = effort.storage or "", effort.trials or 0
+    study = join(settings, images, shared, out, url, trials, report)
+    with FileLock(out / ".lock"):
+        write_whole(out / "trials.csv", to_csv(study))
         train = partial(_train_seeds, effort, data_dir)
         return finish(study, out, train, time.monotonic() - began)
 
@@ -86,6 +113,8 @@ def require_possible(settings: Settings, images: Images, effort: Effort) -> None
     if effort.backend not in BACKENDS:
         near = did_you_mean(effort.backend, BACKENDS)
         raise SearchError(f"unknown backend {effort.backend!r}{near}")
+    if effort.storage is not None and effort.trials is None:
+        raise SearchError("--storage goes with --trials, not with --time")
     if effort.seeds < 2:
         raise SearchError(f"--seeds {effort.seeds} gives no spread; the winner needs at least 2")
     if effort.trials is not None and effort.trials < 1:
