@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,8 +42,38 @@ def shell(out: Path, url: str, name: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, cwd=Path(__file__).parent, env=os.environ)
 
 
-def test_two_shells_share_a_study(tmp_path: Path) -> None:
+@pytest.fixture
+def postgresql() -> Iterator[str]:
+    """The address of a database of a PostgreSQL server that lives as long as the test."""
+    pytest.importorskip("psycopg", reason="PostgreSQL needs psycopg, of the extra `postgresql`")
+    if not shutil.which("initdb") or not shutil.which("pg_ctl"):
+        pytest.skip("PostgreSQL's server is not installed; on Debian: apt-get install postgresql")
+    own = {"user": "postgres"} if os.getuid() == 0 else {}  # it refuses to run as root
+    folder = tempfile.mkdtemp()
+    if own:
+        shutil.chown(folder, "postgres")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def run(*words: str) -> None:
+        subprocess.run(words, check=True, cwd=folder, stdout=subprocess.DEVNULL, **own)  # type: ignore[call-overload]
+
+    run("initdb", "-D", f"{folder}/data", "-U", "smidgen", "--auth=trust", "--no-sync")
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
+    run("pg_ctl", "-D", f"{folder}/data", "-l", f"{folder}/log", "-w", "-o", options, "start")
+    yield f"postgresql://smidgen@127.0.0.1:{port}/postgres"
+    run("pg_ctl", "-D", f"{folder}/data", "-m", "immediate", "stop")
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_two_shells_share_a_study(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
+    if kind == "postgresql":
+        url = request.getfixturevalue("postgresql")
     shells = [shell(tmp_path, url, name) for name in ("one.csv", "two.csv")]
     assert [each.wait() for each in shells] == [0, 0]
     rows = (tmp_path / "one.csv").read_text().splitlines()[1:]
