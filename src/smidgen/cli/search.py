@@ -39,6 +39,10 @@ Trainer = Annotated[
 ]
 Seeds = Annotated[int, typer.Option(help="Final trainings of the winner.")]
 Jobs = Annotated[int, typer.Option(help="Trainings side by side [-1: one a core].")]
+Backend = Annotated[str, typer.Option(help="joblib, here, or ray, on a cluster that runs.")]
+Storage = Annotated[
+    str | None, typer.Option(metavar="URL", help="A database that many shells search with.")
+]
 Out = Annotated[Path | None, typer.Option(help="The search's folder.")]
 Resume = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Go on with the search in a folder.")
@@ -62,6 +66,8 @@ def search(
     seed: Annotated[int, typer.Option(help="Of the sampler.")] = 0,
     seeds: Seeds = 3,
     jobs: Jobs = -1,
+    backend: Backend = "joblib",
+    storage: Storage = None,
     out: Out = None,
     resume: Resume = None,
     plan: Plan = False,
@@ -75,7 +81,9 @@ def search(
     from smidgen.search.folder import read_settings
     from smidgen.search.run import Effort
 
-    effort = Effort(trials or (None if time else 200), _seconds(time), seeds, jobs)
+    effort = Effort(
+        trials or (None if time else 200), _seconds(time), seeds, jobs, backend, storage
+    )
     own = {"data": data, "rungs": _rungs(rungs), "batch": batch, "seed": seed, "sampler": sampler}
     if emit_ is not None and emit_.exists():
         raise SearchError(f"--emit {str(emit_)!r} is there already; choose another folder")

@@ -159,9 +159,10 @@ class Driver:
             self._report(finished_round=False)
 
     def _task(self, trial: Trial, epochs: int) -> Task:
-        model = str(self.out / "networks" / f"{trial.key}.toml")
+        out = self.out.absolute()  # for workers that run elsewhere
+        model = str(out / "networks" / f"{trial.key}.toml")
         recipe = recipe_of(self.study.settings, model, trial.candidate.recipe, epochs)
-        return Task(trial.key, recipe, str(self.out / "candidates" / f"{trial.key}-{epochs}"))
+        return Task(trial.key, recipe, str(out / "candidates" / f"{trial.key}-{epochs}"))
 
     def _promote(self) -> None:
         """The best third of each batch goes on; a batch on the last rung is told."""

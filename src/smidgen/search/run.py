@@ -8,14 +8,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from smidgen.data import Data
-from smidgen.errors import SearchError
+from smidgen.errors import SearchError, did_you_mean
+from smidgen.files import write_whole
 from smidgen.search.driver import Driver, Progress, Watch
 from smidgen.search.finish import finish
-from smidgen.search.folder import Tables, opened
+from smidgen.search.folder import Tables, opened, to_csv
 from smidgen.search.study import Images, Settings, Study, require_one_that_fits
-from smidgen.search.workers import Shared, joblib_processes
+from smidgen.search.workers import Run, Shared, joblib_processes
 from smidgen.sweep import fit_seeds
+
+BACKENDS = ("joblib", "ray")
 
 
 def _silent(progress: Progress) -> None:
@@ -30,6 +35,8 @@ class Effort:
     time_s: float | None = None
     seeds: int = 3  # of the winner
     jobs: int = -1
+    backend: str = "joblib"  # or "ray"
+    storage: str | None = None  # of many shells, each with one core
 
 
 def search(
@@ -49,6 +56,8 @@ def search(
     """
     images = Images(data.preprocess, len(data.classes))
     require_possible(settings, images, effort)
+    if effort.storage is not None:
+        return _search_together(settings, data, out, effort, data_dir, watch)
     study, began, blind = Study(settings, images), time.monotonic(), data.without_test()
     with opened(out, settings, blind.fingerprint):
         tables = Tables(out)
@@ -58,12 +67,41 @@ def search(
                 tables.write(study)
             watch(progress)
 
-        run = joblib_processes(Shared.of(blind), effort.jobs)
+        run = _workers(Shared.of(blind), effort)
         driver = Driver(study, out, run, effort.trials, effort.time_s, report)
         driver.search()
         tables.write(study)
         train = partial(_train_seeds, effort, data_dir)
         return finish(study, out, train, time.monotonic() - began)
+
+
+def _search_together(
+    settings: Settings, data: Data, out: Path, effort: Effort, data_dir: Path | None, watch: Watch
+) -> dict[str, Any]:
+    """The same with a database; whoever is first at the end trains the winner for all."""
+    from smidgen.search.database import join
+
+    began, images = time.monotonic(), Images(data.preprocess, len(data.classes))
+    shared = Shared.of(data.without_test())
+
+    def report(study: Study) -> None:
+        trained = sum(trial.outcome == "trained" for trial in study.trials)
+        watch(Progress(study, trained, time.monotonic() - began, None, finished_round=True))
+
+    url, trials = effort.storage or "", effort.trials or 0
+    study = join(settings, images, shared, out, url, trials, report)
+    with FileLock(out / ".lock"):
+        write_whole(out / "trials.csv", to_csv(study))
+        train = partial(_train_seeds, effort, data_dir)
+        return finish(study, out, train, time.monotonic() - began)
+
+
+def _workers(shared: Shared, effort: Effort) -> Run:
+    if effort.backend == "ray":
+        from smidgen.search.cluster import ray_workers
+
+        return ray_workers(shared)
+    return joblib_processes(shared, effort.jobs)
 
 
 def _train_seeds(effort: Effort, data_dir: Path | None, recipe: Any, folder: Path) -> Any:
@@ -72,6 +110,11 @@ def _train_seeds(effort: Effort, data_dir: Path | None, recipe: Any, folder: Pat
 
 def require_possible(settings: Settings, images: Images, effort: Effort) -> None:
     """Raises SearchError or MissingExtraError for a search that cannot come to its end."""
+    if effort.backend not in BACKENDS:
+        near = did_you_mean(effort.backend, BACKENDS)
+        raise SearchError(f"unknown backend {effort.backend!r}{near}")
+    if effort.storage is not None and effort.trials is None:
+        raise SearchError("--storage goes with --trials, not with --time")
     if effort.seeds < 2:
         raise SearchError(f"--seeds {effort.seeds} gives no spread; the winner needs at least 2")
     if effort.trials is not None and effort.trials < 1:

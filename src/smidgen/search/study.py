@@ -111,15 +111,24 @@ class Study:
             warnings.simplefilter("ignore")  # of what Optuna calls experimental
             asked = self._study.ask()
             candidate = self.settings.space.draw(asked)
-        key = key_of(candidate)
-        if key not in self._weights:
-            self._weights[key] = weighed(self.settings, candidate.network, self.images)
-        trial = Trial(number, key, candidate, self._weights[key])
+        trial = self.weighed(number, candidate)
         self.trials.append(trial)
         self._asked[number] = asked
         if trial.weight.broken:
             self.tell(trial, "rejected")
         return trial
+
+    def weighed(self, number: int, candidate: Candidate) -> Trial:
+        """A trial with a candidate, of which no more is known than its weight."""
+        key = key_of(candidate)
+        if key not in self._weights:
+            self._weights[key] = weighed(self.settings, candidate.network, self.images)
+        return Trial(number, key, candidate, self._weights[key])
+
+    def constraint(self, trial: Trial) -> tuple[str, float]:
+        """The limits as Optuna's constraint: its name, and a number above 0 if one is broken."""
+        excess = trial.weight.excess(self.limits)
+        return "limits", max(excess, 1e-9) if trial.weight.broken else min(excess, 0.0)
 
     def tell(
         self, trial: Trial, outcome: str, epochs: int = 0, val_accuracy: float | None = None
@@ -127,8 +136,7 @@ class Study:
         """Ends a trial: its validation error and the quantity that the budget limits first."""
         trial.outcome, trial.epochs, trial.val_accuracy = outcome, epochs, val_accuracy
         asked = self._asked.pop(trial.number)
-        excess = trial.weight.excess(self.limits)
-        asked.set_constraint("limits", max(excess, 1e-9) if trial.weight.broken else min(excess, 0))
+        asked.set_constraint(*self.constraint(trial))
         for name, value in trial.row().items():
             asked.set_user_attr(name, value)
         self._study.tell(asked, [1 - (val_accuracy or 0.0), self.quantity(trial)])

@@ -1,0 +1,172 @@
+"""A search that several shells share through a database: each asks, trains and tells one trial.
+
+Nobody owns the study, so what is asked depends on who was faster; the accuracy of a candidate does
+not. A shell that dies stops sending its heartbeat, and its trial is asked again.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from smidgen.blocks.document import to_toml
+from smidgen.errors import MissingExtraError, SearchError
+from smidgen.files import make_folder, sha256, write_whole
+from smidgen.search.driver import SHARE
+from smidgen.search.study import (
+    Images,
+    Settings,
+    Study,
+    Trial,
+    import_optuna,
+    key_of,
+    recipe_of,
+    sampler,
+)  # fmt: skip
+from smidgen.search.workers import Shared, Task, train_candidate
+
+HEARTBEAT_S = 30  # a shell that is silent for twice as long is dead
+WAIT_S = 2.0
+
+
+def join(
+    settings: Settings,
+    images: Images,
+    shared: Shared,
+    out: Path,
+    url: str,
+    trials: int,
+    watch: Callable[[Study], None],
+) -> Study:
+    """The study in the database, once so many trials have been trained by all shells together.
+
+    They may become a few more where shells begin their last at the same moment. Raises SearchError
+    for a database that cannot be reached, MissingExtraError where its driver is not installed.
+    """
+    study = _open(settings, shared, url)
+    make_folder(out / "networks")
+    optuna = import_optuna()
+    objective = _Objective(settings, images, shared, out.absolute(), study)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what Optuna calls experimental
+        while True:
+            found = _collect(settings, images, study)
+            watch(found)
+            trained = sum(trial.outcome == "trained" for trial in found.trials)
+            if trained >= trials:
+                return found
+            states = (optuna.trial.TrialState.RUNNING, optuna.trial.TrialState.WAITING)
+            running = len(study.get_trials(deepcopy=False, states=states[:1]))
+            if trained + running >= trials and not study.get_trials(states=states[1:]):
+                optuna.storages.fail_stale_trials(study)
+                time.sleep(WAIT_S)
+                continue
+            # Two shells must not draw the same, so the seed depends on the trials there are.
+            study.sampler = sampler(settings.sampler, settings.seed, len(study.trials))
+            study.optimize(objective, n_trials=1)
+
+
+def _open(settings: Settings, shared: Shared, url: str) -> Any:
+    """The study of these settings and images, new or as other shells left it."""
+    optuna = import_optuna()
+    from sqlalchemy.exc import SQLAlchemyError
+
+    name = sha256(f"{settings.model_dump_json()} {shared.fingerprint}".encode())[:12]
+    address = url.replace("postgresql://", "postgresql+psycopg://", 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what Optuna calls experimental
+            again = optuna.storages.RetryHeartbeatStaleTrialCallback()
+            storage = optuna.storages.RDBStorage(
+                address, heartbeat_interval=HEARTBEAT_S, heartbeat_stale_trial_callback=again
+            )
+        return optuna.create_study(
+            storage=storage, study_name=f"smidgen-{name}", load_if_exists=True,
+            directions=["minimize", "minimize"],
+        )  # fmt: skip
+    except ImportError:
+        raise MissingExtraError(
+            f"--storage {_public(url)} needs its driver; for PostgreSQL: "
+            "pip install 'smidgen[postgresql]'"
+        ) from None
+    except (SQLAlchemyError, ValueError) as problem:
+        reason = str(problem).splitlines()[0]
+        raise SearchError(
+            f"the database {_public(url)} cannot be reached: {reason}; write "
+            "--storage postgresql://USER@HOST/NAME"
+        ) from None
+
+
+def _public(url: str) -> str:
+    """A database's address without the name and the password in it."""
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+
+
+class _Objective:
+    """Trains what Optuna asks for; returns the validation error and the quantity."""
+
+    def __init__(
+        self, settings: Settings, images: Images, shared: Shared, out: Path, study: Any
+    ) -> None:
+        self.settings, self.images, self.shared = settings, images, shared
+        self.out, self.study = out, study
+
+    def __call__(self, asked: Any) -> tuple[float, float]:
+        judge = Study(self.settings, self.images)
+        trial = judge.weighed(asked.number, self.settings.space.draw(asked))
+        key, (name, excess) = trial.key, judge.constraint(trial)
+        asked.set_constraint(name, excess)
+        known = self._known(key)
+        if trial.weight.broken:
+            trial.outcome = "rejected"
+        elif known is not None:
+            trial.outcome, trial.epochs, trial.val_accuracy = "repeated", *known
+        else:
+            trial.outcome = "trained"
+            self._climb(asked, trial)
+        for column, value in trial.row().items():
+            asked.set_user_attr(column, value)
+        return 1 - (trial.val_accuracy or 0.0), judge.quantity(trial)
+
+    def _known(self, key: str) -> tuple[int, float] | None:
+        for other in self.study.get_trials(deepcopy=False):
+            attributes = other.user_attrs
+            if attributes.get("network") == key and attributes.get("outcome") == "trained":
+                return attributes["epochs"], attributes["val_accuracy"]
+        return None
+
+    def _climb(self, asked: Any, trial: Trial) -> None:
+        """Trains on each rung for which the candidate is in the best third of those so far."""
+        network = self.out / "networks" / f"{trial.key}.toml"
+        write_whole(network, to_toml(trial.candidate.network))
+        for epochs in self.settings.rungs:
+            recipe = recipe_of(self.settings, str(network), trial.candidate.recipe, epochs)
+            folder = self.out / "candidates" / f"{trial.key}-{epochs}"
+            accuracy = train_candidate(Task(trial.key, recipe, str(folder)), self.shared)
+            trial.epochs, trial.val_accuracy = epochs, accuracy
+            name = f"after {epochs}"
+            asked.set_user_attr(name, accuracy)
+            others = [t.user_attrs.get(name) for t in self.study.get_trials(deepcopy=False)]
+            known = [other for other in others if other is not None]
+            if sum(other > accuracy for other in known) >= -(-len(known) // SHARE):
+                break
+
+
+def _collect(settings: Settings, images: Images, study: Any) -> Study:
+    """The trials in the database that have ended, as a study."""
+    import optuna
+
+    found = Study(settings, images)
+    states = (optuna.trial.TrialState.COMPLETE,)
+    for kept in study.get_trials(deepcopy=False, states=states):
+        candidate = settings.space.draw(optuna.trial.FixedTrial(kept.params))
+        trial = found.weighed(kept.number, candidate)
+        assert trial.key == key_of(candidate)
+        for column in ("outcome", "epochs", "val_accuracy"):
+            setattr(trial, column, kept.user_attrs[column])
+        found.trials.append(trial)
+    return found

@@ -1,0 +1,97 @@
+"""A search that several shells share: PostgreSQL where it is installed, SQLite everywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("optuna", reason="a search needs optuna, of the extra `search`")
+
+from test_driver import settings
+
+from smidgen.data import Data
+from smidgen.errors import SearchError
+from smidgen.mnist import GLYPH
+from smidgen.search.database import join
+from smidgen.search.study import Images
+from smidgen.search.workers import Shared
+
+CODE = """
+import sys, test_driver as t
+from pathlib import Path
+from smidgen.data import load_data
+from smidgen.search.database import join
+data, out = load_data("digits").without_test(), Path(sys.argv[1])
+images, shared = t.Images(t.GLYPH, 10), t.Shared.of(data)
+study = join(t.settings(), images, shared, out, sys.argv[2], 6, lambda study: None)
+Path(out, sys.argv[3]).write_text(t.to_csv(study))
+"""
+
+
+def shell(out: Path, url: str, name: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", CODE, str(out), url, name]
+    return subprocess.Popen(command, cwd=Path(__file__).parent, env=os.environ)
+
+
+@pytest.fixture
+def postgresql() -> Iterator[str]:
+    """The address of a database of a PostgreSQL server that lives as long as the test."""
+    pytest.importorskip("psycopg", reason="PostgreSQL needs psycopg, of the extra `postgresql`")
+    if not shutil.which("initdb") or not shutil.which("pg_ctl"):
+        pytest.skip("PostgreSQL's server is not installed; on Debian: apt-get install postgresql")
+    own = {"user": "postgres"} if os.getuid() == 0 else {}  # it refuses to run as root
+    folder = tempfile.mkdtemp()
+    if own:
+        shutil.chown(folder, "postgres")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def run(*words: str) -> None:
+        subprocess.run(words, check=True, cwd=folder, stdout=subprocess.DEVNULL, **own)  # type: ignore[call-overload]
+
+    run("initdb", "-D", f"{folder}/data", "-U", "smidgen", "--auth=trust", "--no-sync")
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
+    run("pg_ctl", "-D", f"{folder}/data", "-l", f"{folder}/log", "-w", "-o", options, "start")
+    yield f"postgresql://smidgen@127.0.0.1:{port}/postgres"
+    run("pg_ctl", "-D", f"{folder}/data", "-m", "immediate", "stop")
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_two_shells_share_a_study(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    if kind == "postgresql":
+        url = request.getfixturevalue("postgresql")
+    shells = [shell(tmp_path, url, name) for name in ("one.csv", "two.csv")]
+    assert [each.wait() for each in shells] == [0, 0]
+    rows = (tmp_path / "one.csv").read_text().splitlines()[1:]
+    trained = [row.split(",")[1] for row in rows if ",trained," in row]
+    assert 6 <= len(trained) <= 7
+    runs = sorted((tmp_path / "candidates").glob("*/result.json"))
+    assert len(runs) >= len(set(trained))
+    for path in runs:
+        assert json.loads(path.read_text())["test_accuracy"] is None
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://somebody:secret@127.0.0.1:1/none", "sqlite:////nowhere/at/all.db", "x"]
+)
+def test_a_database_that_cannot_be_reached(url: str, digits: Data, tmp_path: Path) -> None:
+    shared = Shared.of(digits.without_test())
+    if url.startswith("postgresql"):
+        pytest.importorskip("psycopg", reason="PostgreSQL needs psycopg")
+    with pytest.raises(SearchError, match=r"cannot be reached: .*; write --storage") as caught:
+        join(settings(), Images(GLYPH, 10), shared, tmp_path, url, 1, lambda study: None)
+    assert "secret" not in str(caught.value)
