@@ -359,7 +359,9 @@ def test_a_grading_that_was_killed_leaves_whole_results_and_no_process(two: Path
     assert sorted(read_results(two / "out")) == ["a.py", "b.py"]
     (scratch,) = two.glob("smidgen-grade-*")
     # The folder can be in use for a moment while the kernel ends the processes.
+    deadline = time.monotonic() + 60
     while any(str(scratch).encode() in line for line in command_lines()):
+        assert time.monotonic() < deadline
         time.sleep(0.1)
 
 

@@ -69,10 +69,15 @@ def has_seccomp() -> bool:
     return known and ctypes.CDLL(None).prctl(_GET_SECCOMP, 0, 0, 0, 0) >= 0
 
 
-def die_with_parent() -> None:
-    """Has the kernel end this process when the one that started it ends, however that ends."""
+def die_with_parent(parent: int | None = None) -> None:
+    """Has the kernel end this process when the one that started it ends, however that ends.
+
+    With the parent's number the process also ends if the parent has ended before the kernel knew.
+    """
     if sys.platform == "linux":
         _checked(ctypes.CDLL(None, use_errno=True).prctl(_PARENT_DEATH_SIGNAL, _KILLED, 0, 0, 0))
+        if parent is not None and os.getppid() != parent:
+            os._exit(1)
 
 
 def give_up_files(readable: Iterable[Path], writable: Iterable[Path]) -> None:

@@ -26,6 +26,7 @@ from smidgen.errors import BudgetError, RunError
 from smidgen.grade.answers import LARGEST_MB, Judged, is_whole, named, one_line, unpack
 from smidgen.grade.copying import Copied, copy_submission
 from smidgen.grade.entry import is_trained
+from smidgen.grade.kernel import die_with_parent
 from smidgen.grade.sandbox import Isolation, choose_isolation, wrapped
 from smidgen.inputs import InputShape
 
@@ -225,6 +226,7 @@ def _run(
                 stderr=subprocess.DEVNULL,
                 pass_fds=(writer,),
                 start_new_session=True,
+                preexec_fn=partial(die_with_parent, os.getpid()),
             )
         finally:
             os.close(writer)
