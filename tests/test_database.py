@@ -67,7 +67,7 @@ def postgresql() -> Iterator[str]:
     shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("kind", ["postgresql"])
 def test_two_shells_share_a_study(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
