@@ -24,6 +24,7 @@ import functools
 import gzip
 import hashlib
 import http.server
+import importlib
 import itertools
 import json
 import os
@@ -420,23 +421,20 @@ def write_figures() -> None:
     print(table)
 
 
+LOADED = (
+    *("matplotlib.pyplot", "pooch", "requests", "rich.progress", "torch._dynamo"),
+    *("smidgen.bench", "smidgen.cli", "smidgen.evaluate", "smidgen.export", "smidgen.grade"),
+    *("smidgen.report", "smidgen.sweep"),
+)
+
+
 def load_everything() -> None:
     """Imports what the commands import, so that a fork has it."""
     os.environ |= {"OMP_NUM_THREADS": "1", "LOKY_MAX_CPU_COUNT": "1", "COLUMNS": "100"}
-    import matplotlib.pyplot  # noqa: F401
-    import pooch  # noqa: F401
-    import requests  # noqa: F401
-    import rich.progress  # noqa: F401
+    for name in LOADED:
+        importlib.import_module(name)
     import torch
-    import torch._dynamo
 
-    import smidgen.bench
-    import smidgen.cli
-    import smidgen.evaluate
-    import smidgen.export
-    import smidgen.grade
-    import smidgen.report
-    import smidgen.sweep  # noqa: F401
     from smidgen.train.native import library
 
     torch.set_num_threads(1)

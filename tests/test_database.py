@@ -25,6 +25,7 @@ from smidgen.search.database import join
 from smidgen.search.study import Images
 from smidgen.search.workers import Shared
 
+DEBIAN = Path("/usr/lib/postgresql")  # where Debian puts the server's programs, outside of PATH
 CODE = """
 import sys, test_driver as t
 from pathlib import Path
@@ -46,7 +47,8 @@ def shell(out: Path, url: str, name: str) -> subprocess.Popen[bytes]:
 def postgresql() -> Iterator[str]:
     """The address of a database of a PostgreSQL server that lives as long as the test."""
     pytest.importorskip("psycopg", reason="PostgreSQL needs psycopg, of the extra `postgresql`")
-    if not shutil.which("initdb") or not shutil.which("pg_ctl"):
+    programs = os.pathsep.join([os.environ["PATH"], *map(str, DEBIAN.glob("*/bin"))])
+    if not shutil.which("initdb", path=programs):
         pytest.skip("PostgreSQL's server is not installed; on Debian: apt-get install postgresql")
     own = {"user": "postgres"} if os.getuid() == 0 else {}  # it refuses to run as root
     folder = tempfile.mkdtemp()
@@ -57,6 +59,7 @@ def postgresql() -> Iterator[str]:
         port = free.getsockname()[1]
 
     def run(*words: str) -> None:
+        words = (str(shutil.which(words[0], path=programs)), *words[1:])
         subprocess.run(words, check=True, cwd=folder, stdout=subprocess.DEVNULL, **own)  # type: ignore[call-overload]
 
     run("initdb", "-D", f"{folder}/data", "-U", "smidgen", "--auth=trust", "--no-sync")
@@ -67,7 +70,7 @@ def postgresql() -> Iterator[str]:
     shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("kind", ["postgresql"])
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_two_shells_share_a_study(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

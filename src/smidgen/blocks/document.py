@@ -177,13 +177,16 @@ def _stands_in_a_group(layer: Any) -> Any:
     return layer
 
 
-Single = Annotated[
+_AnySingle = (
     Annotated[Conv, Tag("@conv")]
     | Annotated[Separable, Tag("@separable")]
     | Annotated[Bottleneck, Tag("@bottleneck")]
     | Annotated[Pool, Tag("@pool")]
     | Annotated[Dropout, Tag("@dropout")]
-    | Annotated[Activation, Tag("@activation")],
+    | Annotated[Activation, Tag("@activation")]
+)
+Single = Annotated[
+    _AnySingle,
     Discriminator(_kind_of),
     BeforeValidator(_has_one_kind),
     BeforeValidator(_stands_in_a_group),
@@ -200,14 +203,7 @@ class Group(Frozen):
 
 
 Layer = Annotated[
-    Annotated[Conv, Tag("@conv")]
-    | Annotated[Separable, Tag("@separable")]
-    | Annotated[Bottleneck, Tag("@bottleneck")]
-    | Annotated[Pool, Tag("@pool")]
-    | Annotated[Dropout, Tag("@dropout")]
-    | Annotated[Activation, Tag("@activation")]
-    | Annotated[Group, Tag("@layers")]
-    | Annotated[Head, Tag("@head")],
+    _AnySingle | Annotated[Group, Tag("@layers")] | Annotated[Head, Tag("@head")],
     Discriminator(_kind_of),
     BeforeValidator(_has_one_kind),
 ]

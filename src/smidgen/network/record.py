@@ -13,6 +13,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -77,10 +78,30 @@ def record(model: nn.Module, images: Tensor) -> Record:
     where the forward pass fails or returns no tensor.
     """
     recorder = _Recorder(model, images)
-    with recorder.hooks(model):
+    with each_call(model, recorder.enter, recorder.leave):
         output = forward(model, images, recorder)
     recorder.finish(model, output)
     return recorder.record
+
+
+@contextlib.contextmanager
+def each_call(
+    model: nn.Module,
+    enter: Callable[[str, nn.Module], None],
+    leave: Callable[[Tensor | None], None],
+) -> Iterator[None]:
+    """While it lasts, `enter` hears of each submodule that is called, by its path, and `leave` of
+    the first tensor that it returns."""
+    handles = []
+    for path, module in model.named_modules():
+        before = partial(lambda path, module, _: enter(path, module), path)
+        handles.append(module.register_forward_pre_hook(before))
+        handles.append(module.register_forward_hook(lambda _, __, out: leave(first_tensor(out))))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def forward(
@@ -239,31 +260,14 @@ class _Recorder(TorchDispatchMode):
         self.value_of[id(tensor)] = value
         return value
 
-    @contextlib.contextmanager
-    def hooks(self, model: nn.Module) -> Iterator[None]:
-        """While it lasts, every call of a submodule is put on the stack."""
-        handles = []
-        for path, module in model.named_modules():
-            handles.append(module.register_forward_pre_hook(self._enter(path)))
-            handles.append(module.register_forward_hook(self._leave))
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+    def enter(self, path: str, module: nn.Module) -> None:
+        self.stack[-1].children += 1
+        kind = type(module)
+        builtin = kind.__module__.startswith("torch.nn.")
+        self.stack.append(Call(path, kind.__name__, builtin, len(self.record.operations)))
 
-    def _enter(self, path: str) -> Callable[[nn.Module, Any], None]:
-        def enter(module: nn.Module, _: Any) -> None:
-            self.stack[-1].children += 1
-            kind = type(module)
-            builtin = kind.__module__.startswith("torch.nn.")
-            self.stack.append(Call(path, kind.__name__, builtin, len(self.record.operations)))
-
-        return enter
-
-    def _leave(self, module: nn.Module, _: Any, output: Any) -> None:
+    def leave(self, tensor: Tensor | None) -> None:
         call = self.stack.pop()
-        tensor = first_tensor(output)
         call.output = None if tensor is None else self.value_of.get(id(tensor))
         self.record.calls.append(call)
 

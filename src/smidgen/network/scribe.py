@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from smidgen.errors import ModelError
 from smidgen.inputs import InputShape
 from smidgen.network.consistency import read_network
 from smidgen.network.record import (
-    first_tensor,
+    each_call,
     forward,
     memory_of,
     noise,
@@ -131,7 +131,7 @@ def _steps(
         for (_, tensor), entry in zip(_named(model), state, strict=True)
     }
     scribe = _Scribe(places, store, images)
-    with scribe.hooks(model), scribe.custom_gradients():
+    with each_call(model, scribe.enter, scribe.leave), scribe.custom_gradients():
         forward(model, images, scribe)
     return scribe.steps
 
@@ -200,24 +200,10 @@ class _Scribe(TorchDispatchMode):
             return {"kept": self.places[place]}
         return {"kept": self.store.constant(tensor)}
 
-    @contextlib.contextmanager
-    def hooks(self, model: nn.Module) -> Iterator[None]:
-        """While it lasts, every call of a submodule is a step."""
-        handles = []
-        for path, module in model.named_modules():
-            handles.append(module.register_forward_pre_hook(self._enter(path)))
-            handles.append(module.register_forward_hook(self._leave))
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+    def enter(self, path: str, _: nn.Module) -> None:
+        self.steps.append({"enter": path})
 
-    def _enter(self, path: str) -> Callable[[nn.Module, Any], None]:
-        return lambda module, _: self.steps.append({"enter": path})
-
-    def _leave(self, module: nn.Module, _: Any, output: Any) -> None:
-        tensor = first_tensor(output)
+    def leave(self, tensor: Tensor | None) -> None:
         self.steps.append({"leave": None if tensor is None else self._reference(tensor)})
 
     @contextlib.contextmanager

@@ -30,6 +30,7 @@ from smidgen.search.workers import Shared, Task, train_candidate
 
 HEARTBEAT_S = 30  # a shell that is silent for twice as long is dead
 WAIT_S = 2.0
+RACE_S = 0.2  # to wait while another shell makes the tables
 
 
 def join(
@@ -77,12 +78,7 @@ def _open(settings: Settings, shared: Shared, url: str) -> Any:
     name = sha256(f"{settings.model_dump_json()} {shared.fingerprint}".encode())[:12]
     address = url.replace("postgresql://", "postgresql+psycopg://", 1)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what Optuna calls experimental
-            again = optuna.storages.RetryHeartbeatStaleTrialCallback()
-            storage = optuna.storages.RDBStorage(
-                address, heartbeat_interval=HEARTBEAT_S, heartbeat_stale_trial_callback=again
-            )
+        storage = _storage(address)
         return optuna.create_study(
             storage=storage, study_name=f"smidgen-{name}", load_if_exists=True,
             directions=["minimize", "minimize"],
@@ -98,6 +94,26 @@ def _open(settings: Settings, shared: Shared, url: str) -> Any:
             f"the database {_public(url)} cannot be reached: {reason}; write "
             "--storage postgresql://USER@HOST/NAME"
         ) from None
+
+
+def _storage(address: str, attempts: int = 10) -> Any:
+    """Optuna's tables in the database, made where they are missing."""
+    optuna = import_optuna()
+    from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what Optuna calls experimental
+            again = optuna.storages.RetryHeartbeatStaleTrialCallback()
+            return optuna.storages.RDBStorage(
+                address, heartbeat_interval=HEARTBEAT_S, heartbeat_stale_trial_callback=again
+            )
+    except (IntegrityError, OperationalError, ProgrammingError) as problem:
+        # Two shells that begin together both find no tables, and the slower one cannot make them.
+        if attempts == 1 or "already exists" not in str(problem):
+            raise
+        time.sleep(RACE_S)
+        return _storage(address, attempts - 1)
 
 
 def _public(url: str) -> str:
