@@ -3,6 +3,7 @@
 # make coverage  every test, and the lines of the package that none of them runs
 # make fuzz      sixty seconds of made-up files for everything that reads one; Linux on x86-64
 # make sanitize  the kernels on 300 drawn networks under a sanitizer: BUILD=address or thread; Linux
+# make dist      the wheel and the source distribution in dist/, the wheel the same to the byte anywhere
 # make setup     the environment alone
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ BIN := .venv/bin
 
 BUILD ?= address
 
-.PHONY: run test coverage fuzz sanitize setup check clean
+.PHONY: run test coverage fuzz sanitize dist setup check clean
 
 run: .venv/installed
 	$(BIN)/smidgen quickstart
@@ -32,6 +33,15 @@ check: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# From the committed files alone; their times and modes are the commit's, not those of this checkout.
+dist: .venv/bin/python
+	$(BIN)/pip install --quiet -c constraints.txt build
+	rm -rf build/source dist
+	mkdir -p build/source
+	umask 022 && git archive HEAD | tar -x -C build/source
+	umask 022 && SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct HEAD) PIP_CONSTRAINT=$(CURDIR)/constraints.txt \
+		$(BIN)/python -m build $(BUILD_OPTIONS) --outdir dist build/source
 
 setup: .venv/installed
 

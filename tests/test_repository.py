@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -99,17 +102,37 @@ def test_only_the_job_that_publishes_may_prove_who_it_is() -> None:
         for name, job in jobs(path).items()
         if "permissions" in job
     }
-    assert allowed == {("release", "publish"): {"id-token": "write"}}
+    assert allowed == {("release", "publish"): {"id-token": "write", "contents": "write"}}
     publish = jobs(ROOT / ".github/workflows/release.yml")["publish"]
-    assert publish["needs"] == ["test", "build"]
+    assert publish["needs"] == ["test", "build", "install"]
 
 
 def test_ci_runs_the_pythons_that_the_package_names() -> None:
     named = {each.rpartition(" ")[2] for each in PROJECT["classifiers"] if ":: 3." in each}
     matrix = jobs(ROOT / ".github/workflows/ci.yml")["linux"]["strategy"]["matrix"]["include"]
     assert {entry["python"] for entry in matrix} == named
+    release = jobs(ROOT / ".github/workflows/release.yml")
+    assert set(release["install"]["strategy"]["matrix"]["python"]) == named
     assert f">={min(named)}" == PROJECT["requires-python"]
 
 
 def test_the_checks_of_a_clean_clone_end_in_make_test() -> None:
     assert (ROOT / ".ci" / "run").read_text("utf-8").endswith("\nmake test\n")
+
+
+def test_the_wheel_is_the_same_to_the_byte_in_every_checkout(tmp_path: Path) -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("the wheel is built from what git has committed; this is no clone")
+    digests = set()
+    for umask, own in ((0o022, "a"), (0o077, "another")):
+        clone = tmp_path / own
+        subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True, umask=umask)
+        (clone / "src" / "smidgen" / "left_over.py").touch()
+        subprocess.run(
+            ["make", "--silent", "dist", f"BIN={Path(sys.executable).parent}",
+             "BUILD_OPTIONS=--no-isolation --wheel", "--assume-old=.venv/bin/python"],
+            cwd=clone, check=True, umask=umask, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        (wheel,) = (clone / "dist").glob("*.whl")
+        digests.add(sha256(wheel.read_bytes()).hexdigest())
+    assert len(digests) == 1
