@@ -54,7 +54,7 @@ def few(digits: Data) -> Data:
 
 @pytest.fixture
 def recipe() -> Recipe:
-    """Two epochs of tiny_mnist, with nothing left to be measured."""
+    """Two epochs of tiny_mnist."""
     return parse_recipe(
         {
             "model": "tiny_mnist",
@@ -62,8 +62,6 @@ def recipe() -> Recipe:
             "epochs": 2,
             "batch_size": 32,
             "workers": 2,
-            "precision": "float32",
-            "memory_format": "contiguous",
             "optimizer": {"name": "sgd", "lr": 0.05},
             "augment": {"rotation": 10.0, "translation": 0.1},
         },

@@ -167,10 +167,10 @@ class Recipe(Frozen):
     "balanced" weighs an image by how rare its class is among the training images. `clip_norm`
     bounds the norm of the whole gradient. `watch_test` reads the test set after every epoch, to
     show the curve; nothing is ever chosen on it. `workers` is the number of shards a batch is cut
-    into, each with its own batch-norm statistics; the cores take them in turn, so that more shards
-    than cores cost no time, and small ones stay in a processor's cache. `backend` is what computes
-    the gradient: torch, in that precision and memory format, or smidgen's own kernels, in float32.
-    0 and "auto" are replaced, before training starts, by what is measured to be fastest.
+    into, each with its own batch-norm statistics; however many cores there are take them in turn.
+    0 is one for each 16 images, up to four. `backend` is what computes the gradient: torch, in that
+    precision and memory format, or smidgen's own kernels, in float32; "auto" is the kernels where
+    they can.
     """
 
     model: Name
@@ -185,8 +185,8 @@ class Recipe(Frozen):
     ema: Fraction = 0.0
     watch_test: bool = False
     workers: Annotated[int, Field(ge=0, le=1024)] = 0
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    memory_format: Literal["contiguous", "channels_last"] = "contiguous"
     backend: Literal["auto", "native", "torch"] = "auto"
     optimizer: Optimizer = SGD()
     schedule: Schedule = Constant()

@@ -35,14 +35,13 @@ def fit_seeds(
     """The runs of `seeds` consecutive seeds from the recipe's on, in out/seed-N, as they finish.
 
     A seed that has finished in `out` already is not trained again, so that a killed series goes on
-    where it stopped. Each runs on one core, whatever the number of workers. Raises RunError for
-    fewer than two seeds or a folder that holds another recipe's runs, TrainingError when a process
+    where it stopped. Several run side by side, on one core each. Raises RunError for fewer than two
+    seeds or a folder that holds another recipe's runs, TrainingError when a process
     dies.
     """
     if seeds < 2:
         raise RunError(f"--seeds {seeds} gives no spread; a series needs at least 2 seeds")
-    workers = {} if recipe.workers else {"workers": 1}
-    recipes = [override(recipe, {"seed": recipe.seed + i} | workers) for i in range(seeds)]
+    recipes = [override(recipe, {"seed": recipe.seed + i}) for i in range(seeds)]
     tasks = [delayed(_fit_one)(each, out / f"seed-{each.seed}", data_dir) for each in recipes]
     return _finished(tasks, out, Parallel(n_jobs=jobs, return_as="generator_unordered"))
 
@@ -79,7 +78,7 @@ def sweep(
     for values in itertools.product(*grid.values()):
         changes = dict(zip(grid, values, strict=True))
         for i in range(seeds):
-            own = changes | {"seed": recipe.seed + i} | ({} if recipe.workers else {"workers": 1})
+            own = changes | {"seed": recipe.seed + i}
             name = file_name("_".join(f"{key}={value}" for key, value in changes.items()))
             folder = out / name / f"seed-{recipe.seed + i}"
             tasks.append(delayed(_fit_one)(override(recipe, own), folder, data_dir))
@@ -125,7 +124,7 @@ def fit_one(recipe: Recipe, out: Path, load: Callable[[], Data]) -> Run:
     """
     if not (out / "recipe.toml").is_file():
         return fit(recipe, load(), out)
-    run, chosen = Run.open(out), {"workers", "precision", "memory_format", "backend"}
+    run, chosen = Run.open(out), {"workers", "backend"}
     if run.recipe.model_dump(exclude=chosen) != recipe.model_dump(exclude=chosen):
         raise RunError(f"{str(out)!r} holds a run of another recipe; choose another --out")
     if run.has_result():

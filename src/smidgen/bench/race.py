@@ -19,10 +19,10 @@ from smidgen.data import Data
 from smidgen.inference import accuracy, logits
 from smidgen.recipe import Recipe, load_recipe, override
 from smidgen.train import new_module, new_optimizer, train_epoch
-from smidgen.train.autotune import tune
 from smidgen.train.data_parallel import DataParallel
 from smidgen.train.distributed import Process
 from smidgen.train.progress import Meter, Progress
+from smidgen.train.resolve import resolve
 
 CPU = torch.device("cpu")
 SCORED = 40
@@ -36,10 +36,10 @@ def time_to_accuracy(
 
     A target that a seed never reaches counts as infinitely late.
     """
-    tuned = tune(recipe, new_module(recipe, data), data.preprocess, CPU, Process())
+    chosen = resolve(recipe, new_module(recipe, data), data.preprocess, CPU, Process())
     runs = []
     for seed in range(seeds):
-        curve = _scored(_engine_snapshots(override(tuned, {"seed": seed}), data), tuned, data)
+        curve = _scored(_engine_snapshots(override(chosen, {"seed": seed}), data), chosen, data)
         runs.append(
             {
                 "seconds": curve[-1][0],
@@ -49,7 +49,7 @@ def time_to_accuracy(
         )
     medians = {key: median(run[key] for run in runs) for key in runs[0] if key != "accuracy"}
     return {
-        "workers": tuned.workers,
+        "workers": chosen.workers,
         "runs": runs,
         "median": medians,
         "mean_accuracy": fmean(run["accuracy"] for run in runs),
@@ -62,11 +62,11 @@ def race(data: Data, recipe: Recipe, target: float = 0.98, rounds: int = 5) -> d
     The standard loop goes on epoch after epoch until it is there.
     """
     published = load_recipe("tiny_mnist")
-    tuned = tune(recipe, new_module(recipe, data), data.preprocess, CPU, Process())
+    chosen = resolve(recipe, new_module(recipe, data), data.preprocess, CPU, Process())
     times: dict[str, list[float]] = {"standard": [], "engine": []}
     for seed in range(rounds):
-        snapshots = _engine_snapshots(override(tuned, {"seed": seed}), data)
-        times["engine"].append(_first(_scored(snapshots, tuned, data), target))
+        snapshots = _engine_snapshots(override(chosen, {"seed": seed}), data)
+        times["engine"].append(_first(_scored(snapshots, chosen, data), target))
         times["standard"].append(_standard_time(override(published, {"seed": seed}), data, target))
     pairs = zip(times["standard"], times["engine"], strict=True)
     return {"seconds": {name: median(taken) for name, taken in times.items()},

@@ -25,10 +25,10 @@ from smidgen.mnist import INPUT_SHAPE
 from smidgen.network import one_thread_per_operator
 from smidgen.recipe import Augment, Recipe, load_recipe, override
 from smidgen.train import fit, new_module, new_optimizer, train_epoch
-from smidgen.train.autotune import tune
 from smidgen.train.data_parallel import DataParallel
 from smidgen.train.distributed import Process
 from smidgen.train.progress import Meter
+from smidgen.train.resolve import resolve
 
 CPU = torch.device("cpu")
 AFFINE = Augment(rotation=10.0, translation=0.1, scale=0.1, shear=5.0)
@@ -46,7 +46,7 @@ def against_standard_loop(data: Data, rounds: int = 5, images: int = 12_800) -> 
         "standard, 0 workers": lambda: _standard_rate(recipe, split, data, 0),
         "standard, 2 workers": lambda: _standard_rate(recipe, split, data, 2),
     }
-    runners["engine"]()  # measures what the recipe leaves open, and warms up
+    runners["engine"]()  # warms up
     rates: dict[str, list[float]] = {name: [] for name in runners}
     for _, (name, run) in itertools.product(range(rounds), runners.items()):
         rates[name].append(run())
@@ -60,28 +60,36 @@ def against_standard_loop(data: Data, rounds: int = 5, images: int = 12_800) -> 
 
 
 def scaling(models: list[str], data: Data, rounds: int = 5) -> dict[str, Any]:
-    """Training throughput with one worker and with one for each core, and the ratio, by model."""
+    """Training throughput on one core and on all cores, and the ratio, by model."""
     split = Split(data.train.images[:6_400], data.train.labels[:6_400])
     cores = os.cpu_count() or 1
     found = {}
     for name in models:
-        recipes = [_tuned(override(_recipe(name), {"workers": n}), data) for n in (1, cores)]
-        for recipe in recipes:
-            engine_rate(recipe, split, data)
-        pairs = [[engine_rate(r, split, data) for r in recipes] for _ in range(rounds)]
+        recipe = _recipe(name)
+        engine_rate(recipe, split, data)
+        pairs = [[_rate_on(n, recipe, split, data) for n in (1, cores)] for _ in range(rounds)]
         found[name] = {
-            "one worker": median(one for one, _ in pairs),
-            f"{cores} workers": median(many for _, many in pairs),
+            "one core": median(one for one, _ in pairs),
+            f"{cores} cores": median(many for _, many in pairs),
             "ratio": median(many / one for one, many in pairs),
         }
     return found
+
+
+def _rate_on(cores: int, recipe: Recipe, split: Split, data: Data) -> float:
+    before = torch.get_num_threads()
+    torch.set_num_threads(cores)
+    try:
+        return engine_rate(recipe, split, data)
+    finally:
+        torch.set_num_threads(before)
 
 
 def roofline(models: list[str], data: Data, rounds: int = 3) -> dict[str, Any]:
     """Training FLOP/s of each model as a share of the float32 matrix product on all cores."""
     found = {}
     for name in models:
-        recipe = _tuned(override(_recipe(name), {"precision": "float32"}), data)
+        recipe = _resolved(override(_recipe(name), {"precision": "float32"}), data)
         flops = training_flops(new_module(recipe, data), data.preprocess.shape)
         count = max(recipe.batch_size, min(6_400, int(4e11 / flops)))
         split = Split(data.train.images[:count], data.train.labels[:count])
@@ -98,12 +106,12 @@ def roofline(models: list[str], data: Data, rounds: int = 3) -> dict[str, Any]:
 
 def engine_rate(recipe: Recipe, split: Split, data: Data) -> float:
     """Images a second of one epoch of the engine over the split."""
-    tuned = _tuned(recipe, data)
-    module = new_module(tuned, data)
-    engine = DataParallel(module, tuned, data.preprocess, CPU, Process())
-    optimizer = new_optimizer(engine.weights, tuned)
+    chosen = _resolved(recipe, data)
+    module = new_module(chosen, data)
+    engine = DataParallel(module, chosen, data.preprocess, CPU, Process())
+    optimizer = new_optimizer(engine.weights, chosen)
     with engine:
-        meter = Meter(0, tuned, len(split), 0.0, lambda progress: None)
+        meter = Meter(0, chosen, len(split), 0.0, lambda progress: None)
         train_epoch(engine, optimizer, split, 0, meter)
         meter.finish()
     return len(split) / meter.seconds()
@@ -142,7 +150,7 @@ def growth(data: Data, rounds: int = 5, images: int = 12_800, epochs: int = 10) 
 
     And the most memory this process has held, in megabytes, after two epochs and after `epochs`.
     """
-    recipe = _tuned(load_recipe("tiny_mnist"), data)
+    recipe = _resolved(load_recipe("tiny_mnist"), data)
     once, twice = (
         Split(data.train.images[:count], data.train.labels[:count])
         for count in (images, 2 * images)
@@ -202,5 +210,5 @@ def _recipe(model: str) -> Recipe:
     return override(load_recipe(model), {"augment": {}})
 
 
-def _tuned(recipe: Recipe, data: Data) -> Recipe:
-    return tune(recipe, new_module(recipe, data), data.preprocess, CPU, Process())
+def _resolved(recipe: Recipe, data: Data) -> Recipe:
+    return resolve(recipe, new_module(recipe, data), data.preprocess, CPU, Process())

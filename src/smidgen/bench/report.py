@@ -10,7 +10,7 @@ Rows = list[list[str]]
 
 TITLES = {
     "standard": "tiny_mnist by its document's recipe: training, images/s",
-    "scaling": "Training with one worker and with one for each core, images/s",
+    "scaling": "Training on one core and on all cores, images/s",
     "roofline": "Training FLOP/s over those of a float32 matrix product on all cores",
     "growth": "Twice the images, and more epochs",
     "augmentation": "Rotation, translation, scale and shear, images/s",

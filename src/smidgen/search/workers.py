@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 from smidgen.data import Data, Split
 from smidgen.errors import TrainingError
 from smidgen.files import make_folder
+from smidgen.network import one_thread_per_operator
 from smidgen.recipe import Recipe
 from smidgen.sweep import fit_one
-from smidgen.train import new_module
-from smidgen.train.autotune import untimed
 
 DEATHS = 3  # of workers, one after the other, without a candidate that finishes in between
 
@@ -82,11 +81,10 @@ def train_candidate(task: Task, shared: Shared) -> float:
     """
     folder = Path(task.folder)
     make_folder(folder.parent)
-    with FileLock(f"{folder}.lock"):
+    with FileLock(f"{folder}.lock"), one_thread_per_operator():
         data = shared.load()
-        recipe = untimed(task.recipe, new_module(task.recipe, data), data.preprocess)
         try:
-            run = fit_one(recipe, folder, lambda: data)
+            run = fit_one(task.recipe, folder, lambda: data)
         except TrainingError:
             return 0.0
         (folder / "last.pt").unlink(missing_ok=True)

@@ -23,7 +23,6 @@ from smidgen.network import forward, noise, private_copy
 from smidgen.recipe import SGD, Adam, Recipe, recipe_for
 from smidgen.run import Run, free_folder
 from smidgen.source import files_of, is_network, is_source, target_of
-from smidgen.train.autotune import tune
 from smidgen.train.batches import epoch_batches
 from smidgen.train.checkpoint import Progressed, require_data, restore, save
 from smidgen.train.data_parallel import DataParallel
@@ -33,6 +32,7 @@ from smidgen.train.flat import FlatParameters, trainable
 from smidgen.train.progress import Meter, Progress, Watch
 from smidgen.train.random_streams import INIT, generator
 from smidgen.train.record import finish, score
+from smidgen.train.resolve import resolve
 from smidgen.train.schedule import learning_rate
 from smidgen.train.soap import Soap
 from smidgen.train.teacher import with_soft_labels, without_foreign_teacher
@@ -125,16 +125,15 @@ def _prepare(
     Raises TrainingError if the recipe asks for the kernels and their gradient is not torch's.
     """
     place, process = choose_device(device), join_processes()
-    tuned = tune(recipe, module, data.preprocess, place, process)
+    chosen = resolve(recipe, module, data.preprocess, place, process)
     fitted, validation = (data.train, None) if recipe.full else data.fit_split()
     fitted = with_soft_labels(fitted, recipe, data).to(place)
-    if tuned.backend == "native":
-        difference = smallest_difference(module, tuned, fitted, data.preprocess)
+    if chosen.backend == "native":
+        difference = smallest_difference(module, chosen, fitted, data.preprocess)
         if process.sum(torch.tensor(float(difference > TOLERANCE))):  # all processes do the same
             report_difference(recipe, difference)
-            by_torch = recipe.model_copy(update={"backend": "torch"})
-            tuned = tune(by_torch, module, data.preprocess, place, process)
-    return DataParallel(module, tuned, data.preprocess, place, process), fitted, validation
+            chosen = chosen.model_copy(update={"backend": "torch"})
+    return DataParallel(module, chosen, data.preprocess, place, process), fitted, validation
 
 
 def _train(

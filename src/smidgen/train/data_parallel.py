@@ -12,7 +12,6 @@ not on how many threads or processes share the work, nor on the order in which t
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -76,11 +75,11 @@ class DataParallel:
         self.backends = [backend(self.weights, recipe, preprocess, sums) for sums in self.sums]
 
     def __enter__(self) -> DataParallel:
-        """Starts a thread for each backend, up to the cores, the caller's own among them."""
+        """Starts a thread for each backend, up to torch's number, the caller's own among them."""
         keep_freed_memory()
         self.threads_before = torch.get_num_threads()
         torch.set_num_threads(1)
-        self.threads = self.new_threads(min(len(self.backends), os.cpu_count() or 1) - 1)
+        self.threads = self.new_threads(min(len(self.backends), self.threads_before) - 1)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -105,9 +104,18 @@ class DataParallel:
         used = [i for i, shard in enumerate(shards) if len(shard.split)]
         if used:
             self.threads.run([self.backends[i] for i in used], [shards[i] for i in used])
-        vectors = [sums.vector for sums in self.sums]
-        total = vectors[0] if len(vectors) == 1 else torch.stack(vectors).sum(dim=0)
-        gradient, score, statistics = self.sums[0].split(self.process.sum(total))
+        total = self.process.sum(added([sums.vector for sums in self.sums]))
+        gradient, score, statistics = self.sums[0].split(total)
         self.weights.parameters.grad = gradient
         torch.div(statistics, self.recipe.workers, out=self.weights.statistics)
         return score
+
+
+def added(vectors: list[Tensor]) -> Tensor:
+    """The sum of the vectors: of those with even and those with odd places, each in that way.
+
+    Two processes that have every other shard each add up in this order, too.
+    """
+    if len(vectors) == 1:
+        return vectors[0]
+    return added(vectors[::2]) + added(vectors[1::2])
