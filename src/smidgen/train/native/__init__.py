@@ -26,6 +26,8 @@ from smidgen.train.native.instructions import BATCH_NORM, CONVOLUTION, LINEAR
 from smidgen.train.native.library import CFeatureMap, CInstruction, CNetwork, library
 from smidgen.train.native.program import Program, UnsupportedError, compile_network
 
+GROUP = 16  # as in kernels.c
+
 __all__ = ["NativeBackend", "NativeThreads", "UnsupportedError", "compile_network", "library"]
 
 
@@ -72,7 +74,7 @@ class NativeBackend:
             "arena": _large_pages(self.places * lanes),
             "packed": torch.zeros(largest),
             "saved": torch.zeros(self.saved),
-            "sums": torch.zeros(_sums(self.program) * lanes),
+            "sums": torch.zeros(_sums(self.program) * GROUP),
             "input_offsets": torch.zeros(taps, dtype=torch.int64),
             "output_offsets": torch.zeros(taps, dtype=torch.int64),
         }

@@ -84,7 +84,7 @@ typedef struct {
     const network *n;
     const feature_map *out, *in;
     int32_t out_channel, in_channel; /* the first of the group */
-    int32_t first_row, rows;         /* of the outputs of all blocks, one block after the other */
+    int32_t first_row, rows;         /* of the outputs of all groups, one group after the other */
     int32_t pad_height, pad_width, stride_height, stride_width;
     const int64_t *input_offsets;
     float *gradient; /* [channel][tap] */
@@ -94,28 +94,36 @@ typedef struct {
 /* The gradient of the weights of `deep` channels from c on and `many` taps from t on. */
 INLINE void products(const correlation *p, const int deep, const int many, int32_t c, int32_t t)
 {
-    lanes sum[MOST_DEEP][MOST_WIDE];
-    UNROLL for (int i = 0; i < deep; i++)
-        UNROLL for (int j = 0; j < many; j++)
-            sum[i][j] = (lanes){0};
+    lanes sums[MOST_DEEP][MOST_WIDE][PARTS];
     const int64_t *input_offsets = p->input_offsets + t, next = channel_step(p->out);
     const int64_t step = p->stride_width;
-    for (int32_t r = p->first_row; r < p->first_row + p->rows; r++) {
-        const int32_t block = r / p->out->height, y = r % p->out->height;
-        const lanes *out = row(p->n, p->out, p->out->gradient, block, p->out_channel + c, y);
-        const lanes *in = row(p->n, p->in, p->in->values, block, p->in_channel,
-                              y * p->stride_height - p->pad_height) - p->pad_width;
-        for (int32_t x = 0; x < p->out->width; x++, out++, in += step) {
-            UNROLL for (int j = 0; j < many; j++) {
-                const lanes value = in[input_offsets[j]];
-                UNROLL for (int i = 0; i < deep; i++)
-                    sum[i][j] += out[i * next] * value;
+    for (int32_t part = 0; part < PARTS; part++) {
+        lanes sum[MOST_DEEP][MOST_WIDE];
+        UNROLL for (int i = 0; i < deep; i++)
+            UNROLL for (int j = 0; j < many; j++)
+                sum[i][j] = (lanes){0};
+        for (int32_t r = p->first_row; r < p->first_row + p->rows; r++) {
+            const int32_t block = r / p->out->height * PARTS + part, y = r % p->out->height;
+            if (block >= blocks(p->n))
+                break;
+            const lanes *out = row(p->n, p->out, p->out->gradient, block, p->out_channel + c, y);
+            const lanes *in = row(p->n, p->in, p->in->values, block, p->in_channel,
+                                  y * p->stride_height - p->pad_height) - p->pad_width;
+            for (int32_t x = 0; x < p->out->width; x++, out++, in += step) {
+                UNROLL for (int j = 0; j < many; j++) {
+                    const lanes value = in[input_offsets[j]];
+                    UNROLL for (int i = 0; i < deep; i++)
+                        sum[i][j] += out[i * next] * value;
+                }
             }
         }
+        UNROLL for (int i = 0; i < deep; i++)
+            UNROLL for (int j = 0; j < many; j++)
+                sums[i][j][part] = sum[i][j];
     }
     UNROLL for (int i = 0; i < deep; i++)
         UNROLL for (int j = 0; j < many; j++)
-            p->gradient[(c + i) * p->taps + t + j] += total(sum[i][j]);
+            p->gradient[(c + i) * p->taps + t + j] += total(sums[i][j]);
 }
 
 #define MANY(deep)                                                                                 \
@@ -146,7 +154,8 @@ static void correlate(const correlation *p, int32_t channels)
 }
 
 /* Where the taps of a kernel lie: channels of a map, rows and columns, from its first tap on. */
-static void taps_of(const feature_map *t, int32_t channels, int32_t height, int32_t width, int64_t *input_offsets)
+static void taps_of(const feature_map *t, int32_t channels, int32_t height, int32_t width,
+                    int64_t *input_offsets)
 {
     for (int32_t c = 0; c < channels; c++)
         for (int32_t y = 0; y < height; y++)
@@ -172,9 +181,10 @@ static void convolution_forward(const network *n, const instruction *l)
         for (int32_t c = 0; c < outputs; c++)
             for (int32_t t = 0; t < taps; t++)
                 n->packed[t * outputs + c] = weight[c * taps + t];
-        product p = {.output_offsets = n->output_offsets, .input_offsets = n->input_offsets, .step = l->stride_width, .out_step = 1, .weights = n->packed,
-                     .taps = taps, .channels = outputs,
-                     .bias = l->bias < 0 ? 0 : n->parameters + l->bias + g * outputs};
+        product p = {
+            .output_offsets = n->output_offsets, .input_offsets = n->input_offsets,
+            .step = l->stride_width, .out_step = 1, .weights = n->packed, .taps = taps,
+            .channels = outputs, .bias = l->bias < 0 ? 0 : n->parameters + l->bias + g * outputs};
         for (int32_t b = 0; b < blocks(n); b++)
             for (int32_t y = 0; y < out->height; y++) {
                 p.out = row(n, out, out->values, b, g * outputs, y);
@@ -189,11 +199,11 @@ static void bias_backward(const network *n, const instruction *l)
 {
     const feature_map *out = &n->map[l->output];
     for (int32_t c = 0; l->bias >= 0 && c < out->channels; c++) {
-        lanes sum = {0};
+        lanes sum[PARTS] = {{0}};
         for (int32_t b = 0; b < blocks(n); b++)
             for (int32_t y = 0; y < out->height; y++)
                 for (int32_t x = 0; x < out->width; x++)
-                    sum += row(n, out, out->gradient, b, c, y)[x];
+                    sum[b % PARTS] += row(n, out, out->gradient, b, c, y)[x];
         n->gradient[l->bias + c] += total(sum);
     }
 }
@@ -236,7 +246,7 @@ static void input_backward(const network *n, const instruction *l, int32_t group
 /* How many rows of outputs stay in the cache while all weights meet them. */
 static int32_t rows_at_once(const network *n, const feature_map *out)
 {
-    return least(blocks(n) * out->height, (AT_ONCE + out->width - 1) / out->width);
+    return least(groups(n) * out->height, (AT_ONCE + out->width - 1) / out->width);
 }
 
 static void weight_backward(const network *n, const instruction *l, int32_t group)
@@ -244,7 +254,7 @@ static void weight_backward(const network *n, const instruction *l, int32_t grou
     const feature_map *in = &n->map[l->source], *out = &n->map[l->output];
     const int32_t inputs = in->channels / l->groups, outputs = out->channels / l->groups;
     const int32_t taps = inputs * l->kernel_height * l->kernel_width;
-    const int32_t rows = blocks(n) * out->height, most = rows_at_once(n, out);
+    const int32_t rows = groups(n) * out->height, most = rows_at_once(n, out);
     taps_of(in, inputs, l->kernel_height, l->kernel_width, n->input_offsets);
     correlation c = {
         .n = n, .out = out, .in = in, .out_channel = group * outputs, .in_channel = group * inputs,
@@ -280,8 +290,10 @@ static void linear_forward(const network *n, const instruction *l)
     for (int32_t c = 0; c < out->channels; c++)
         for (int32_t t = 0; t < taps; t++)
             n->packed[t * out->channels + c] = n->parameters[l->weight + c * taps + t];
-    product p = {.output_offsets = n->output_offsets, .input_offsets = n->input_offsets, .step = 1, .out_step = 1, .weights = n->packed, .taps = taps,
-                 .channels = out->channels, .bias = l->bias < 0 ? 0 : n->parameters + l->bias};
+    product p = {
+        .output_offsets = n->output_offsets, .input_offsets = n->input_offsets, .step = 1,
+        .out_step = 1, .weights = n->packed, .taps = taps, .channels = out->channels,
+        .bias = l->bias < 0 ? 0 : n->parameters + l->bias};
     for (int32_t b = 0; b < blocks(n); b++) {
         p.out = row(n, out, out->values, b, 0, 0);
         p.in = row(n, in, in->values, b, 0, 0);
@@ -294,15 +306,17 @@ static void linear_backward(const network *n, const instruction *l)
     const feature_map *in = &n->map[l->source], *out = &n->map[l->output];
     const int32_t taps = in->channels * in->height * in->width;
     taps_of(in, in->channels, in->height, in->width, n->output_offsets);
-    const correlation c = {.n = n, .out = out, .in = in, .rows = blocks(n), .stride_height = 1,
+    const correlation c = {.n = n, .out = out, .in = in, .rows = groups(n), .stride_height = 1,
                            .stride_width = 1, .input_offsets = n->output_offsets, .taps = taps,
                            .gradient = n->gradient + l->weight};
     correlate(&c, out->channels);
     if (in->gradient < 0)
         return;
     planes_of(out, out->channels, n->input_offsets);
-    product p = {.output_offsets = n->output_offsets, .input_offsets = n->input_offsets, .step = 1, .out_step = 1, .taps = out->channels,
-                 .weights = n->parameters + l->weight, .channels = taps, .add = l->add_source};
+    product p = {
+        .output_offsets = n->output_offsets, .input_offsets = n->input_offsets, .step = 1,
+        .out_step = 1, .taps = out->channels, .weights = n->parameters + l->weight,
+        .channels = taps, .add = l->add_source};
     for (int32_t b = 0; b < blocks(n); b++) {
         p.out = row(n, in, in->gradient, b, 0, 0);
         p.in = row(n, out, out->gradient, b, 0, 0);

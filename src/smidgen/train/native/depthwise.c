@@ -38,13 +38,13 @@ INLINE void depthwise_row(const int side, lanes *out, const lanes *in, int64_t r
         depthwise_sums(side, 1, out + x, in + x, row, weight, bias, add);
 }
 
-/* Adds the part of one row to the gradient of a channel's weights. */
+/* Adds the part of one row to the gradient of a channel's weights, of which every PARTS-th sum is. */
 INLINE void depthwise_products(const int side, const lanes *out, const lanes *in, int64_t row,
                                lanes *sums, int32_t width)
 {
     lanes sum[25];
     UNROLL for (int t = 0; t < side * side; t++)
-        sum[t] = sums[t];
+        sum[t] = sums[t * PARTS];
     int32_t x = 0;
     for (; x + 4 <= width; x += 4)
         UNROLL for (int i = 0; i < side; i++)
@@ -56,7 +56,7 @@ INLINE void depthwise_products(const int side, const lanes *out, const lanes *in
             UNROLL for (int j = 0; j < side; j++)
                 sum[i * side + j] += out[x] * in[i * row + x + j];
     UNROLL for (int t = 0; t < side * side; t++)
-        sums[t] = sum[t];
+        sums[t * PARTS] = sum[t];
 }
 
 /* Calls a function with the kernel's side, a constant. */
@@ -100,7 +100,7 @@ static void depthwise_backward(const network *n, const instruction *l)
 {
     const feature_map *in = &n->map[l->source], *out = &n->map[l->output];
     const int32_t taps = l->kernel_height * l->kernel_width, all_taps = in->channels * taps;
-    memset(n->sums, 0, sizeof(lanes) * (size_t)all_taps);
+    memset(n->sums, 0, sizeof(lanes) * PARTS * (size_t)all_taps);
     for (int32_t c = 0; c < in->channels; c++)
         for (int32_t t = 0; t < taps; t++)
             n->packed[c * taps + t] = n->parameters[l->weight + c * taps + taps - 1 - t];
@@ -109,11 +109,11 @@ static void depthwise_backward(const network *n, const instruction *l)
             for (int32_t c = 0; c < out->channels; c++) {
                 const lanes *from = row(n, in, in->values, b, c, y - l->pad_height) - l->pad_width;
                 SIDED(depthwise_products, l, row(n, out, out->gradient, b, c, y), from,
-                      row_step(in), n->sums + c * taps, out->width);
+                      row_step(in), n->sums + c * taps * PARTS + b % PARTS, out->width);
             }
         for (int32_t y = 0; y < in->height && in->gradient >= 0; y++)
             depthwise_input_backward(n, l, b, y);
     }
     for (int32_t t = 0; t < all_taps; t++)
-        n->gradient[l->weight + t] += total(n->sums[t]);
+        n->gradient[l->weight + t] += total(&n->sums[t * PARTS]);
 }

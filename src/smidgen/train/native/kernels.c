@@ -19,6 +19,8 @@
 #define LANES 8
 #define MOST_SUMS 12
 #endif
+#define GROUP 16 /* images whose numbers are added first: no result depends on LANES */
+#define PARTS (GROUP / LANES)
 #define MOST_WIDE 7
 #define MOST_DEEP 4
 #define AT_ONCE 64 /* places whose values stay in the cache while weights meet them */
@@ -84,6 +86,8 @@ typedef struct {
 
 static int32_t blocks(const network *n) { return (n->images + LANES - 1) / LANES; }
 
+static int32_t groups(const network *n) { return (n->images + GROUP - 1) / GROUP; }
+
 /* From a row of a channel to that of the next channel. */
 static int64_t channel_step(const feature_map *t) { return t->width + t->padding; }
 
@@ -96,8 +100,8 @@ static int64_t block_size(const feature_map *t)
 }
 
 /* Row y of a channel, at its first column inside the padding; y may lie in the padding. */
-static lanes *row(const network *n, const feature_map *t, int64_t buffer, int32_t block, int32_t channel,
-                  int32_t y)
+static lanes *row(const network *n, const feature_map *t, int64_t buffer, int32_t block,
+                  int32_t channel, int32_t y)
 {
     return n->arena + buffer + block * block_size(t) + (y + t->padding) * row_step(t) +
            channel * channel_step(t) + t->padding;
@@ -112,14 +116,15 @@ static lanes present(const network *n, int32_t block)
     return mask;
 }
 
-/* The sum of all lanes: of their halves, of the halves of those, and so on. */
-static float total(lanes v)
+/* The sum of a group: of its halves, of the halves of those, and so on. Of each block, what is added
+   over all blocks goes to vector `block % PARTS`. */
+static float total(const lanes *group)
 {
     typedef float eight __attribute__((vector_size(32)));
     typedef float four __attribute__((vector_size(16)));
-    eight half[LANES / 8];
-    memcpy(half, &v, sizeof v);
-    const eight e = LANES == 16 ? half[0] + half[LANES / 8 - 1] : half[0];
+    eight half[2];
+    memcpy(half, group, sizeof half);
+    const eight e = half[0] + half[1];
     four quarter[2];
     memcpy(quarter, &e, sizeof e);
     const four q = quarter[0] + quarter[1];

@@ -149,7 +149,8 @@ static void multiply_backward(const network *n, const instruction *l, const feat
     }
 }
 
-static void copy_channels(const network *n, const feature_map *from, const instruction *l, int32_t first)
+static void copy_channels(const network *n, const feature_map *from, const instruction *l,
+                          int32_t first)
 {
     const feature_map *o = &n->map[l->output];
     for (int32_t b = 0; b < blocks(n); b++)
@@ -159,12 +160,13 @@ static void copy_channels(const network *n, const feature_map *from, const instr
                        sizeof(lanes) * (size_t)from->width);
 }
 
-/* Marsaglia's xorshift on a mixture of seed and place (Vigna's splitmix constants), by lane. */
-static choice kept(uint32_t seed, uint32_t place, uint32_t dropped)
+/* Marsaglia's xorshift on a mixture of seed and place (Vigna's splitmix constants), by lane; `first`
+   is that of the group's lanes which is the first of this block. */
+static choice kept(uint32_t seed, uint32_t place, uint32_t first, uint32_t dropped)
 {
     bits state;
     for (uint32_t lane = 0; lane < LANES; lane++)
-        state[lane] = (place * LANES + lane) * 0x9e3779b9u + seed;
+        state[lane] = (place * GROUP + first + lane) * 0x9e3779b9u + seed;
     state = (state ^ (state >> 16)) * 0x85ebca6bu;
     state = (state ^ (state >> 13)) * 0xc2b2ae35u;
     return (choice)((state ^ (state >> 16)) >= dropped);
@@ -177,8 +179,9 @@ static void dropout(const network *n, const instruction *l, int is_backward)
     const float scale = 1 / (1 - l->p);
     const uint32_t dropped = (uint32_t)(l->p * 4294967296.0);
     const uint32_t seed = n->seed ^ ((uint32_t)l->output * 0x632be5abu);
-    uint32_t place = 0;
-    for (int32_t b = 0; b < blocks(n); b++)
+    for (int32_t b = 0; b < blocks(n); b++) {
+        const uint32_t first = (uint32_t)(b % PARTS * LANES);
+        uint32_t place = (uint32_t)(b / PARTS * t->channels * t->height * t->width);
         for (int32_t y = 0; y < t->height; y++)
             for (int32_t c = 0; c < t->channels; c++) {
                 const lanes *in = is_backward ? row(n, o, o->gradient, b, c, y)
@@ -186,9 +189,10 @@ static void dropout(const network *n, const instruction *l, int is_backward)
                 lanes *out = is_backward ? row(n, t, t->gradient, b, c, y)
                                          : row(n, o, o->values, b, c, y);
                 for (int32_t x = 0; x < t->width; x++)
-                    put(&out[x], where(kept(seed, place++, dropped), in[x] * scale),
+                    put(&out[x], where(kept(seed, place++, first, dropped), in[x] * scale),
                         is_backward && l->add_source);
             }
+    }
 }
 
 static void forward(const network *n, const instruction *l)

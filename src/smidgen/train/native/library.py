@@ -21,7 +21,10 @@ from filelock import FileLock
 from smidgen.errors import RunError
 from smidgen.files import cache_folder, explained, sha256, write_whole
 
-FLAGS = ("-O2", "-march=native", "-std=gnu11", "-fno-math-errno", "-shared", "-fPIC", "-pthread")
+FLAGS = (
+    *("-O2", "-march=native", "-std=gnu11", "-fno-math-errno", "-shared", "-fPIC", "-pthread"),
+    "--param=avoid-fma-max-bits=0",  # else gcc multiplies and adds apart in vectors of some widths
+)
 SOURCES = (
     "kernels.c",
     "conv.c",

@@ -4,10 +4,10 @@
    which is left in `pivot`, and of the square of that. */
 static void moments(const network *n, const feature_map *t, float *pivot, lanes *sum, lanes *square)
 {
-    for (int32_t c = 0; c < t->channels; c++) {
+    for (int32_t c = 0; c < t->channels; c++)
         pivot[c] = (*row(n, t, t->values, 0, c, 0))[0];
-        sum[c] = square[c] = (lanes){0};
-    }
+    memset(sum, 0, sizeof(lanes) * PARTS * (size_t)t->channels);
+    memset(square, 0, sizeof(lanes) * PARTS * (size_t)t->channels);
     for (int32_t b = 0; b < blocks(n); b++) {
         const lanes mask = present(n, b);
         for (int32_t y = 0; y < t->height; y++)
@@ -20,8 +20,8 @@ static void moments(const network *n, const feature_map *t, float *pivot, lanes 
                     part += value;
                     squares += value * value;
                 }
-                sum[c] += part * mask;
-                square[c] += squares * mask;
+                sum[c * PARTS + b % PARTS] += part * mask;
+                square[c * PARTS + b % PARTS] += squares * mask;
             }
     }
 }
@@ -33,11 +33,11 @@ static void statistics(const network *n, const instruction *l)
     const feature_map *t = &n->map[l->source];
     const float count = (float)n->images * (float)(t->height * t->width);
     float *running = n->statistics + l->statistics, *mean = n->saved + l->saved;
-    lanes *sum = n->sums, *square = n->sums + t->channels;
+    lanes *sum = n->sums, *square = n->sums + t->channels * PARTS;
     moments(n, t, mean, sum, square);
     for (int32_t c = 0; c < t->channels; c++) {
-        const float above = total(sum[c]) / count;
-        const float variance = fmaxf(total(square[c]) / count - above * above, 0);
+        const float above = total(&sum[c * PARTS]) / count;
+        const float variance = fmaxf(total(&square[c * PARTS]) / count - above * above, 0);
         mean[c] += above;
         mean[t->channels + c] = 1 / sqrtf(variance + l->eps);
         running[c] += l->momentum * (mean[c] - running[c]);
@@ -83,8 +83,8 @@ static void norm_backward_sums(const network *n, const instruction *l, lanes *su
     const feature_map *added = l->other < 0 ? o : &n->map[l->other];
     const int writes = l->other >= 0 && added->gradient >= 0;
     const int add = l->add_other && added->gradient != o->gradient;
-    memset(sum, 0, sizeof(lanes) * (size_t)t->channels);
-    memset(along, 0, sizeof(lanes) * (size_t)t->channels);
+    memset(sum, 0, sizeof(lanes) * PARTS * (size_t)t->channels);
+    memset(along, 0, sizeof(lanes) * PARTS * (size_t)t->channels);
     for (int32_t b = 0; b < blocks(n); b++)
         for (int32_t y = 0; y < t->height; y++)
             for (int32_t c = 0; c < t->channels; c++) {
@@ -101,8 +101,8 @@ static void norm_backward_sums(const network *n, const instruction *l, lanes *su
                     part += g;
                     product += g * (in[x] - mean);
                 }
-                sum[c] += part;
-                along[c] += product;
+                sum[c * PARTS + b % PARTS] += part;
+                along[c * PARTS + b % PARTS] += product;
             }
 }
 
@@ -111,10 +111,11 @@ static void norm_backward(const network *n, const instruction *l)
     const feature_map *t = &n->map[l->source], *o = &n->map[l->output];
     const float count = (float)n->images * (float)(t->height * t->width);
     float level[t->channels], slope[t->channels];
-    norm_backward_sums(n, l, n->sums, n->sums + t->channels);
+    lanes *sums = n->sums, *alongs = n->sums + t->channels * PARTS;
+    norm_backward_sums(n, l, sums, alongs);
     for (int32_t c = 0; c < t->channels; c++) {
         const float scale = n->saved[l->saved + t->channels + c];
-        const float sum = total(n->sums[c]), along = total(n->sums[t->channels + c]) * scale;
+        const float sum = total(&sums[c * PARTS]), along = total(&alongs[c * PARTS]) * scale;
         if (l->weight >= 0)
             n->gradient[l->weight + c] += along;
         if (l->bias >= 0)
