@@ -20,9 +20,10 @@ from smidgen.data import Data
 from smidgen.mnist import GLYPH
 from smidgen.recipe import parse_recipe
 from smidgen.search.driver import Driver
-from smidgen.search.folder import Tables, to_csv
+from smidgen.search.folder import Tables
 from smidgen.search.space import Space, load_space
 from smidgen.search.study import Images, Settings, Study
+from smidgen.search.table import to_csv
 from smidgen.search.workers import Run, Shared, Task, joblib_processes
 
 TINY = Space(

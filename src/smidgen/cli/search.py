@@ -126,6 +126,7 @@ class _Searcher:
         from smidgen.report import write_report
         from smidgen.search.finish import emit_winner
         from smidgen.search.plan import plan
+        from smidgen.search.report import write_search_report
         from smidgen.search.run import search
 
         people = console(self.json_)
@@ -138,6 +139,7 @@ class _Searcher:
                 self.settings, data, self.out, effort, data_dir=self.data_dir, watch=watch
             )
         write_report(self.out / "best" / "runs", data)
+        page, _ = write_search_report(self.out)
         if emit_to is not None:
             run = emit_winner(self.out, emit_to)
             write_report(run, data)
@@ -151,7 +153,7 @@ class _Searcher:
             f"their weight, {document['repeated']:,} repeated\n"
             f"{best['network']}: validation {percent(best['val_accuracy'])}; trained anew on all "
             f"images: test mean {percent(score['mean'], 3)} ± {percent(score['sd'], 3)} (sd), "
-            f"n = {score['n']}\n{self.out}",
+            f"n = {score['n']}\n{page}",
             soft_wrap=True,
         )
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from smidgen.search.study import (
     Settings,
     Study,
     Trial,
+    accuracy_after,
     import_optuna,
     key_of,
     recipe_of,
@@ -124,19 +125,19 @@ class _Objective:
         if trial.weight.broken:
             trial.outcome = "rejected"
         elif known is not None:
-            trial.outcome, trial.epochs, trial.val_accuracy = "repeated", *known
+            trial.outcome, trial.accuracies = "repeated", known
         else:
             trial.outcome = "trained"
             self._climb(asked, trial)
-        for column, value in trial.row().items():
+        for column, value in trial.facts().items():
             asked.set_user_attr(column, value)
         return 1 - (trial.val_accuracy or 0.0), judge.quantity(trial)
 
-    def _known(self, key: str) -> tuple[int, float] | None:
+    def _known(self, key: str) -> dict[int, float] | None:
         for other in self.study.get_trials(deepcopy=False):
             attributes = other.user_attrs
             if attributes.get("network") == key and attributes.get("outcome") == "trained":
-                return attributes["epochs"], attributes["val_accuracy"]
+                return _accuracies(self.settings, attributes)
         return None
 
     def _climb(self, asked: Any, trial: Trial) -> None:
@@ -147,8 +148,8 @@ class _Objective:
             recipe = recipe_of(self.settings, str(network), trial.candidate.recipe, epochs)
             folder = self.out / "candidates" / f"{trial.key}-{epochs}"
             accuracy = train_candidate(Task(trial.key, recipe, str(folder)), self.shared)
-            trial.epochs, trial.val_accuracy = epochs, accuracy
-            name = f"after {epochs}"
+            trial.accuracies[epochs] = accuracy
+            name = accuracy_after(epochs)
             asked.set_user_attr(name, accuracy)
             others = [t.user_attrs.get(name) for t in self.study.get_trials(deepcopy=False)]
             known = [other for other in others if other is not None]
@@ -166,7 +167,13 @@ def _collect(settings: Settings, images: Images, study: Any) -> Study:
         candidate = settings.space.draw(optuna.trial.FixedTrial(kept.params))
         trial = found.weighed(kept.number, candidate)
         assert trial.key == key_of(candidate)
-        for column in ("outcome", "epochs", "val_accuracy"):
-            setattr(trial, column, kept.user_attrs[column])
+        trial.outcome = kept.user_attrs["outcome"]
+        trial.accuracies = _accuracies(settings, kept.user_attrs)
         found.trials.append(trial)
     return found
+
+
+def _accuracies(settings: Settings, attributes: Mapping[str, Any]) -> dict[int, float]:
+    """The accuracies of a trial in the database, by the epochs of its rungs."""
+    columns = {epochs: accuracy_after(epochs) for epochs in settings.rungs}
+    return {epochs: attributes[name] for epochs, name in columns.items() if name in attributes}

@@ -110,8 +110,7 @@ class Driver:
         for _ in range(ASKS * size):
             trial = self.study.ask()
             if trial.key in self._done:
-                first = self._done[trial.key]
-                self.study.tell(trial, "repeated", first.epochs, first.val_accuracy)
+                self._repeat(trial)
             elif trial.key in self._owner:
                 self._owner[trial.key].followers.append(trial)
             elif not trial.outcome:
@@ -169,7 +168,7 @@ class Driver:
         rungs = self.study.settings.rungs
         for epochs, batch in zip(rungs, self._climbing, strict=False):
             for trial in batch.alive:
-                trial.epochs, trial.val_accuracy = epochs, self._known[trial.key, epochs]
+                trial.accuracies[epochs] = self._known[trial.key, epochs]
             ranked = sorted(
                 batch.alive, key=lambda trial: (-(trial.val_accuracy or 0), trial.number)
             )
@@ -179,12 +178,16 @@ class Driver:
 
     def _tell(self, batch: Batch) -> None:
         for trial in batch.trials:
-            self.study.tell(trial, "trained", trial.epochs, trial.val_accuracy)
+            self.study.tell(trial, "trained")
             self._done[trial.key] = trial
             del self._owner[trial.key]
         for trial in batch.followers:
-            first = self._done[trial.key]
-            self.study.tell(trial, "repeated", first.epochs, first.val_accuracy)
+            self._repeat(trial)
+
+    def _repeat(self, trial: Trial) -> None:
+        """Ends a trial by what is known of an equal candidate."""
+        trial.accuracies = dict(self._done[trial.key].accuracies)
+        self.study.tell(trial, "repeated")
 
     def _report(self, finished_round: bool) -> None:
         trained = len(self._done) + len(self._owner)

@@ -6,6 +6,7 @@ candidates/HASH-E  the run of a candidate for E epochs
 results.jsonl      the accuracies, appended as they come (the driver's)
 clock.json         how long the search has taken (the driver's)
 trials.csv         the table of all trials that have ended
+report.html        the page, and front.png
 journal.log        the same for Optuna's tools, such as optuna-dashboard
 result.json        what `smidgen search --json` prints
 best/              the winner: net.toml, recipe.toml and its runs
@@ -14,8 +15,6 @@ best/              the winner: net.toml, recipe.toml and its runs
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +26,7 @@ from smidgen.errors import SearchError
 from smidgen.files import make_folder, remove_parts, write_whole
 from smidgen.schema import parse_json, read_text, validate
 from smidgen.search.study import Settings, Study, import_optuna
+from smidgen.search.table import to_csv
 
 
 @contextlib.contextmanager
@@ -60,6 +60,11 @@ def opened(out: Path, settings: Settings, fingerprint: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_search(folder: Path) -> bool:
+    """Whether a folder is one of a search."""
+    return (folder / "search.json").is_file()
 
 
 def read_settings(out: Path) -> Settings:
@@ -104,13 +109,3 @@ class Tables:
         if len(ended) > self._written:
             write_whole(self._out / "trials.csv", to_csv(study))
         self._written = len(ended)
-
-
-def to_csv(study: Study) -> str:
-    """The table of the trials that have ended, in order of their numbers."""
-    file = io.StringIO(newline="")
-    rows = [trial.row() for trial in study.ended()]
-    writer = csv.DictWriter(file, list(rows[0]) if rows else [])
-    writer.writeheader()
-    writer.writerows(rows)
-    return file.getvalue()

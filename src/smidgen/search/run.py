@@ -15,8 +15,9 @@ from smidgen.errors import SearchError, did_you_mean
 from smidgen.files import write_whole
 from smidgen.search.driver import Driver, Progress, Watch
 from smidgen.search.finish import finish
-from smidgen.search.folder import Tables, opened, to_csv
+from smidgen.search.folder import Tables, opened
 from smidgen.search.study import Images, Settings, Study, require_one_that_fits
+from smidgen.search.table import to_csv
 from smidgen.search.workers import Run, Shared, joblib_processes
 from smidgen.sweep import fit_seeds
 

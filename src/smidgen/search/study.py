@@ -77,15 +77,24 @@ class Trial:
     candidate: Candidate
     weight: Weight
     outcome: str = ""  # "trained", "repeated" or "rejected"
-    epochs: int = 0  # of the last rung that it reached
-    val_accuracy: float | None = None
+    accuracies: dict[int, float] = field(default_factory=dict)  # on validation, by the epochs
 
-    def row(self) -> dict[str, Any]:
-        """The trial as a line of the table."""
+    @property
+    def epochs(self) -> int:
+        """Those of the last rung that it reached."""
+        return max(self.accuracies, default=0)
+
+    @property
+    def val_accuracy(self) -> float | None:
+        """The accuracy after those; None if it was not trained."""
+        return self.accuracies.get(self.epochs)
+
+    def facts(self) -> dict[str, Any]:
+        """What is known of the trial, but the values that were drawn."""
         own = {"number": self.number, "network": self.key, "outcome": self.outcome}
-        return (
-            own | asdict(self.weight) | {"epochs": self.epochs, "val_accuracy": self.val_accuracy}
-        )
+        last = {"epochs": self.epochs, "val_accuracy": self.val_accuracy}
+        rungs = {accuracy_after(epochs): value for epochs, value in self.accuracies.items()}
+        return own | asdict(self.weight) | last | rungs
 
 
 @dataclass
@@ -119,10 +128,10 @@ class Study:
         return trial
 
     def weighed(self, number: int, candidate: Candidate) -> Trial:
-        """A trial with a candidate, of which no more is known than its weight."""
+        """A trial with a candidate, of which no more is known than its whole weight."""
         key = key_of(candidate)
         if key not in self._weights:
-            self._weights[key] = weighed(self.settings, candidate.network, self.images)
+            self._weights[key] = weighed(self.settings, candidate.network, self.images, all_=True)
         return Trial(number, key, candidate, self._weights[key])
 
     def constraint(self, trial: Trial) -> tuple[str, float]:
@@ -130,16 +139,14 @@ class Study:
         excess = trial.weight.excess(self.limits)
         return "limits", max(excess, 1e-9) if trial.weight.broken else min(excess, 0.0)
 
-    def tell(
-        self, trial: Trial, outcome: str, epochs: int = 0, val_accuracy: float | None = None
-    ) -> None:
+    def tell(self, trial: Trial, outcome: str) -> None:
         """Ends a trial: its validation error and the quantity that the budget limits first."""
-        trial.outcome, trial.epochs, trial.val_accuracy = outcome, epochs, val_accuracy
+        trial.outcome = outcome
         asked = self._asked.pop(trial.number)
         asked.set_constraint(*self.constraint(trial))
-        for name, value in trial.row().items():
+        for name, value in trial.facts().items():
             asked.set_user_attr(name, value)
-        self._study.tell(asked, [1 - (val_accuracy or 0.0), self.quantity(trial)])
+        self._study.tell(asked, [1 - (trial.val_accuracy or 0.0), self.quantity(trial)])
 
     def quantity(self, trial: Trial) -> float:
         """What the candidate takes of what the budget limits first."""
@@ -191,9 +198,14 @@ def key_of(candidate: Candidate) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def weighed(settings: Settings, network: Network, images: Images) -> Weight:
-    """The weight of a network, as far as the limits ask for it."""
-    return weigh(network, images.preprocess, images.classes, settings.limits)
+def weighed(settings: Settings, network: Network, images: Images, all_: bool = False) -> Weight:
+    """The weight of a network, as far as the limits ask for it; `all_` of one that keeps them."""
+    return weigh(network, images.preprocess, images.classes, settings.limits, all_)
+
+
+def accuracy_after(epochs: int) -> str:
+    """The name of the column with the validation accuracies after so many epochs."""
+    return f"val_accuracy_{epochs}"
 
 
 def recipe_of(settings: Settings, model: str, values: Mapping[str, Value], epochs: int) -> Recipe:

@@ -7,7 +7,7 @@ of a millisecond, planning the memory of the C export up to tens of them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 
 from smidgen.blocks import parts as P
 from smidgen.blocks.document import Network
@@ -17,6 +17,7 @@ from smidgen.errors import SearchError
 from smidgen.inputs import Preprocess
 from smidgen.search.count import count
 
+QUANTITIES = ("params", "stored_numbers", "macs", "flash_bytes", "ram_bytes")
 LEAST_CODE = 1000  # bytes: every firmware that was built had more beside its constants
 
 
@@ -33,10 +34,9 @@ class Limits:
     @classmethod
     def of(cls, budget: Budget) -> Limits:
         """The limits of a budget. Raises SearchError for one that limits nothing of these."""
-        names = [field.name for field in fields(cls)]
-        limits = cls(**{name: getattr(budget, f"max_{name}") for name in names})
+        limits = cls(**{name: getattr(budget, f"max_{name}") for name in QUANTITIES})
         if limits == cls():
-            keys = ", ".join(f"max_{name}" for name in names)
+            keys = ", ".join(f"max_{name}" for name in QUANTITIES)
             raise SearchError(f"the budget {budget.title!r} limits no weight; set one of {keys}")
         return limits
 
