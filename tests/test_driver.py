@@ -19,7 +19,8 @@ from smidgen.budget.rules import Budget
 from smidgen.data import Data
 from smidgen.mnist import GLYPH
 from smidgen.recipe import parse_recipe
-from smidgen.search.driver import Driver
+from smidgen.search import driver as driver_module
+from smidgen.search.driver import Driver, Progress, epochs_of
 from smidgen.search.folder import Tables
 from smidgen.search.space import Space, load_space
 from smidgen.search.study import Images, Settings, Study
@@ -105,6 +106,50 @@ def test_a_repeated_candidate_is_trained_once(tmp_path: Path) -> None:
     assert len(repeated) > 4
     for trial in repeated:
         assert trial.val_accuracy == trained[trial.key].val_accuracy
+
+
+def test_the_time_left_is_that_of_the_epochs_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(driver_module.time, "monotonic", lambda: now[0])
+    seen: list[tuple[int, float, float | None]] = []
+
+    def run(tasks: Sequence[Task]) -> Iterator[tuple[Task, float]]:
+        for task, accuracy in pretended(tasks):
+            now[0] += 3 * task.recipe.epochs  # three seconds an epoch
+            yield task, accuracy
+
+    def watch(progress: Progress) -> None:
+        assert progress.trials == 10
+        seen.append((progress.trained, progress.seconds, progress.seconds_left))
+
+    study = Study(settings(), Images(GLYPH, 10))
+    Driver(study, tmp_path, run, 10, watch=watch).search()
+    # Batches of 4, 4 and 2: as many epochs on the first rung, two each for two, two and one.
+    assert epochs_of(settings(), 10) == 4 + 2 * 2 + 4 + 2 * 2 + 2 + 1 * 2 == 20
+    assert seen[0] == (1, 3, 3 * 19)
+    assert [left for _, _, left in seen] == pytest.approx([60 - seconds for _, seconds, _ in seen])
+    assert seen[-1] == (10, 60, 0)
+
+
+def test_tensorboard_reads_what_was_trained(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="tensorboard is of the extra `tensorboard`")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from smidgen.search.tensorboard import Board
+
+    study = study_of(tmp_path, pretended, settings(), 4)
+    for _ in range(2):  # the second time, as a search that goes on
+        Tables(tmp_path, Board(tmp_path / "tensorboard")).write(study)
+    for trial in study.trials:
+        folder = tmp_path / "tensorboard" / trial.key
+        assert folder.is_dir() == (trial.outcome == "trained")
+        if trial.outcome == "trained":
+            read = EventAccumulator(str(folder)).Reload()
+            events = {event.step: event.value for event in read.Scalars("val_accuracy")}
+            assert events == pytest.approx(trial.accuracies)
+            assert [event.value for event in read.Scalars("params")] == [trial.weight.params]
 
 
 class Untouchable:

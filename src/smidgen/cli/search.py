@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
     from smidgen.search.driver import Progress, Watch
     from smidgen.search.study import Settings as Searched
+    from smidgen.search.study import Study
 
 SHOWN = ("params", "macs", "flash_bytes", "ram_bytes")
+LIVE = 8  # networks of the front that are shown while it searches
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -42,6 +44,9 @@ Jobs = Annotated[int, typer.Option(help="Trainings side by side [-1: one a core]
 Backend = Annotated[str, typer.Option(help="joblib, here, or ray, on a cluster that runs.")]
 Storage = Annotated[
     str | None, typer.Option(metavar="URL", help="A database that many shells search with.")
+]
+Tensorboard = Annotated[
+    bool, typer.Option("--tensorboard", help="Write DIR/tensorboard, too; needs that extra.")
 ]
 Out = Annotated[Path | None, typer.Option(help="The search's folder.")]
 Resume = Annotated[
@@ -68,6 +73,7 @@ def search(
     jobs: Jobs = -1,
     backend: Backend = "joblib",
     storage: Storage = None,
+    tensorboard: Tensorboard = False,
     out: Out = None,
     resume: Resume = None,
     plan: Plan = False,
@@ -82,8 +88,9 @@ def search(
     from smidgen.search.run import Effort
 
     effort = Effort(
-        trials or (None if time else 200), _seconds(time), seeds, jobs, backend, storage
-    )
+        trials or (None if time else 200), _seconds(time), seeds, jobs, backend, storage,
+        tensorboard,
+    )  # fmt: skip
     own = {"data": data, "rungs": _rungs(rungs), "batch": batch, "seed": seed, "sampler": sampler}
     if emit_ is not None and emit_.exists():
         raise SearchError(f"--emit {str(emit_)!r} is there already; choose another folder")
@@ -192,33 +199,57 @@ def _watched(people: Any) -> Iterator[Watch]:
 
         yield plain
         return
+    from rich.console import Group
     from rich.live import Live
 
     with Live(console=people, refresh_per_second=4) as live:
 
         def show(progress: Progress) -> None:
-            live.update(table(("search", ""), _figures(progress)))
+            figures = table(("search", ""), _figures(progress))
+            live.update(Group(figures, _live_front(progress.study)))
 
         yield show
 
 
 def _figures(progress: Progress) -> list[tuple[str, str]]:
+    """How far the search is, by name."""
+    study, left = progress.study, progress.seconds_left
+    most = "" if progress.trials is None else f" of {progress.trials:,}"
+    known = ((t.val_accuracy or 0, t.epochs) for t in study.trials if t.accuracies)
+    best = max(known, default=(None, 0))
+    return [
+        ("trained", f"{progress.trained:,}{most}"),
+        ("rejected", f"{study.count('rejected'):,}"),
+        ("repeated", f"{study.count('repeated'):,}"),
+        ("best", f"{percent(best[0])} after {best[1]} epochs" if best[1] else "–"),
+        ("time", _minutes(progress.seconds)),
+        ("left", _minutes(left)),
+    ]
+
+
+def _live_front(study: Study) -> Table:
+    """The front so far: its most accurate networks."""
     from smidgen.search.finish import front_of
 
-    study, left = progress.study, progress.seconds_left
-    front = front_of(study)
-    rejected = sum(trial.outcome == "rejected" for trial in study.trials)
-    best = percent(front[-1].val_accuracy) if front else "–"
-    points = ", ".join(
-        f"{study.quantity(trial):,.0f}: {percent(trial.val_accuracy)}" for trial in front[-4:]
-    )
-    return [
-        ("trained", f"{progress.trained:,}"),
-        ("rejected", f"{rejected:,}"),
-        ("best", best),
-        (f"front ({study.limits.quantity})", points or "–"),
-        ("left", "–" if left is None else f"{left / 60:.0f} min"),
+    name = study.limits.quantity
+    rows = [
+        (trial.key, f"{study.quantity(trial):,.0f}", percent(trial.val_accuracy))
+        for trial in front_of(study)[-LIVE:]
     ]
+    return table(("the front", name, "validation"), rows or [("–", "–", "–")], right=(1, 2))
+
+
+def _minutes(seconds: float | None) -> str:
+    """A time as a person reads it.
+
+    >>> _minutes(7384), _minutes(75)
+    ('2 h 03 min', '1 min 15 s')
+    """
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, over = divmod(minutes, 60)
+    return f"{hours} h {over:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
 def _seconds(text: str | None) -> float | None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from smidgen.blocks.document import to_toml
 from smidgen.files import append_whole, make_folder, write_whole
-from smidgen.search.study import ASKS, Study, Trial, recipe_of
+from smidgen.search.study import ASKS, Settings, Study, Trial, recipe_of
 from smidgen.search.workers import Run, Task
 
 SHARE = 3  # one of so many goes on to the next rung
@@ -43,7 +43,8 @@ class Progress:
     """How far a search is."""
 
     study: Study
-    trained: int
+    trained: int  # candidates, at least on the first rung
+    trials: int | None  # that it trains at most
     seconds: float
     seconds_left: float | None
     finished_round: bool
@@ -190,11 +191,29 @@ class Driver:
         self.study.tell(trial, "repeated")
 
     def _report(self, finished_round: bool) -> None:
-        trained = len(self._done) + len(self._owner)
-        left = None if self.time_s is None else max(self.time_s - self.seconds, 0)
-        if left is None and self.trials and self._round:
-            left = self.seconds * (self.trials - len(self._done)) / max(len(self._done), 1)
-        self.watch(Progress(self.study, trained, self.seconds, left, finished_round))
+        first = self.study.settings.rungs[0]
+        trained = sum((key, first) in self._known for key in (*self._done, *self._owner))
+        seconds, left = self.seconds, self._seconds_left()
+        self.watch(Progress(self.study, trained, self.trials, seconds, left, finished_round))
+
+    def _seconds_left(self) -> float | None:
+        """What --time leaves, or as long as an epoch took so far for all epochs that are left."""
+        found = [] if self.time_s is None else [max(self.time_s - self.seconds, 0)]
+        done = sum(epochs for _, epochs in self._known)
+        if self.trials is not None and done:
+            left = max(epochs_of(self.study.settings, self.trials) - done, 0)
+            found.append(self.seconds * left / done)
+        return min(found, default=None)
+
+
+def epochs_of(settings: Settings, trials: int) -> int:
+    """All epochs that so many trials train for."""
+    total = 0
+    for size in [settings.batch] * (trials // settings.batch) + [trials % settings.batch]:
+        for epochs in settings.rungs:
+            total += size * epochs
+            size = -(-size // SHARE)
+    return total
 
 
 def read_results(path: Path) -> dict[tuple[str, int], float]:

@@ -8,6 +8,7 @@ clock.json         how long the search has taken (the driver's)
 trials.csv         the table of all trials that have ended
 report.html        the page, and front.png
 journal.log        the same for Optuna's tools, such as optuna-dashboard
+tensorboard/       a run for each candidate that was trained, where it was asked for
 result.json        what `smidgen search --json` prints
 best/              the winner: net.toml, recipe.toml and its runs
 """
@@ -27,6 +28,7 @@ from smidgen.files import make_folder, remove_parts, write_whole
 from smidgen.schema import parse_json, read_text, validate
 from smidgen.search.study import Settings, Study, import_optuna
 from smidgen.search.table import to_csv
+from smidgen.search.tensorboard import Board
 
 
 @contextlib.contextmanager
@@ -85,11 +87,12 @@ def _read(path: Path) -> dict[str, Any]:
 class Tables:
     """The trials that have ended, in order of their numbers: a table, and Optuna's journal.
 
-    Both can be made again from the study, and are when a search goes on.
+    Those that were trained are written to TensorBoard's folder, too, where there is one. All
+    can be made again from the study, and are when a search goes on.
     """
 
-    def __init__(self, out: Path) -> None:
-        self._out, self._written = out, 0
+    def __init__(self, out: Path, board: Board | None = None) -> None:
+        self._out, self._written, self._board = out, 0, board
         for name in ("journal.log", "journal.log.lock"):
             (out / name).unlink(missing_ok=True)
         optuna = import_optuna()
@@ -106,6 +109,8 @@ class Tables:
         ended = study.ended()
         for trial in ended[self._written :]:
             self._journal.add_trial(study.frozen(trial))
+            if self._board is not None and trial.outcome == "trained":
+                self._board.write(trial)
         if len(ended) > self._written:
             write_whole(self._out / "trials.csv", to_csv(study))
         self._written = len(ended)

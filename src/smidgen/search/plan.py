@@ -12,7 +12,7 @@ from joblib import effective_n_jobs
 
 from smidgen.blocks.document import to_toml
 from smidgen.data import Data
-from smidgen.search.driver import SHARE
+from smidgen.search.driver import epochs_of
 from smidgen.search.run import Effort, require_possible
 from smidgen.search.space import RandomTrial
 from smidgen.search.study import Images, Settings, recipe_of, survey
@@ -48,16 +48,6 @@ def plan(settings: Settings, data: Data, effort: Effort) -> dict[str, Any]:
         "cores": cores,
         "seconds": epochs_of(settings, trials) * seconds / cores,
     }
-
-
-def epochs_of(settings: Settings, trials: int) -> int:
-    """All epochs that so many trials train for."""
-    total = 0
-    for size in [settings.batch] * (trials // settings.batch) + [trials % settings.batch]:
-        for epochs in settings.rungs:
-            total += size * epochs
-            size = -(-size // SHARE)
-    return total
 
 
 def _seconds_per_epoch(settings: Settings, data: Data, seed: int) -> float:

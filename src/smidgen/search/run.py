@@ -18,6 +18,7 @@ from smidgen.search.finish import finish
 from smidgen.search.folder import Tables, opened
 from smidgen.search.study import Images, Settings, Study, require_one_that_fits
 from smidgen.search.table import to_csv
+from smidgen.search.tensorboard import Board, require_tensorboard
 from smidgen.search.workers import Run, Shared, joblib_processes
 from smidgen.sweep import fit_seeds
 
@@ -38,6 +39,7 @@ class Effort:
     jobs: int = -1
     backend: str = "joblib"  # or "ray"
     storage: str | None = None  # of many shells, each with one core
+    tensorboard: bool = False
 
 
 def search(
@@ -61,7 +63,7 @@ def search(
         return _search_together(settings, data, out, effort, data_dir, watch)
     study, began, blind = Study(settings, images), time.monotonic(), data.without_test()
     with opened(out, settings, blind.fingerprint):
-        tables = Tables(out)
+        tables = Tables(out, Board(out / "tensorboard") if effort.tensorboard else None)
 
         def report(progress: Progress) -> None:
             if progress.finished_round:
@@ -85,11 +87,16 @@ def _search_together(
     began, images = time.monotonic(), Images(data.preprocess, len(data.classes))
     shared = Shared.of(data.without_test())
 
-    def report(study: Study) -> None:
-        trained = sum(trial.outcome == "trained" for trial in study.trials)
-        watch(Progress(study, trained, time.monotonic() - began, None, finished_round=True))
-
     url, trials = effort.storage or "", effort.trials or 0
+    before: list[int] = []  # trials when this shell came
+
+    def report(study: Study) -> None:
+        trained, seconds = study.count("trained"), time.monotonic() - began
+        before.append(trained)
+        own = trained - before[0]
+        left = seconds * max(trials - trained, 0) / own if own else None
+        watch(Progress(study, trained, trials, seconds, left, finished_round=True))
+
     study = join(settings, images, shared, out, url, trials, report)
     with FileLock(out / ".lock"):
         write_whole(out / "trials.csv", to_csv(study))
@@ -116,6 +123,10 @@ def require_possible(settings: Settings, images: Images, effort: Effort) -> None
         raise SearchError(f"unknown backend {effort.backend!r}{near}")
     if effort.storage is not None and effort.trials is None:
         raise SearchError("--storage goes with --trials, not with --time")
+    if effort.tensorboard:
+        require_tensorboard()
+        if effort.storage is not None:
+            raise SearchError("--tensorboard goes without --storage, which optuna-dashboard reads")
     if effort.seeds < 2:
         raise SearchError(f"--seeds {effort.seeds} gives no spread; the winner needs at least 2")
     if effort.trials is not None and effort.trials < 1:

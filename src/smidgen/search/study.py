@@ -155,6 +155,10 @@ class Study:
         # Rejected before its firmware was planned: over the limit by as much as it is elsewhere.
         return known or (1 + trial.weight.excess(self.limits)) * (getattr(self.limits, name) or 1)
 
+    def count(self, outcome: str) -> int:
+        """How many trials ended so."""
+        return sum(trial.outcome == outcome for trial in self.trials)
+
     def ended(self) -> list[Trial]:
         """The trials before the first one that is under way."""
         return list(itertools.takewhile(lambda trial: trial.outcome, self.trials))
