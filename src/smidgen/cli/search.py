@@ -87,10 +87,8 @@ def search(
     from smidgen.search.folder import read_settings
     from smidgen.search.run import Effort
 
-    effort = Effort(
-        trials or (None if time else 200), _seconds(time), seeds, jobs, backend, storage,
-        tensorboard,
-    )  # fmt: skip
+    most = trials or (None if time else 200)
+    effort = Effort(most, _seconds(time), seeds, jobs, backend, storage, tensorboard)
     own = {"data": data, "rungs": _rungs(rungs), "batch": batch, "seed": seed, "sampler": sampler}
     if emit_ is not None and emit_.exists():
         raise SearchError(f"--emit {str(emit_)!r} is there already; choose another folder")
