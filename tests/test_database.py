@@ -23,7 +23,7 @@ from smidgen.errors import SearchError
 from smidgen.mnist import GLYPH
 from smidgen.search.database import join
 from smidgen.search.study import Images
-from smidgen.search.workers import Shared
+from smidgen.trials.workers import Shared
 
 CODE = """
 import sys, test_driver as t

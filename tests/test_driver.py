@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,13 @@ from smidgen.budget.rules import Budget
 from smidgen.data import Data
 from smidgen.mnist import GLYPH
 from smidgen.recipe import parse_recipe
-from smidgen.search import driver as driver_module
-from smidgen.search.driver import Driver, Progress, epochs_of
 from smidgen.search.folder import Tables
 from smidgen.search.space import Space, load_space
 from smidgen.search.study import Images, Settings, Study
 from smidgen.search.table import to_csv
-from smidgen.search.workers import Run, Shared, Task, joblib_processes
+from smidgen.trials import driver as driver_module
+from smidgen.trials.driver import Driver, Progress, epochs_of
+from smidgen.trials.workers import Shared, Task, Workers, processes, train_candidate
 
 TINY = Space(
     title="a tiny space",
@@ -54,9 +55,11 @@ def pretended(tasks: Sequence[Task]) -> Iterator[tuple[Task, float]]:
         yield task, int(task.key[:4], 16) / 65_536 * (1 - 1 / (1 + task.recipe.epochs))
 
 
-def study_of(out: Path, run: Run, chosen: Settings, trials: int) -> Study:
+def study_of(out: Path, run: Workers, chosen: Settings, trials: int) -> Study:
     study = Study(chosen, Images(GLYPH, 10))
-    return Driver(study, out, run, trials).search()
+    for _ in Driver(study, out, run, trials).trainings():
+        pass
+    return study
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
@@ -125,9 +128,9 @@ def test_the_time_left_is_that_of_the_epochs_left(
         seen.append((progress.trained, progress.seconds, progress.seconds_left))
 
     study = Study(settings(), Images(GLYPH, 10))
-    Driver(study, tmp_path, run, 10, watch=watch).search()
+    assert len(list(Driver(study, tmp_path, run, 10, watch=watch).trainings())) == 10 + 5
     # Batches of 4, 4 and 2: as many epochs on the first rung, two each for two, two and one.
-    assert epochs_of(settings(), 10) == 4 + 2 * 2 + 4 + 2 * 2 + 2 + 1 * 2 == 20
+    assert epochs_of([1, 2], 4, 10) == 4 + 2 * 2 + 4 + 2 * 2 + 2 + 1 * 2 == 20
     assert seen[0] == (1, 3, 3 * 19)
     assert [left for _, _, left in seen] == pytest.approx([60 - seconds for _, seconds, _ in seen])
     assert seen[-1] == (10, 60, 0)
@@ -171,7 +174,7 @@ def test_the_table_does_not_depend_on_the_number_of_workers(shared: Shared, tmp_
     for jobs in (1, 2):
         out = tmp_path / str(jobs)
         out.mkdir()
-        study = study_of(out, joblib_processes(shared, jobs), settings(), 6)
+        study = study_of(out, processes(partial(train_candidate, shared), jobs), settings(), 6)
         Tables(out).write(study)
         tables.append((out / "trials.csv").read_bytes())
         assert tables[-1].decode() == to_csv(study)
@@ -207,7 +210,7 @@ def search_in_a_process(out: Path, jobs: int) -> subprocess.Popen[bytes]:
         "out, jobs = Path(sys.argv[1]), int(sys.argv[2])\n"
         "data = load_data('digits').without_test()\n"
         "with opened(out, t.settings(), data.fingerprint):\n"
-        "    run = t.joblib_processes(t.Shared.of(data), jobs)\n"
+        "    run = t.processes(t.partial(t.train_candidate, t.Shared.of(data)), jobs)\n"
         "    t.Tables(out).write(t.study_of(out, run, t.settings(), 10))\n"
     )
     return subprocess.Popen(

@@ -19,7 +19,6 @@ from smidgen.errors import SearchError
 from smidgen.mnist import GLYPH
 from smidgen.recipe import parse_recipe
 from smidgen.search.axes import axis_of, line_of_values, percent, whole
-from smidgen.search.driver import Driver
 from smidgen.search.folder import Tables, opened
 from smidgen.search.importance import importances
 from smidgen.search.page import front_of
@@ -27,7 +26,8 @@ from smidgen.search.report import write_search_report
 from smidgen.search.space import Space
 from smidgen.search.study import Images, Settings, Study
 from smidgen.search.table import Row, read_table, to_csv
-from smidgen.search.workers import Task
+from smidgen.trials.driver import Driver
+from smidgen.trials.workers import Task
 
 CONTRASTS = Path(__file__).with_name("contrasts.js").read_text("utf-8")
 AXE = Path(__file__).parents[1] / "node_modules/axe-core/axe.min.js"
@@ -63,7 +63,7 @@ def study_in(out: Path, trials: int) -> Study:
             yield task, 1 - error
 
     with opened(out, SETTINGS, "fingerprint"):
-        Driver(study, out, run, trials).search()
+        list(Driver(study, out, run, trials).trainings())
         Tables(out).write(study)
     return study
 

@@ -18,9 +18,10 @@ from smidgen.errors import SearchError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from smidgen.search.driver import Progress, Watch
+    from smidgen.search.run import Watch
     from smidgen.search.study import Settings as Searched
     from smidgen.search.study import Study
+    from smidgen.trials.driver import Progress
 
 SHOWN = ("params", "macs", "flash_bytes", "ram_bytes")
 LIVE = 8  # networks of the front that are shown while it searches
@@ -191,9 +192,10 @@ def _watched(people: Any) -> Iterator[Watch]:
     """A live table on a terminal, a plain line a round elsewhere."""
     if not people.is_terminal:
 
-        def plain(progress: Progress) -> None:
+        def plain(progress: Progress, study: Study) -> None:
             if progress.finished_round:
-                people.print("  ".join(f"{name} {value}" for name, value in _figures(progress)))
+                figures = _figures(progress, study)
+                people.print("  ".join(f"{name} {value}" for name, value in figures))
 
         yield plain
         return
@@ -202,16 +204,15 @@ def _watched(people: Any) -> Iterator[Watch]:
 
     with Live(console=people, refresh_per_second=4) as live:
 
-        def show(progress: Progress) -> None:
-            figures = table(("search", ""), _figures(progress))
-            live.update(Group(figures, _live_front(progress.study)))
+        def show(progress: Progress, study: Study) -> None:
+            figures = table(("search", ""), _figures(progress, study))
+            live.update(Group(figures, _live_front(study)))
 
         yield show
 
 
-def _figures(progress: Progress) -> list[tuple[str, str]]:
+def _figures(progress: Progress, study: Study) -> list[tuple[str, str]]:
     """How far the search is, by name."""
-    study, left = progress.study, progress.seconds_left
     most = "" if progress.trials is None else f" of {progress.trials:,}"
     known = ((t.val_accuracy or 0, t.epochs) for t in study.trials if t.accuracies)
     best = max(known, default=(None, 0))
@@ -221,7 +222,7 @@ def _figures(progress: Progress) -> list[tuple[str, str]]:
         ("repeated", f"{study.count('repeated'):,}"),
         ("best", f"{percent(best[0])} after {best[1]} epochs" if best[1] else "–"),
         ("time", _minutes(progress.seconds)),
-        ("left", _minutes(left)),
+        ("left", _minutes(progress.seconds_left)),
     ]
 
 

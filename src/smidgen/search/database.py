@@ -12,10 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from smidgen.blocks.document import to_toml
 from smidgen.errors import MissingExtraError, SearchError
-from smidgen.files import make_folder, sha256, write_whole
-from smidgen.search.driver import SHARE
+from smidgen.files import sha256
 from smidgen.search.study import (
     Images,
     Settings,
@@ -24,10 +22,10 @@ from smidgen.search.study import (
     accuracy_after,
     import_optuna,
     key_of,
-    recipe_of,
     sampler,
 )  # fmt: skip
-from smidgen.search.workers import Shared, Task, train_candidate
+from smidgen.trials.driver import SHARE
+from smidgen.trials.workers import Shared, train_candidate
 
 HEARTBEAT_S = 30  # a shell that is silent for twice as long is dead
 WAIT_S = 2.0
@@ -48,7 +46,6 @@ def join(
     for a database that cannot be reached, MissingExtraError where its driver is not installed.
     """
     study = _open(settings, shared, url)
-    make_folder(out / "networks")
     optuna = import_optuna()
     objective = _Objective(settings, images, shared, out.absolute(), study)
     with warnings.catch_warnings():
@@ -128,7 +125,7 @@ class _Objective:
             trial.outcome, trial.accuracies = "repeated", known
         else:
             trial.outcome = "trained"
-            self._climb(asked, trial)
+            self._climb(judge, asked, trial)
         for column, value in trial.facts().items():
             asked.set_user_attr(column, value)
         return 1 - (trial.val_accuracy or 0.0), judge.quantity(trial)
@@ -140,14 +137,10 @@ class _Objective:
                 return _accuracies(self.settings, attributes)
         return None
 
-    def _climb(self, asked: Any, trial: Trial) -> None:
+    def _climb(self, judge: Study, asked: Any, trial: Trial) -> None:
         """Trains on each rung for which the candidate is in the best third of those so far."""
-        network = self.out / "networks" / f"{trial.key}.toml"
-        write_whole(network, to_toml(trial.candidate.network))
         for epochs in self.settings.rungs:
-            recipe = recipe_of(self.settings, str(network), trial.candidate.recipe, epochs)
-            folder = self.out / "candidates" / f"{trial.key}-{epochs}"
-            accuracy = train_candidate(Task(trial.key, recipe, str(folder)), self.shared)
+            accuracy = train_candidate(self.shared, judge.task(trial, epochs, self.out))
             trial.accuracies[epochs] = accuracy
             name = accuracy_after(epochs)
             asked.set_user_attr(name, accuracy)

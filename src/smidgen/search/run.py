@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,19 +14,20 @@ from filelock import FileLock
 from smidgen.data import Data
 from smidgen.errors import SearchError, did_you_mean
 from smidgen.files import write_whole
-from smidgen.search.driver import Driver, Progress, Watch
 from smidgen.search.finish import finish
 from smidgen.search.folder import Tables, opened
 from smidgen.search.study import Images, Settings, Study, require_one_that_fits
 from smidgen.search.table import to_csv
 from smidgen.search.tensorboard import Board, require_tensorboard
-from smidgen.search.workers import Run, Shared, joblib_processes
 from smidgen.sweep import fit_seeds
+from smidgen.trials.driver import Driver, Progress
+from smidgen.trials.workers import Shared, Workers, processes, train_candidate
 
 BACKENDS = ("joblib", "ray")
+Watch = Callable[[Progress, Study], None]
 
 
-def _silent(progress: Progress) -> None:
+def _silent(progress: Progress, study: Study) -> None:
     pass
 
 
@@ -68,11 +70,12 @@ def search(
         def report(progress: Progress) -> None:
             if progress.finished_round:
                 tables.write(study)
-            watch(progress)
+            watch(progress, study)
 
         run = _workers(Shared.of(blind), effort)
         driver = Driver(study, out, run, effort.trials, effort.time_s, report)
-        driver.search()
+        for _ in driver.trainings():
+            pass
         tables.write(study)
         train = partial(_train_seeds, effort, data_dir)
         return finish(study, out, train, time.monotonic() - began)
@@ -95,7 +98,7 @@ def _search_together(
         before.append(trained)
         own = trained - before[0]
         left = seconds * max(trials - trained, 0) / own if own else None
-        watch(Progress(study, trained, trials, seconds, left, finished_round=True))
+        watch(Progress(trained, trials, seconds, left, finished_round=True), study)
 
     study = join(settings, images, shared, out, url, trials, report)
     with FileLock(out / ".lock"):
@@ -104,12 +107,12 @@ def _search_together(
         return finish(study, out, train, time.monotonic() - began)
 
 
-def _workers(shared: Shared, effort: Effort) -> Run:
+def _workers(shared: Shared, effort: Effort) -> Workers:
     if effort.backend == "ray":
         from smidgen.search.cluster import ray_workers
 
         return ray_workers(shared)
-    return joblib_processes(shared, effort.jobs)
+    return processes(partial(train_candidate, shared), effort.jobs)
 
 
 def _train_seeds(effort: Effort, data_dir: Path | None, recipe: Any, folder: Path) -> Any:

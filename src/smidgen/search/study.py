@@ -11,27 +11,30 @@ import hashlib
 import itertools
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from smidgen.blocks.document import Network
+from smidgen.blocks.document import Network, to_toml
 from smidgen.budget import Budget
 from smidgen.errors import MissingExtraError, SearchError
+from smidgen.files import make_folder, write_whole
 from smidgen.inputs import Preprocess
 from smidgen.recipe import Recipe, override
 from smidgen.schema import Frozen
 from smidgen.search.space import Candidate, RandomTrial, Space, Value
 from smidgen.search.weigh import Limits, Weight, weigh
+from smidgen.trials import driver as trials
+from smidgen.trials.workers import Task
 
 if TYPE_CHECKING:
     import optuna
 
 SAMPLERS = ("tpe", "nsga2", "random")
-ASKS = 50  # at most, for each candidate of a batch
 DRAWS = 10_000  # in which the first network that fits is looked for
 
 
@@ -65,29 +68,15 @@ class Images:
     classes: int
 
 
-@dataclass
-class Trial:
-    """One candidate of a study: what it weighs, and how well it did, once that is known.
+@dataclass(kw_only=True)
+class Trial(trials.Trial):
+    """One candidate of a study and what it weighs; its outcome may be "rejected", too.
 
-    `key` is a hash of the network and its recipe's values; equal candidates have the same.
+    `key` is a hash of the network and its recipe's values.
     """
 
-    number: int
-    key: str
     candidate: Candidate
     weight: Weight
-    outcome: str = ""  # "trained", "repeated" or "rejected"
-    accuracies: dict[int, float] = field(default_factory=dict)  # on validation, by the epochs
-
-    @property
-    def epochs(self) -> int:
-        """Those of the last rung that it reached."""
-        return max(self.accuracies, default=0)
-
-    @property
-    def val_accuracy(self) -> float | None:
-        """The accuracy after those; None if it was not trained."""
-        return self.accuracies.get(self.epochs)
 
     def facts(self) -> dict[str, Any]:
         """What is known of the trial, but the values that were drawn."""
@@ -112,6 +101,14 @@ class Study:
         self._asked: dict[int, Any] = {}  # Optuna's trials that are under way
         self._weights: dict[str, Weight] = {}
 
+    @property
+    def rungs(self) -> Sequence[int]:
+        return self.settings.rungs
+
+    @property
+    def batch(self) -> int:
+        return self.settings.batch
+
     def ask(self) -> Trial:
         """The next candidate, weighed. One that breaks a limit is told so, and is "rejected"."""
         number = len(self.trials)
@@ -132,7 +129,19 @@ class Study:
         key = key_of(candidate)
         if key not in self._weights:
             self._weights[key] = weighed(self.settings, candidate.network, self.images, all_=True)
-        return Trial(number, key, candidate, self._weights[key])
+        return Trial(number=number, key=key, candidate=candidate, weight=self._weights[key])
+
+    def task(self, trial: Trial, rung: int, out: Path) -> Task:
+        """The training of a candidate for so many epochs, of which the network's file is written.
+
+        Raises RecipeError for a value that a recipe may not have.
+        """
+        network = out.absolute() / "networks" / f"{trial.key}.toml"  # for workers elsewhere
+        if not network.is_file():
+            make_folder(network.parent)
+            write_whole(network, to_toml(trial.candidate.network))
+        recipe = recipe_of(self.settings, str(network), trial.candidate.recipe, rung)
+        return Task(trial.key, recipe, str(out.absolute() / "candidates" / f"{trial.key}-{rung}"))
 
     def constraint(self, trial: Trial) -> tuple[str, float]:
         """The limits as Optuna's constraint: its name, and a number above 0 if one is broken."""
