@@ -24,6 +24,7 @@ from smidgen.blocks.build import build
 from smidgen.blocks.parts import expand
 from smidgen.errors import ExportError, ModelError
 from smidgen.export.footprint import footprint, quantize_on_noise
+from smidgen.export.schedule import plan_memory
 from smidgen.inputs import InputShape, Preprocess
 from smidgen.search.count import count
 from smidgen.search.firmware import examine
@@ -62,7 +63,8 @@ def build_one(seed: int) -> dict[str, Any] | None:
         print(seed, problem, file=sys.stderr)
         return None
     start = time.process_time()
-    contents = examine(skeleton(parts, preprocess))
+    graph = skeleton(parts, preprocess)
+    contents = examine(graph, plan_memory(graph))
     return {
         "seed": seed, "space": space, "seconds": time.process_time() - start,
         "flash_bytes": measured.flash_bytes, "static": measured.static_bytes,
@@ -143,7 +145,7 @@ def rate(trials: int = 300) -> None:
                     spent[fits] += time.process_time() - start
                     judged[fits] += 1
             rates = " | ".join(f"{judged[k]} | {judged[k] / spent[k]:.0f}" for k in (False, True))
-            print(f"| `{name}` | {title} | {rates} |")
+            print(f"| `{name}` | {title} | {rates} | {trials / sum(spent.values()):.0f} |")
 
 
 if __name__ == "__main__":

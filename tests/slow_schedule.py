@@ -10,14 +10,14 @@ from smidgen.export.stages import Stage, make_stages
 from smidgen.quantize import graph as G
 
 
-def plan_slowly(graph: G.Graph) -> tuple[int, tuple[int, ...], tuple[Ring, ...]]:
-    """The bytes, the order and the rings of the best of all schedules with at most two waits."""
+def plan_slowly(graph: G.Graph, waits: int = 2) -> tuple[int, tuple[int, ...], tuple[Ring, ...]]:
+    """The bytes, the order and the rings of the best of schedules with at most so many waits."""
     stages, shapes = make_stages(graph)
     numbers = range(1, len(stages))
     plans = [
-        _schedule(stages, shapes, waits)
-        for count in range(3)
-        for waits in itertools.combinations(numbers, count)
+        _schedule(stages, shapes, chosen)
+        for count in range(waits + 1)
+        for chosen in itertools.combinations(numbers, count)
     ]
     return min(plans, key=lambda plan: plan[0])
 

@@ -61,6 +61,7 @@ def test_a_search_ends_in_a_winner_that_can_be_used(
     assert (found["trained"], found["best"]["test_accuracy"]["n"]) == (5, 2)
     assert found["trials"] == found["trained"] + found["rejected"] + found["repeated"]
     assert json.loads((out / "result.json").read_text()) == found
+    assert f"{found['best']['params']:,}" in (out / "report.html").read_text()
     for point in found["front"]:
         described = document("describe", point["network"])
         assert (described["params"], described["macs"]) == (point["params"], point["macs"])

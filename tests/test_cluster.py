@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from smidgen.data import Data
 from smidgen.errors import SearchError
 from smidgen.search import cluster
 from smidgen.search.folder import to_csv
-from smidgen.search.workers import Run, Shared, Task, joblib_processes
+from smidgen.trials.workers import Shared, Task, Workers, processes, train_candidate
 
 # Ray opens sockets and processes of its own, which it does not all close.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -62,7 +63,7 @@ def test_a_node_and_a_worker_that_die_change_nothing(
             yield pair
 
     tables = []
-    for name, way in [("ray", killing), ("joblib", joblib_processes(shared, 1))]:
+    for name, way in [("ray", killing), ("joblib", processes(partial(train_candidate, shared), 1))]:
         tables.append(to_csv(study_of(tmp_path / name, way, settings(), 8)))
     assert tables[0] == tables[1]
     assert done > 5
@@ -83,7 +84,7 @@ def kill_a_worker() -> None:
 def test_a_worker_with_another_version_is_refused(
     nodes: Any, shared: Shared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run: Run = cluster.ray_workers(shared)
+    run: Workers = cluster.ray_workers(shared)
     monkeypatch.setattr(cluster, "versions", lambda: {"smidgen": "0.0.1", "torch": "2"})
     with pytest.raises(SearchError, match=r"a worker has smidgen .*, the search 0\.0\.1; install"):
         study_of(tmp_path, run, settings(), 2)

@@ -23,7 +23,7 @@ from smidgen.errors import SearchError
 from smidgen.mnist import GLYPH
 from smidgen.search.database import join
 from smidgen.search.study import Images
-from smidgen.search.workers import Shared
+from smidgen.trials.workers import Shared
 
 DEBIAN = Path("/usr/lib/postgresql")  # where Debian puts the server's programs, outside of PATH
 CODE = """

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ from smidgen.budget.rules import Budget
 from smidgen.data import Data
 from smidgen.mnist import GLYPH
 from smidgen.recipe import parse_recipe
-from smidgen.search.driver import Driver
-from smidgen.search.folder import Tables, to_csv
+from smidgen.search.folder import Tables
 from smidgen.search.space import Space, load_space
 from smidgen.search.study import Images, Settings, Study
-from smidgen.search.workers import Run, Shared, Task, joblib_processes
+from smidgen.search.table import to_csv
+from smidgen.trials import driver as driver_module
+from smidgen.trials.driver import Driver, Progress, epochs_of
+from smidgen.trials.workers import Shared, Task, Workers, processes, train_candidate
 
 TINY = Space(
     title="a tiny space",
@@ -52,9 +55,11 @@ def pretended(tasks: Sequence[Task]) -> Iterator[tuple[Task, float]]:
         yield task, int(task.key[:4], 16) / 65_536 * (1 - 1 / (1 + task.recipe.epochs))
 
 
-def study_of(out: Path, run: Run, chosen: Settings, trials: int) -> Study:
+def study_of(out: Path, run: Workers, chosen: Settings, trials: int) -> Study:
     study = Study(chosen, Images(GLYPH, 10))
-    return Driver(study, out, run, trials).search()
+    for _ in Driver(study, out, run, trials).trainings():
+        pass
+    return study
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
@@ -106,6 +111,50 @@ def test_a_repeated_candidate_is_trained_once(tmp_path: Path) -> None:
         assert trial.val_accuracy == trained[trial.key].val_accuracy
 
 
+def test_the_time_left_is_that_of_the_epochs_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(driver_module.time, "monotonic", lambda: now[0])
+    seen: list[tuple[int, float, float | None]] = []
+
+    def run(tasks: Sequence[Task]) -> Iterator[tuple[Task, float]]:
+        for task, accuracy in pretended(tasks):
+            now[0] += 3 * task.recipe.epochs  # three seconds an epoch
+            yield task, accuracy
+
+    def watch(progress: Progress) -> None:
+        assert progress.trials == 10
+        seen.append((progress.trained, progress.seconds, progress.seconds_left))
+
+    study = Study(settings(), Images(GLYPH, 10))
+    assert len(list(Driver(study, tmp_path, run, 10, watch=watch).trainings())) == 10 + 5
+    # Batches of 4, 4 and 2: as many epochs on the first rung, two each for two, two and one.
+    assert epochs_of([1, 2], 4, 10) == 4 + 2 * 2 + 4 + 2 * 2 + 2 + 1 * 2 == 20
+    assert seen[0] == (1, 3, 3 * 19)
+    assert [left for _, _, left in seen] == pytest.approx([60 - seconds for _, seconds, _ in seen])
+    assert seen[-1] == (10, 60, 0)
+
+
+def test_tensorboard_reads_what_was_trained(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="tensorboard is of the extra `tensorboard`")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from smidgen.search.tensorboard import Board
+
+    study = study_of(tmp_path, pretended, settings(), 4)
+    for _ in range(2):  # the second time, as a search that goes on
+        Tables(tmp_path, Board(tmp_path / "tensorboard")).write(study)
+    for trial in study.trials:
+        folder = tmp_path / "tensorboard" / trial.key
+        assert folder.is_dir() == (trial.outcome == "trained")
+        if trial.outcome == "trained":
+            read = EventAccumulator(str(folder)).Reload()
+            events = {event.step: event.value for event in read.Scalars("val_accuracy")}
+            assert events == pytest.approx(trial.accuracies)
+            assert [event.value for event in read.Scalars("params")] == [trial.weight.params]
+
+
 class Untouchable:
     """Stands for the test images."""
 
@@ -125,7 +174,7 @@ def test_the_table_does_not_depend_on_the_number_of_workers(shared: Shared, tmp_
     for jobs in (1, 2):
         out = tmp_path / str(jobs)
         out.mkdir()
-        study = study_of(out, joblib_processes(shared, jobs), settings(), 6)
+        study = study_of(out, processes(partial(train_candidate, shared), jobs), settings(), 6)
         Tables(out).write(study)
         tables.append((out / "trials.csv").read_bytes())
         assert tables[-1].decode() == to_csv(study)
@@ -161,7 +210,7 @@ def search_in_a_process(out: Path, jobs: int) -> subprocess.Popen[bytes]:
         "out, jobs = Path(sys.argv[1]), int(sys.argv[2])\n"
         "data = load_data('digits').without_test()\n"
         "with opened(out, t.settings(), data.fingerprint):\n"
-        "    run = t.joblib_processes(t.Shared.of(data), jobs)\n"
+        "    run = t.processes(t.partial(t.train_candidate, t.Shared.of(data)), jobs)\n"
         "    t.Tables(out).write(t.study_of(out, run, t.settings(), 10))\n"
     )
     return subprocess.Popen(

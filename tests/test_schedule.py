@@ -22,3 +22,7 @@ def test_the_schedule_is_that_of_the_plain_method(seed: int) -> None:
         pytest.skip("the integer graph cannot express it")
     plan = plan_memory(graph)
     assert (plan.size_bytes, plan.order, plan.rings) == plan_slowly(graph)
+    plain = plan_memory(graph, 10**9)
+    assert (plain.size_bytes, plain.order, plain.rings) == plan_slowly(graph, waits=0)
+    for enough in range(plan.size_bytes, plain.size_bytes, 16):
+        assert plan.size_bytes <= plan_memory(graph, enough).size_bytes <= enough

@@ -140,7 +140,9 @@ def test_flash_and_ram_are_within_three_percent_of_a_build(name: str) -> None:
 
 def test_the_first_broken_limit_is_named_and_the_dear_checks_are_left_out() -> None:
     network = load_network(next(path for path in EXAMPLES if path.stem == "smidgen_8k"))
-    fits = weigh(network, GLYPH, 10, Limits(params=7_842, flash_bytes=20_000, ram_bytes=10_000))
+    roomy = Limits(params=7_842, flash_bytes=20_000, ram_bytes=10_000)
+    assert weigh(network, GLYPH, 10, roomy).broken is None
+    fits = weigh(network, GLYPH, 10, roomy, all_=True)
     assert (fits.params, fits.broken) == (7_842, None)
     assert fits.flash_bytes is not None
     assert fits.ram_bytes is not None
@@ -155,13 +157,22 @@ def test_the_first_broken_limit_is_named_and_the_dear_checks_are_left_out() -> N
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_a_bound_from_below_is_not_above_the_estimate(seed: int) -> None:
+def test_bounds_reject_what_the_estimate_rejects_and_nothing_else(seed: int) -> None:
     network = load_space(list_spaces()[seed % 3]).draw(RandomTrial(seed)).network
     whole = weigh(network, COLOUR, 10, Limits(), all_=True)
-    assert whole.flash_bytes is not None
-    assert whole.ram_bytes is not None
-    exactly = Limits(flash_bytes=whole.flash_bytes, ram_bytes=whole.ram_bytes)
-    assert weigh(network, COLOUR, 10, exactly).broken is None
+    flash, ram = whole.flash_bytes, whole.ram_bytes
+    assert flash is not None
+    assert ram is not None
+    for more in (0, 1, 30, 300, 3_000):
+        assert weigh(network, COLOUR, 10, Limits(flash_bytes=flash + more)).broken is None
+        assert weigh(network, COLOUR, 10, Limits(ram_bytes=ram + more)).broken is None
+        both = Limits(flash_bytes=flash + more, ram_bytes=ram)
+        assert weigh(network, COLOUR, 10, both).broken is None
+    for less in (1, 30, 300):
+        below = Limits(flash_bytes=flash - less, ram_bytes=ram)
+        assert weigh(network, COLOUR, 10, below).broken == "flash_bytes"
+        below = Limits(flash_bytes=flash, ram_bytes=ram - less)
+        assert weigh(network, COLOUR, 10, below).broken == "ram_bytes"
 
 
 @pytest.mark.parametrize("name", list_spaces())

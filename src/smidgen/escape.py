@@ -1,12 +1,13 @@
 """Names from outside, of models, classes, layers, data sets and files, as parts of what is written.
 
 Whoever names a class or a layer may write anything. Here is the one way into each language, which
-keeps a name a name: C, Markdown, YAML, JSON, JSON in an HTML page, and names of files.
+keeps a name a name: C, Markdown, YAML, JSON, JSON in an HTML page, HTML, and names of files.
 """
 
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 import re
 from typing import Any
@@ -86,6 +87,15 @@ def json_text(value: Any) -> str:
 def json_in_html(value: Any) -> str:
     """The value as JSON for a script element, which ends at the first "</script" within."""
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def html_text(text: str) -> str:
+    """The text for an element of HTML or SVG, or for an attribute in quotation marks.
+
+    >>> html_text('<b title="x">')
+    '&lt;b title=&quot;x&quot;&gt;'
+    """
+    return html.escape(plain(text))
 
 
 def file_name(text: str) -> str:

@@ -1,32 +1,50 @@
-"""Many trainings side by side, one core each: a recipe under several seeds, or many recipes.
+"""A recipe under several seeds, or every combination of a grid: samplers of trials that are listed.
 
-joblib runs them in processes of their own; under `joblib.parallel_config(backend="ray")` the same
-call spreads them over a Ray cluster.
+joblib runs them in processes of their own, one core each; under
+`joblib.parallel_config(backend="ray")` the same call spreads them over a Ray cluster.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-import shutil
+import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from joblib import Parallel, delayed
-from joblib.externals.loky.process_executor import TerminatedWorkerError
-
-from smidgen.data import Data, load_data
-from smidgen.errors import RecipeError, RunError, TrainingError
+from smidgen.data import load_data
+from smidgen.errors import RecipeError, RunError
 from smidgen.escape import file_name
 from smidgen.files import write_whole
 from smidgen.metrics import over_seeds
 from smidgen.recipe import Recipe, override
 from smidgen.run import Run
-from smidgen.train import fit, resume
+from smidgen.trials.driver import Driver, Trial
+from smidgen.trials.workers import Task, fit_one, processes
+
+
+class Listed:
+    """A sampler of recipes by their folders: each is a trial of one rung, all are one batch."""
+
+    rungs = (1,)
+
+    def __init__(self, recipes: Mapping[str, Recipe]) -> None:
+        self._recipes, self.batch = recipes, len(recipes)
+        self._left = [Trial(number=n, key=key) for n, key in enumerate(recipes)][::-1]
+
+    def ask(self) -> Trial | None:
+        return self._left.pop() if self._left else None
+
+    def task(self, trial: Trial, rung: int, out: Path) -> Task:
+        return Task(trial.key, self._recipes[trial.key], str(out / trial.key))
+
+    def tell(self, trial: Trial, outcome: str) -> None:
+        trial.outcome = outcome
 
 
 def fit_seeds(
@@ -36,25 +54,12 @@ def fit_seeds(
 
     A seed that has finished in `out` already is not trained again, so that a killed series goes on
     where it stopped. Several run side by side, on one core each. Raises RunError for fewer than two
-    seeds or a folder that holds another recipe's runs, TrainingError when a process
+    seeds or a folder that holds another recipe's runs, TrainingError when process after process
     dies.
     """
     if seeds < 2:
         raise RunError(f"--seeds {seeds} gives no spread; a series needs at least 2 seeds")
-    recipes = [override(recipe, {"seed": recipe.seed + i}) for i in range(seeds)]
-    tasks = [delayed(_fit_one)(each, out / f"seed-{each.seed}", data_dir) for each in recipes]
-    return _finished(tasks, out, Parallel(n_jobs=jobs, return_as="generator_unordered"))
-
-
-def _finished(tasks: list[Any], out: Path, parallel: Parallel) -> Iterator[Run]:
-    try:
-        for path in parallel(tasks):
-            yield Run.open(path)
-    except TerminatedWorkerError as problem:
-        raise TrainingError(
-            "a training process was killed (out of memory?); the seeds that had finished are in "
-            f"{str(out)!r}, and the same command goes on from there"
-        ) from problem
+    return _fit_all(dict(_seeds(recipe, seeds, {})), out, data_dir, jobs)
 
 
 def sweep(
@@ -74,15 +79,33 @@ def sweep(
     """
     if recipe.full:
         raise RecipeError("a sweep chooses on validation; leave --full and full = true out")
-    tasks = []
+    recipes: dict[str, Recipe] = {}
     for values in itertools.product(*grid.values()):
         changes = dict(zip(grid, values, strict=True))
-        for i in range(seeds):
-            own = changes | {"seed": recipe.seed + i}
-            name = file_name("_".join(f"{key}={value}" for key, value in changes.items()))
-            folder = out / name / f"seed-{recipe.seed + i}"
-            tasks.append(delayed(_fit_one)(override(recipe, own), folder, data_dir))
-    return _finished(tasks, out, Parallel(n_jobs=jobs, return_as="generator_unordered"))
+        name = file_name("_".join(f"{key}={value}" for key, value in changes.items()))
+        recipes |= {f"{name}/{seed}": own for seed, own in _seeds(recipe, seeds, changes)}
+    return _fit_all(recipes, out, data_dir, jobs)
+
+
+def _seeds(recipe: Recipe, seeds: int, changes: Mapping[str, Any]) -> Iterator[tuple[str, Recipe]]:
+    """The recipe with its changes for each of so many seeds, by a folder's name."""
+    for seed in range(recipe.seed, recipe.seed + seeds):
+        yield f"seed-{seed}", override(recipe, {**changes, "seed": seed})
+
+
+def _fit_all(
+    recipes: Mapping[str, Recipe], out: Path, data_dir: Path | None, jobs: int
+) -> Iterator[Run]:
+    workers = processes(partial(_fit, data_dir), jobs)
+    driver = Driver(Listed(recipes), out, workers, keep=False)
+    return (Run.open(Path(task.folder)) for task in driver.trainings())
+
+
+def _fit(data_dir: Path | None, task: Task) -> float:
+    """Trains; returns the validation accuracy, which a recipe on all images does not have."""
+    run = fit_one(task.recipe, Path(task.folder), lambda: load_data(task.recipe.data, data_dir))
+    accuracy = run.result()["val_accuracy"]
+    return math.nan if accuracy is None else float(accuracy)
 
 
 def ranking(runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -110,26 +133,3 @@ def write_summary(runs: list[Run], out: Path) -> dict[str, Any]:
     summary = {"runs": results, "test_accuracy": asdict(over_seeds(accuracies))}
     write_whole(out / "summary.json", json.dumps(summary, indent=2) + "\n")
     return summary
-
-
-def _fit_one(recipe: Recipe, out: Path, data_dir: Path | None) -> Path:
-    return fit_one(recipe, out, lambda: load_data(recipe.data, data_dir)).path
-
-
-def fit_one(recipe: Recipe, out: Path, load: Callable[[], Data]) -> Run:
-    """The run of a recipe in `out`: as it is if it has finished, or from where it was killed.
-
-    `load` is called where something is left to train. Raises RunError for a folder that holds
-    another recipe's run.
-    """
-    if not (out / "recipe.toml").is_file():
-        return fit(recipe, load(), out)
-    run, chosen = Run.open(out), {"workers", "backend"}
-    if run.recipe.model_dump(exclude=chosen) != recipe.model_dump(exclude=chosen):
-        raise RunError(f"{str(out)!r} holds a run of another recipe; choose another --out")
-    if run.has_result():
-        return run
-    if run.has_checkpoint():
-        return resume(out, load())
-    shutil.rmtree(out)  # killed in its first epoch
-    return fit(recipe, load(), out)

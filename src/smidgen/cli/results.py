@@ -10,6 +10,7 @@ import typer
 
 from smidgen.cli.options import DataDir, Json
 from smidgen.cli.output import console, emit, percent
+from smidgen.errors import SearchError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="A run folder, or a folder of seeds.")],
+    run: Annotated[Path, typer.Argument(help="The folder of a run, of seeds, or of a search.")],
     inject: Annotated[
         Path | None, typer.Option(help="Write the run's figures between a README's markers.")
     ] = None,
@@ -31,12 +32,20 @@ def report(
     data_dir: DataDir = None,
     json_: Json = False,
 ) -> None:
-    """Draw a run's pictures and write its card, or keep a README true to it."""
+    """Draw a run's pictures and write its card, or keep a README true to it.
+
+    Of a search, it writes the page.
+    """
     from smidgen import report as reports
     from smidgen.budget import load_budget
     from smidgen.check import check as check_budget
     from smidgen.data import load_data
+    from smidgen.search.folder import is_search
 
+    if is_search(run):
+        if inject or check or budget:
+            raise SearchError(f"{str(run)!r} is a search; name its winner: {run / 'best' / 'runs'}")
+        return _report_search(run, json_)
     trial = reports.open_trial(run)
     if check is not None:
         return _check(trial, check, json_)
@@ -48,8 +57,20 @@ def report(
             rules = load_budget(budget) if budget is not None else None
             goal = (rules, check_budget(str(run), rules)) if rules is not None else None
             files = reports.write_report(run, load_data(trial.results[0]["data"], data_dir), goal)
+    return _print_files(run, files, json_)
+
+
+def _report_search(folder: Path, json_: bool) -> None:
+    from smidgen.search.report import write_search_report
+
+    with console(json_).status("drawing"):
+        files = write_search_report(folder)
+    _print_files(folder, files, json_)
+
+
+def _print_files(folder: Path, files: list[Path], json_: bool) -> None:
     if json_:
-        return emit({"run": str(run), "files": [str(file) for file in files]})
+        return emit({"run": str(folder), "files": [str(file) for file in files]})
     return console().print("\n".join(str(file) for file in files))
 
 

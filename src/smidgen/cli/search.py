@@ -18,10 +18,13 @@ from smidgen.errors import SearchError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from smidgen.search.driver import Progress, Watch
+    from smidgen.search.run import Watch
     from smidgen.search.study import Settings as Searched
+    from smidgen.search.study import Study
+    from smidgen.trials.driver import Progress
 
 SHOWN = ("params", "macs", "flash_bytes", "ram_bytes")
+LIVE = 8  # networks of the front that are shown while it searches
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -42,6 +45,9 @@ Jobs = Annotated[int, typer.Option(help="Trainings side by side [-1: one a core]
 Backend = Annotated[str, typer.Option(help="joblib, here, or ray, on a cluster that runs.")]
 Storage = Annotated[
     str | None, typer.Option(metavar="URL", help="A database that many shells search with.")
+]
+Tensorboard = Annotated[
+    bool, typer.Option("--tensorboard", help="Write DIR/tensorboard, too; needs that extra.")
 ]
 Out = Annotated[Path | None, typer.Option(help="The search's folder.")]
 Resume = Annotated[
@@ -68,6 +74,7 @@ def search(
     jobs: Jobs = -1,
     backend: Backend = "joblib",
     storage: Storage = None,
+    tensorboard: Tensorboard = False,
     out: Out = None,
     resume: Resume = None,
     plan: Plan = False,
@@ -81,9 +88,8 @@ def search(
     from smidgen.search.folder import read_settings
     from smidgen.search.run import Effort
 
-    effort = Effort(
-        trials or (None if time else 200), _seconds(time), seeds, jobs, backend, storage
-    )
+    most = trials or (None if time else 200)
+    effort = Effort(most, _seconds(time), seeds, jobs, backend, storage, tensorboard)
     own = {"data": data, "rungs": _rungs(rungs), "batch": batch, "seed": seed, "sampler": sampler}
     if emit_ is not None and emit_.exists():
         raise SearchError(f"--emit {str(emit_)!r} is there already; choose another folder")
@@ -126,6 +132,7 @@ class _Searcher:
         from smidgen.report import write_report
         from smidgen.search.finish import emit_winner
         from smidgen.search.plan import plan
+        from smidgen.search.report import write_search_report
         from smidgen.search.run import search
 
         people = console(self.json_)
@@ -138,6 +145,7 @@ class _Searcher:
                 self.settings, data, self.out, effort, data_dir=self.data_dir, watch=watch
             )
         write_report(self.out / "best" / "runs", data)
+        page, _ = write_search_report(self.out)
         if emit_to is not None:
             run = emit_winner(self.out, emit_to)
             write_report(run, data)
@@ -151,7 +159,7 @@ class _Searcher:
             f"their weight, {document['repeated']:,} repeated\n"
             f"{best['network']}: validation {percent(best['val_accuracy'])}; trained anew on all "
             f"images: test mean {percent(score['mean'], 3)} ± {percent(score['sd'], 3)} (sd), "
-            f"n = {score['n']}\n{self.out}",
+            f"n = {score['n']}\n{page}",
             soft_wrap=True,
         )
         return None
@@ -184,39 +192,63 @@ def _watched(people: Any) -> Iterator[Watch]:
     """A live table on a terminal, a plain line a round elsewhere."""
     if not people.is_terminal:
 
-        def plain(progress: Progress) -> None:
+        def plain(progress: Progress, study: Study) -> None:
             if progress.finished_round:
-                people.print("  ".join(f"{name} {value}" for name, value in _figures(progress)))
+                figures = _figures(progress, study)
+                people.print("  ".join(f"{name} {value}" for name, value in figures))
 
         yield plain
         return
+    from rich.console import Group
     from rich.live import Live
 
     with Live(console=people, refresh_per_second=4) as live:
 
-        def show(progress: Progress) -> None:
-            live.update(table(("search", ""), _figures(progress)))
+        def show(progress: Progress, study: Study) -> None:
+            figures = table(("search", ""), _figures(progress, study))
+            live.update(Group(figures, _live_front(study)))
 
         yield show
 
 
-def _figures(progress: Progress) -> list[tuple[str, str]]:
+def _figures(progress: Progress, study: Study) -> list[tuple[str, str]]:
+    """How far the search is, by name."""
+    most = "" if progress.trials is None else f" of {progress.trials:,}"
+    known = ((t.val_accuracy or 0, t.epochs) for t in study.trials if t.accuracies)
+    best = max(known, default=(None, 0))
+    return [
+        ("trained", f"{progress.trained:,}{most}"),
+        ("rejected", f"{study.count('rejected'):,}"),
+        ("repeated", f"{study.count('repeated'):,}"),
+        ("best", f"{percent(best[0])} after {best[1]} epochs" if best[1] else "–"),
+        ("time", _minutes(progress.seconds)),
+        ("left", _minutes(progress.seconds_left)),
+    ]
+
+
+def _live_front(study: Study) -> Table:
+    """The front so far: its most accurate networks."""
     from smidgen.search.finish import front_of
 
-    study, left = progress.study, progress.seconds_left
-    front = front_of(study)
-    rejected = sum(trial.outcome == "rejected" for trial in study.trials)
-    best = percent(front[-1].val_accuracy) if front else "–"
-    points = ", ".join(
-        f"{study.quantity(trial):,.0f}: {percent(trial.val_accuracy)}" for trial in front[-4:]
-    )
-    return [
-        ("trained", f"{progress.trained:,}"),
-        ("rejected", f"{rejected:,}"),
-        ("best", best),
-        (f"front ({study.limits.quantity})", points or "–"),
-        ("left", "–" if left is None else f"{left / 60:.0f} min"),
+    name = study.limits.quantity
+    rows = [
+        (trial.key, f"{study.quantity(trial):,.0f}", percent(trial.val_accuracy))
+        for trial in front_of(study)[-LIVE:]
     ]
+    return table(("the front", name, "validation"), rows or [("–", "–", "–")], right=(1, 2))
+
+
+def _minutes(seconds: float | None) -> str:
+    """A time as a person reads it.
+
+    >>> _minutes(7384), _minutes(75)
+    ('2 h 03 min', '1 min 15 s')
+    """
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, over = divmod(minutes, 60)
+    return f"{hours} h {over:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
 def _seconds(text: str | None) -> float | None:

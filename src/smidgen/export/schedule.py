@@ -45,11 +45,12 @@ class Schedule:
     size_bytes: int
 
 
-def plan_memory(graph: G.Graph) -> Schedule:
+def plan_memory(graph: G.Graph, enough_bytes: int = 0) -> Schedule:
     """The schedule that needs the least memory, of those with at most two waits.
 
     A wait is a stage that starts only when all stages before it are complete, so that their rings
-    are free and its input is complete in memory.
+    are free and its input is complete in memory. The first that needs no more than `enough_bytes`
+    is taken, of which that without waits is tried first.
     """
     stages, shapes = make_stages(graph)
     flow, end = Flow(stages, shapes), len(stages)
@@ -61,10 +62,14 @@ def plan_memory(graph: G.Graph) -> Schedule:
 
     waits = [w for w in range(1, end) if _whole(w, stages, shapes) < best.size_bytes]
     for wait in waits:
+        if best.size_bytes <= enough_bytes:
+            return best
         if not is_hopeless((0, wait), (wait, end)):
             plan = _join(stages, shapes, [part(0, wait), part(wait, end)])
             best = min(best, plan, key=lambda plan: plan.size_bytes)
     for one, other in itertools.combinations(waits, 2):
+        if best.size_bytes <= enough_bytes:
+            return best
         if not is_hopeless((0, one), (other, end), (one, other)):
             plan = _join(stages, shapes, [part(0, one), part(one, other), part(other, end)])
             best = min(best, plan, key=lambda plan: plan.size_bytes)

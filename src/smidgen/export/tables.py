@@ -34,6 +34,11 @@ def write_tables(schedule: Schedule, rows: Sequence[Row], kept: Sequence[str]) -
     )
 
 
+def count_runs(schedule: Schedule) -> int:
+    """The lines of the table of steps."""
+    return len(_runs(schedule.order))
+
+
 def size_of_tables(schedule: Schedule, rows: Sequence[Row], kept: Sequence[str]) -> int:
     """The bytes of the three tables that `write_tables` defines."""
     total = 0

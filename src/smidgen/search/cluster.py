@@ -12,12 +12,12 @@ from importlib.metadata import version
 from typing import Any
 
 from smidgen.errors import MissingExtraError, SearchError, SmidgenError
-from smidgen.search.workers import Run, Shared, Task, train_candidate
+from smidgen.trials.workers import Shared, Task, Workers, train_candidate
 
 VERSIONS = ("smidgen", "torch")  # that must be the same everywhere
 
 
-def ray_workers(shared: Shared) -> Run:
+def ray_workers(shared: Shared) -> Workers:
     """Trains on the cluster that runs already. The data are put once into its object store.
 
     A task whose worker or node dies is run again elsewhere. Raises MissingExtraError without Ray,
@@ -93,4 +93,4 @@ def _train_there(task: Task, shared: Shared, wanted: dict[str, str]) -> float:
                 f"a worker has {name} {found[name]}, the search {wanted[name]}; install the same"
             )
     torch.set_num_threads(1)
-    return train_candidate(task, shared)
+    return train_candidate(shared, task)

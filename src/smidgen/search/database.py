@@ -8,25 +8,24 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from smidgen.blocks.document import to_toml
 from smidgen.errors import MissingExtraError, SearchError
-from smidgen.files import make_folder, sha256, write_whole
-from smidgen.search.driver import SHARE
+from smidgen.files import sha256
 from smidgen.search.study import (
     Images,
     Settings,
     Study,
     Trial,
+    accuracy_after,
     import_optuna,
     key_of,
-    recipe_of,
     sampler,
 )  # fmt: skip
-from smidgen.search.workers import Shared, Task, train_candidate
+from smidgen.trials.driver import SHARE
+from smidgen.trials.workers import Shared, train_candidate
 
 HEARTBEAT_S = 30  # a shell that is silent for twice as long is dead
 WAIT_S = 2.0
@@ -48,7 +47,6 @@ def join(
     for a database that cannot be reached, MissingExtraError where its driver is not installed.
     """
     study = _open(settings, shared, url)
-    make_folder(out / "networks")
     optuna = import_optuna()
     objective = _Objective(settings, images, shared, out.absolute(), study)
     with warnings.catch_warnings():
@@ -140,31 +138,27 @@ class _Objective:
         if trial.weight.broken:
             trial.outcome = "rejected"
         elif known is not None:
-            trial.outcome, trial.epochs, trial.val_accuracy = "repeated", *known
+            trial.outcome, trial.accuracies = "repeated", known
         else:
             trial.outcome = "trained"
-            self._climb(asked, trial)
-        for column, value in trial.row().items():
+            self._climb(judge, asked, trial)
+        for column, value in trial.facts().items():
             asked.set_user_attr(column, value)
         return 1 - (trial.val_accuracy or 0.0), judge.quantity(trial)
 
-    def _known(self, key: str) -> tuple[int, float] | None:
+    def _known(self, key: str) -> dict[int, float] | None:
         for other in self.study.get_trials(deepcopy=False):
             attributes = other.user_attrs
             if attributes.get("network") == key and attributes.get("outcome") == "trained":
-                return attributes["epochs"], attributes["val_accuracy"]
+                return _accuracies(self.settings, attributes)
         return None
 
-    def _climb(self, asked: Any, trial: Trial) -> None:
+    def _climb(self, judge: Study, asked: Any, trial: Trial) -> None:
         """Trains on each rung for which the candidate is in the best third of those so far."""
-        network = self.out / "networks" / f"{trial.key}.toml"
-        write_whole(network, to_toml(trial.candidate.network))
         for epochs in self.settings.rungs:
-            recipe = recipe_of(self.settings, str(network), trial.candidate.recipe, epochs)
-            folder = self.out / "candidates" / f"{trial.key}-{epochs}"
-            accuracy = train_candidate(Task(trial.key, recipe, str(folder)), self.shared)
-            trial.epochs, trial.val_accuracy = epochs, accuracy
-            name = f"after {epochs}"
+            accuracy = train_candidate(self.shared, judge.task(trial, epochs, self.out))
+            trial.accuracies[epochs] = accuracy
+            name = accuracy_after(epochs)
             asked.set_user_attr(name, accuracy)
             others = [t.user_attrs.get(name) for t in self.study.get_trials(deepcopy=False)]
             known = [other for other in others if other is not None]
@@ -182,7 +176,13 @@ def _collect(settings: Settings, images: Images, study: Any) -> Study:
         candidate = settings.space.draw(optuna.trial.FixedTrial(kept.params))
         trial = found.weighed(kept.number, candidate)
         assert trial.key == key_of(candidate)
-        for column in ("outcome", "epochs", "val_accuracy"):
-            setattr(trial, column, kept.user_attrs[column])
+        trial.outcome = kept.user_attrs["outcome"]
+        trial.accuracies = _accuracies(settings, kept.user_attrs)
         found.trials.append(trial)
     return found
+
+
+def _accuracies(settings: Settings, attributes: Mapping[str, Any]) -> dict[int, float]:
+    """The accuracies of a trial in the database, by the epochs of its rungs."""
+    columns = {epochs: accuracy_after(epochs) for epochs in settings.rungs}
+    return {epochs: attributes[name] for epochs, name in columns.items() if name in attributes}

@@ -16,9 +16,7 @@ from smidgen.metrics import over_seeds
 from smidgen.recipe import Recipe, override
 from smidgen.recipe import to_toml as recipe_to_toml
 from smidgen.search.study import Settings, Study, Trial
-from smidgen.search.weigh import weigh
-
-FIGURES = ("params", "stored_numbers", "macs", "flash_bytes", "ram_bytes")
+from smidgen.search.weigh import QUANTITIES
 
 
 @dataclass(frozen=True)
@@ -72,10 +70,7 @@ def verified_front(study: Study, out: Path) -> list[Point]:
 
 
 def _measured(study: Study, trial: Trial, out: Path) -> Point:
-    images = study.images
-    network = trial.candidate.network
-    weight = weigh(network, images.preprocess, images.classes, study.limits, all_=True)
-    figures = {name: getattr(weight, name) for name in FIGURES}
+    figures = {name: getattr(trial.weight, name) for name in QUANTITIES}
     if study.limits.need_firmware:
         run = out / "candidates" / f"{trial.key}-{trial.epochs}"
         figures |= measure_firmware(run)

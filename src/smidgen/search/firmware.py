@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 
 from smidgen.export.c import write_code
 from smidgen.export.schedule import Schedule, plan_memory
-from smidgen.export.tables import INTEGERS, size_of_tables
+from smidgen.export.tables import INTEGERS, count_runs, size_of_tables
 from smidgen.quantize import graph as G
 
 Features = Mapping[str, int]
@@ -39,16 +40,55 @@ class Footprint:
     ram_bytes: int
 
 
-def estimate(graph: G.Graph) -> Footprint:
-    """The footprint of a graph's C export, of which the numbers may be made up."""
-    contents, fitted = examine(graph), coefficients()
+@dataclass(frozen=True)
+class Bounds:
+    """Between what the estimate lies, as one plain schedule tells; its RAM is `most.ram_bytes`."""
+
+    least_flash_bytes: int
+    most: Footprint
+    size_bytes: int  # of the plain schedule's rings
+    is_certain: bool  # no other schedule takes other sums
+
+
+def estimate(graph: G.Graph, schedule: Schedule | None = None) -> Footprint:
+    """The footprint of a graph's C export, of which the numbers may be made up.
+
+    The schedule is the best one, if none is given.
+    """
+    contents, fitted = examine(graph, schedule or plan_memory(graph)), coefficients()
     code, stack = (_sum(contents.features, fitted[name]) for name in ("code", "stack"))
     return Footprint(contents.constant_bytes + code, contents.static_bytes + stack)
 
 
-def examine(graph: G.Graph) -> Contents:
-    """What the firmware of a graph holds."""
-    schedule = plan_memory(graph)
+def bound(graph: G.Graph) -> Bounds:
+    """Bounds of the estimate, after one simulation where the best schedule takes dozens.
+
+    Schedules differ in RAM, of which the best one has least, and in two tables: that of steps has a
+    line for each step at most, and those of rings have columns as wide as their numbers.
+    """
+    plain = plan_memory(graph, sys.maxsize)
+    known, runs, rings = estimate(graph, plain), count_runs(plain), 4 * len(plain.rings)
+    line = 2 if len(plain.stages) <= 256 else 4
+    most = known.flash_bytes + line * (len(plain.order) - runs) + rings
+    averages = sum(isinstance(node, G.AveragePool) for node in graph.nodes)
+    return Bounds(
+        known.flash_bytes - line * runs - rings,
+        Footprint(most, known.ram_bytes),
+        plain.size_bytes,
+        averages <= 1,
+    )
+
+
+def plan_within(graph: G.Graph, bounds: Bounds, ram_bytes: int) -> tuple[bool, Schedule]:
+    """Whether a schedule keeps that limit of RAM, and the schedule; if none does, the best one."""
+    spare = (ram_bytes - bounds.most.ram_bytes) // 4 * 4  # the rings' bytes are rounded up to 4
+    enough = -(-bounds.size_bytes // 4) * 4 + spare
+    schedule = plan_memory(graph, enough)
+    return schedule.size_bytes <= enough, schedule
+
+
+def examine(graph: G.Graph, schedule: Schedule) -> Contents:
+    """What the firmware of a graph holds, with its rows computed by the schedule."""
     arrays = _lengths(graph, schedule)
     code = write_code(graph, schedule, arrays)
     tables = size_of_tables(schedule, code.rows, code.kept)

@@ -6,7 +6,9 @@ candidates/HASH-E  the run of a candidate for E epochs
 results.jsonl      the accuracies, appended as they come (the driver's)
 clock.json         how long the search has taken (the driver's)
 trials.csv         the table of all trials that have ended
+report.html        the page, and front.png
 journal.log        the same for Optuna's tools, such as optuna-dashboard
+tensorboard/       a run for each candidate that was trained, where it was asked for
 result.json        what `smidgen search --json` prints
 best/              the winner: net.toml, recipe.toml and its runs
 """
@@ -14,8 +16,6 @@ best/              the winner: net.toml, recipe.toml and its runs
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +27,8 @@ from smidgen.errors import SearchError
 from smidgen.files import make_folder, remove_parts, write_whole
 from smidgen.schema import parse_json, read_text, validate
 from smidgen.search.study import Settings, Study, import_optuna
+from smidgen.search.table import to_csv
+from smidgen.search.tensorboard import Board
 
 
 @contextlib.contextmanager
@@ -62,6 +64,11 @@ def opened(out: Path, settings: Settings, fingerprint: str) -> Iterator[None]:
         lock.release()
 
 
+def is_search(folder: Path) -> bool:
+    """Whether a folder is one of a search."""
+    return (folder / "search.json").is_file()
+
+
 def read_settings(out: Path) -> Settings:
     """The settings of the search in a folder. Raises SearchError where there is none."""
     path = out / "search.json"
@@ -80,11 +87,12 @@ def _read(path: Path) -> dict[str, Any]:
 class Tables:
     """The trials that have ended, in order of their numbers: a table, and Optuna's journal.
 
-    Both can be made again from the study, and are when a search goes on.
+    Those that were trained are written to TensorBoard's folder, too, where there is one. All
+    can be made again from the study, and are when a search goes on.
     """
 
-    def __init__(self, out: Path) -> None:
-        self._out, self._written = out, 0
+    def __init__(self, out: Path, board: Board | None = None) -> None:
+        self._out, self._written, self._board = out, 0, board
         for name in ("journal.log", "journal.log.lock"):
             (out / name).unlink(missing_ok=True)
         optuna = import_optuna()
@@ -101,16 +109,8 @@ class Tables:
         ended = study.ended()
         for trial in ended[self._written :]:
             self._journal.add_trial(study.frozen(trial))
+            if self._board is not None and trial.outcome == "trained":
+                self._board.write(trial)
         if len(ended) > self._written:
             write_whole(self._out / "trials.csv", to_csv(study))
         self._written = len(ended)
-
-
-def to_csv(study: Study) -> str:
-    """The table of the trials that have ended, in order of their numbers."""
-    file = io.StringIO(newline="")
-    rows = [trial.row() for trial in study.ended()]
-    writer = csv.DictWriter(file, list(rows[0]) if rows else [])
-    writer.writeheader()
-    writer.writerows(rows)
-    return file.getvalue()

@@ -12,11 +12,11 @@ from joblib import effective_n_jobs
 
 from smidgen.blocks.document import to_toml
 from smidgen.data import Data
-from smidgen.search.driver import SHARE
 from smidgen.search.run import Effort, require_possible
 from smidgen.search.space import RandomTrial
 from smidgen.search.study import Images, Settings, recipe_of, survey
-from smidgen.search.workers import Shared, Task, train_candidate
+from smidgen.trials.driver import epochs_of
+from smidgen.trials.workers import Shared, Task, train_candidate
 
 DRAWN = 1_000
 
@@ -36,6 +36,7 @@ def plan(settings: Settings, data: Data, effort: Effort) -> dict[str, Any]:
     smallest = min(weights, key=lambda weight: weight.params)
     trials, cores = effort.trials or 0, effective_n_jobs(effort.jobs)
     seconds = _seconds_per_epoch(settings, data, median)
+    epochs = epochs_of(settings.rungs, settings.batch, trials)
     own = settings.space.all_ranges().items()
     networks = math.prod(r.count() for name, r in own if name not in settings.space.recipe)
     return {
@@ -44,20 +45,10 @@ def plan(settings: Settings, data: Data, effort: Effort) -> dict[str, Any]:
         "fit": len(fitting),
         "smallest": {"params": smallest.params, "macs": smallest.macs},
         "seconds_per_epoch": seconds,
-        "epochs": epochs_of(settings, trials),
+        "epochs": epochs,
         "cores": cores,
-        "seconds": epochs_of(settings, trials) * seconds / cores,
+        "seconds": epochs * seconds / cores,
     }
-
-
-def epochs_of(settings: Settings, trials: int) -> int:
-    """All epochs that so many trials train for."""
-    total = 0
-    for size in [settings.batch] * (trials // settings.batch) + [trials % settings.batch]:
-        for epochs in settings.rungs:
-            total += size * epochs
-            size = -(-size // SHARE)
-    return total
 
 
 def _seconds_per_epoch(settings: Settings, data: Data, seed: int) -> float:
@@ -69,5 +60,5 @@ def _seconds_per_epoch(settings: Settings, data: Data, seed: int) -> float:
         path.write_text(to_toml(candidate.network), encoding="utf-8")
         recipe = recipe_of(settings, str(path), candidate.recipe, epochs)
         began = time.perf_counter()
-        train_candidate(Task("timed", recipe, str(Path(folder) / "run")), shared)
+        train_candidate(shared, Task("timed", recipe, str(Path(folder) / "run")))
         return (time.perf_counter() - began) / epochs

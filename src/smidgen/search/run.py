@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,17 +14,20 @@ from filelock import FileLock
 from smidgen.data import Data
 from smidgen.errors import SearchError, did_you_mean
 from smidgen.files import write_whole
-from smidgen.search.driver import Driver, Progress, Watch
 from smidgen.search.finish import finish
-from smidgen.search.folder import Tables, opened, to_csv
+from smidgen.search.folder import Tables, opened
 from smidgen.search.study import Images, Settings, Study, require_one_that_fits
-from smidgen.search.workers import Run, Shared, joblib_processes
+from smidgen.search.table import to_csv
+from smidgen.search.tensorboard import Board, require_tensorboard
 from smidgen.sweep import fit_seeds
+from smidgen.trials.driver import Driver, Progress
+from smidgen.trials.workers import Shared, Workers, processes, train_candidate
 
 BACKENDS = ("joblib", "ray")
+Watch = Callable[[Progress, Study], None]
 
 
-def _silent(progress: Progress) -> None:
+def _silent(progress: Progress, study: Study) -> None:
     pass
 
 
@@ -37,6 +41,7 @@ class Effort:
     jobs: int = -1
     backend: str = "joblib"  # or "ray"
     storage: str | None = None  # of many shells, each with one core
+    tensorboard: bool = False
 
 
 def search(
@@ -60,16 +65,17 @@ def search(
         return _search_together(settings, data, out, effort, data_dir, watch)
     study, began, blind = Study(settings, images), time.monotonic(), data.without_test()
     with opened(out, settings, blind.fingerprint):
-        tables = Tables(out)
+        tables = Tables(out, Board(out / "tensorboard") if effort.tensorboard else None)
 
         def report(progress: Progress) -> None:
             if progress.finished_round:
                 tables.write(study)
-            watch(progress)
+            watch(progress, study)
 
         run = _workers(Shared.of(blind), effort)
         driver = Driver(study, out, run, effort.trials, effort.time_s, report)
-        driver.search()
+        for _ in driver.trainings():
+            pass
         tables.write(study)
         train = partial(_train_seeds, effort, data_dir)
         return finish(study, out, train, time.monotonic() - began)
@@ -84,11 +90,16 @@ def _search_together(
     began, images = time.monotonic(), Images(data.preprocess, len(data.classes))
     shared = Shared.of(data.without_test())
 
-    def report(study: Study) -> None:
-        trained = sum(trial.outcome == "trained" for trial in study.trials)
-        watch(Progress(study, trained, time.monotonic() - began, None, finished_round=True))
-
     url, trials = effort.storage or "", effort.trials or 0
+    before: list[int] = []  # trials when this shell came
+
+    def report(study: Study) -> None:
+        trained, seconds = study.count("trained"), time.monotonic() - began
+        before.append(trained)
+        own = trained - before[0]
+        left = seconds * max(trials - trained, 0) / own if own else None
+        watch(Progress(trained, trials, seconds, left, finished_round=True), study)
+
     study = join(settings, images, shared, out, url, trials, report)
     with FileLock(out / ".lock"):
         write_whole(out / "trials.csv", to_csv(study))
@@ -96,12 +107,12 @@ def _search_together(
         return finish(study, out, train, time.monotonic() - began)
 
 
-def _workers(shared: Shared, effort: Effort) -> Run:
+def _workers(shared: Shared, effort: Effort) -> Workers:
     if effort.backend == "ray":
         from smidgen.search.cluster import ray_workers
 
         return ray_workers(shared)
-    return joblib_processes(shared, effort.jobs)
+    return processes(partial(train_candidate, shared), effort.jobs)
 
 
 def _train_seeds(effort: Effort, data_dir: Path | None, recipe: Any, folder: Path) -> Any:
@@ -115,6 +126,10 @@ def require_possible(settings: Settings, images: Images, effort: Effort) -> None
         raise SearchError(f"unknown backend {effort.backend!r}{near}")
     if effort.storage is not None and effort.trials is None:
         raise SearchError("--storage goes with --trials, not with --time")
+    if effort.tensorboard:
+        require_tensorboard()
+        if effort.storage is not None:
+            raise SearchError("--tensorboard goes without --storage, which optuna-dashboard reads")
     if effort.seeds < 2:
         raise SearchError(f"--seeds {effort.seeds} gives no spread; the winner needs at least 2")
     if effort.trials is not None and effort.trials < 1:

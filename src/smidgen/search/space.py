@@ -107,10 +107,11 @@ Drawn = Choice | Range
 
 @dataclass(frozen=True)
 class Candidate:
-    """A drawn network, and the recipe's keys that were drawn with it."""
+    """A drawn network, the recipe's keys that were drawn with it, and all values by their range."""
 
     network: Network
     recipe: Mapping[str, Value]
+    values: Mapping[str, Value]
 
 
 class Space(Frozen):
@@ -127,11 +128,13 @@ class Space(Frozen):
 
         Raises ModelError where they do not make a network.
         """
-        document, recipe = self._fill(lambda name, drawn: drawn.draw(name, trial))
-        return Candidate(parse_network(document, self.title), recipe)
+        document, recipe, values = self._fill(lambda name, drawn: drawn.draw(name, trial))
+        return Candidate(parse_network(document, self.title), recipe, values)
 
-    def _fill(self, draw: Callable[[str, Drawn], Value]) -> tuple[dict[str, Any], dict[str, Value]]:
-        """The network's document and the recipe's values, with a value drawn for each range."""
+    def _fill(
+        self, draw: Callable[[str, Drawn], Value]
+    ) -> tuple[dict[str, Any], dict[str, Value], dict[str, Value]]:
+        """The network's document, the recipe's values, and the value drawn for each range."""
         drawn: dict[str, Value] = {}
 
         def value(template: Any, place: str) -> Any:
@@ -158,7 +161,7 @@ class Space(Frozen):
                 yield filled
 
         document = {"layers": list(layers(self.layers, ""))}
-        return document, {key: value(part, key) for key, part in self.recipe.items()}
+        return document, {key: value(part, key) for key, part in self.recipe.items()}, drawn
 
     def _range(self, template: Any, place: str) -> Drawn | None:
         """The range that stands in a template, directly or by its name; None for a plain value."""
@@ -192,7 +195,7 @@ class Space(Frozen):
             for end in own.ends():
                 chosen = {name: end}
                 try:
-                    document, _ = self._fill(lambda key, r, c=chosen: c.get(key, r.ends()[-1]))  # type: ignore[misc]
+                    document, *_ = self._fill(lambda key, r, c=chosen: c.get(key, r.ends()[-1]))  # type: ignore[misc]
                     parse_network(document, source)
                 except ModelError as problem:
                     raise SearchError(f"{problem} (with {name} = {end!r})") from None

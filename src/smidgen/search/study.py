@@ -11,27 +11,30 @@ import hashlib
 import itertools
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from smidgen.blocks.document import Network
+from smidgen.blocks.document import Network, to_toml
 from smidgen.budget import Budget
 from smidgen.errors import MissingExtraError, SearchError
+from smidgen.files import make_folder, write_whole
 from smidgen.inputs import Preprocess
 from smidgen.recipe import Recipe, override
 from smidgen.schema import Frozen
 from smidgen.search.space import Candidate, RandomTrial, Space, Value
 from smidgen.search.weigh import Limits, Weight, weigh
+from smidgen.trials import driver as trials
+from smidgen.trials.workers import Task
 
 if TYPE_CHECKING:
     import optuna
 
 SAMPLERS = ("tpe", "nsga2", "random")
-ASKS = 50  # at most, for each candidate of a batch
 DRAWS = 10_000  # in which the first network that fits is looked for
 
 
@@ -65,27 +68,22 @@ class Images:
     classes: int
 
 
-@dataclass
-class Trial:
-    """One candidate of a study: what it weighs, and how well it did, once that is known.
+@dataclass(kw_only=True)
+class Trial(trials.Trial):
+    """One candidate of a study and what it weighs; its outcome may be "rejected", too.
 
-    `key` is a hash of the network and its recipe's values; equal candidates have the same.
+    `key` is a hash of the network and its recipe's values.
     """
 
-    number: int
-    key: str
     candidate: Candidate
     weight: Weight
-    outcome: str = ""  # "trained", "repeated" or "rejected"
-    epochs: int = 0  # of the last rung that it reached
-    val_accuracy: float | None = None
 
-    def row(self) -> dict[str, Any]:
-        """The trial as a line of the table."""
+    def facts(self) -> dict[str, Any]:
+        """What is known of the trial, but the values that were drawn."""
         own = {"number": self.number, "network": self.key, "outcome": self.outcome}
-        return (
-            own | asdict(self.weight) | {"epochs": self.epochs, "val_accuracy": self.val_accuracy}
-        )
+        last = {"epochs": self.epochs, "val_accuracy": self.val_accuracy}
+        rungs = {accuracy_after(epochs): value for epochs, value in self.accuracies.items()}
+        return own | asdict(self.weight) | last | rungs
 
 
 @dataclass
@@ -103,6 +101,14 @@ class Study:
         self._asked: dict[int, Any] = {}  # Optuna's trials that are under way
         self._weights: dict[str, Weight] = {}
 
+    @property
+    def rungs(self) -> Sequence[int]:
+        return self.settings.rungs
+
+    @property
+    def batch(self) -> int:
+        return self.settings.batch
+
     def ask(self) -> Trial:
         """The next candidate, weighed. One that breaks a limit is told so, and is "rejected"."""
         number = len(self.trials)
@@ -119,27 +125,37 @@ class Study:
         return trial
 
     def weighed(self, number: int, candidate: Candidate) -> Trial:
-        """A trial with a candidate, of which no more is known than its weight."""
+        """A trial with a candidate, of which no more is known than its whole weight."""
         key = key_of(candidate)
         if key not in self._weights:
-            self._weights[key] = weighed(self.settings, candidate.network, self.images)
-        return Trial(number, key, candidate, self._weights[key])
+            self._weights[key] = weighed(self.settings, candidate.network, self.images, all_=True)
+        return Trial(number=number, key=key, candidate=candidate, weight=self._weights[key])
+
+    def task(self, trial: Trial, rung: int, out: Path) -> Task:
+        """The training of a candidate for so many epochs, of which the network's file is written.
+
+        Raises RecipeError for a value that a recipe may not have.
+        """
+        network = out.absolute() / "networks" / f"{trial.key}.toml"  # for workers elsewhere
+        if not network.is_file():
+            make_folder(network.parent)
+            write_whole(network, to_toml(trial.candidate.network))
+        recipe = recipe_of(self.settings, str(network), trial.candidate.recipe, rung)
+        return Task(trial.key, recipe, str(out.absolute() / "candidates" / f"{trial.key}-{rung}"))
 
     def constraint(self, trial: Trial) -> tuple[str, float]:
         """The limits as Optuna's constraint: its name, and a number above 0 if one is broken."""
         excess = trial.weight.excess(self.limits)
         return "limits", max(excess, 1e-9) if trial.weight.broken else min(excess, 0.0)
 
-    def tell(
-        self, trial: Trial, outcome: str, epochs: int = 0, val_accuracy: float | None = None
-    ) -> None:
+    def tell(self, trial: Trial, outcome: str) -> None:
         """Ends a trial: its validation error and the quantity that the budget limits first."""
-        trial.outcome, trial.epochs, trial.val_accuracy = outcome, epochs, val_accuracy
+        trial.outcome = outcome
         asked = self._asked.pop(trial.number)
         asked.set_constraint(*self.constraint(trial))
-        for name, value in trial.row().items():
+        for name, value in trial.facts().items():
             asked.set_user_attr(name, value)
-        self._study.tell(asked, [1 - (val_accuracy or 0.0), self.quantity(trial)])
+        self._study.tell(asked, [1 - (trial.val_accuracy or 0.0), self.quantity(trial)])
 
     def quantity(self, trial: Trial) -> float:
         """What the candidate takes of what the budget limits first."""
@@ -147,6 +163,10 @@ class Study:
         known = getattr(trial.weight, name)
         # Rejected before its firmware was planned: over the limit by as much as it is elsewhere.
         return known or (1 + trial.weight.excess(self.limits)) * (getattr(self.limits, name) or 1)
+
+    def count(self, outcome: str) -> int:
+        """How many trials ended so."""
+        return sum(trial.outcome == outcome for trial in self.trials)
 
     def ended(self) -> list[Trial]:
         """The trials before the first one that is under way."""
@@ -191,9 +211,14 @@ def key_of(candidate: Candidate) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def weighed(settings: Settings, network: Network, images: Images) -> Weight:
-    """The weight of a network, as far as the limits ask for it."""
-    return weigh(network, images.preprocess, images.classes, settings.limits)
+def weighed(settings: Settings, network: Network, images: Images, all_: bool = False) -> Weight:
+    """The weight of a network, as far as the limits ask for it; `all_` of one that keeps them."""
+    return weigh(network, images.preprocess, images.classes, settings.limits, all_)
+
+
+def accuracy_after(epochs: int) -> str:
+    """The name of the column with the validation accuracies after so many epochs."""
+    return f"val_accuracy_{epochs}"
 
 
 def recipe_of(settings: Settings, model: str, values: Mapping[str, Value], epochs: int) -> Recipe:

@@ -6,8 +6,9 @@ of a millisecond, planning the memory of the C export up to tens of them.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 
 from smidgen.blocks import parts as P
 from smidgen.blocks.document import Network
@@ -17,6 +18,7 @@ from smidgen.errors import SearchError
 from smidgen.inputs import Preprocess
 from smidgen.search.count import count
 
+QUANTITIES = ("params", "stored_numbers", "macs", "flash_bytes", "ram_bytes")
 LEAST_CODE = 1000  # bytes: every firmware that was built had more beside its constants
 
 
@@ -33,10 +35,9 @@ class Limits:
     @classmethod
     def of(cls, budget: Budget) -> Limits:
         """The limits of a budget. Raises SearchError for one that limits nothing of these."""
-        names = [field.name for field in fields(cls)]
-        limits = cls(**{name: getattr(budget, f"max_{name}") for name in names})
+        limits = cls(**{name: getattr(budget, f"max_{name}") for name in QUANTITIES})
         if limits == cls():
-            keys = ", ".join(f"max_{name}" for name in names)
+            keys = ", ".join(f"max_{name}" for name in QUANTITIES)
             raise SearchError(f"the budget {budget.title!r} limits no weight; set one of {keys}")
         return limits
 
@@ -76,14 +77,15 @@ def weigh(
 ) -> Weight:
     """The weight of a network that is fed as `preprocess` says.
 
-    With `all_`, flash and RAM are estimated even where no limit asks for them. Raises ModelError
-    for a network that does not take such images.
+    Flash and RAM of one that keeps the limits are estimated with `all_`, whether or not a limit
+    asks for them; otherwise they are looked at until it is certain that the limits are kept.
+    Raises ModelError for a network that does not take such images.
     """
     parts = expand(network, preprocess.shape, classes)
     known = count(parts)._asdict()
     broken = _first_broken(known, limits)
     if broken is None and (limits.need_firmware or all_):
-        for bounds in _firmware(parts, preprocess, known["stored_numbers"]):
+        for bounds in _firmware(parts, preprocess, known["stored_numbers"], limits, all_):
             broken = _first_broken(bounds, limits)
             if broken:
                 break
@@ -91,17 +93,33 @@ def weigh(
     return Weight(**known, broken=broken)
 
 
-def _firmware(parts: P.Chain, preprocess: Preprocess, numbers: int) -> Iterator[dict[str, int]]:
-    """Bounds of flash and RAM from below, each nearer and dearer; the last are the estimates."""
+def _firmware(
+    parts: P.Chain, preprocess: Preprocess, numbers: int, limits: Limits, all_: bool
+) -> Iterator[dict[str, int]]:
+    """Bounds of flash and RAM from below, each nearer and dearer; the last are the estimates.
+
+    Without `all_`, nothing is the last once the limits are certainly kept.
+    """
     ram_bytes = max(_input_bytes(parts, None), default=0)
     yield {"flash_bytes": numbers + LEAST_CODE, "ram_bytes": ram_bytes}
     # What these need is slow to import.
-    from smidgen.search.firmware import estimate
+    from smidgen.search.firmware import bound, estimate, plan_within
     from smidgen.search.skeleton import skeleton
 
     graph = skeleton(parts, preprocess)
     yield {"flash_bytes": graph.weight_bytes + LEAST_CODE, "ram_bytes": ram_bytes}
-    yield asdict(estimate(graph))
+    bounds, schedule = bound(graph), None
+    if bounds.is_certain:
+        yield {"flash_bytes": bounds.least_flash_bytes, "ram_bytes": ram_bytes}
+        kept, ram_limit = True, limits.ram_bytes
+        if ram_limit is not None and bounds.most.ram_bytes > ram_limit:
+            kept, schedule = plan_within(graph, bounds, ram_limit)
+        if kept:
+            schedule = None  # it keeps the limit, and there may be better ones
+            if not all_ and bounds.most.flash_bytes <= (limits.flash_bytes or sys.maxsize):
+                yield {}
+                return
+    yield asdict(estimate(graph, schedule))
 
 
 def _first_broken(known: dict[str, int], limits: Limits) -> str | None:

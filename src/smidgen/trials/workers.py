@@ -1,13 +1,13 @@
-"""The training of one candidate, a pure function, and who calls it: joblib's processes or Ray's."""
+"""The training of one task, a pure function, and the processes of this machine that call it."""
 
 from __future__ import annotations
 
 import functools
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,18 +17,19 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from numpy.typing import NDArray
 
 from smidgen.data import Data, Split
-from smidgen.errors import TrainingError
+from smidgen.errors import RunError, TrainingError
 from smidgen.files import make_folder
 from smidgen.network import one_thread_per_operator
 from smidgen.recipe import Recipe
-from smidgen.sweep import fit_one
+from smidgen.run import Run
+from smidgen.train import fit, resume
 
 DEATHS = 3  # of workers, one after the other, without a candidate that finishes in between
 
 
 @dataclass(frozen=True)
 class Task:
-    """One candidate to train in `folder`, which may hold the beginning of it."""
+    """One recipe to train by in `folder`, which may hold the beginning of it."""
 
     key: str
     recipe: Recipe
@@ -69,10 +70,29 @@ class Shared:
 
 _loaded: dict[str, Data] = {}
 
-Run = Callable[[Sequence[Task]], Iterator[tuple[Task, float]]]
+Workers = Callable[[Sequence[Task]], Iterator[tuple[Task, float]]]
 
 
-def train_candidate(task: Task, shared: Shared) -> float:
+def fit_one(recipe: Recipe, out: Path, load: Callable[[], Data]) -> Run:
+    """The run of a recipe in `out`: as it is if it has finished, or from where it was killed.
+
+    `load` is called where something is left to train. Raises RunError for a folder that holds
+    another recipe's run.
+    """
+    if not (out / "recipe.toml").is_file():
+        return fit(recipe, load(), out)
+    run, chosen = Run.open(out), {"workers", "backend"}
+    if run.recipe.model_dump(exclude=chosen) != recipe.model_dump(exclude=chosen):
+        raise RunError(f"{str(out)!r} holds a run of another recipe; choose another --out")
+    if run.has_result():
+        return run
+    if run.has_checkpoint():
+        return resume(out, load())
+    shutil.rmtree(out)  # killed in its first epoch
+    return fit(recipe, load(), out)
+
+
+def train_candidate(shared: Shared, task: Task) -> float:
     """The validation accuracy of a candidate, trained on one core; 0 where it diverged.
 
     It depends on the task and the data alone. A training that was killed goes on from its last
@@ -91,13 +111,13 @@ def train_candidate(task: Task, shared: Shared) -> float:
     return float(run.result()["val_accuracy"])
 
 
-def joblib_processes(shared: Shared, jobs: int) -> Run:
+def processes(train: Callable[[Task], float], jobs: int) -> Workers:
     """Trains in processes of this machine; -1 is one for each core."""
-    return functools.partial(_by_joblib, Parallel(jobs, return_as="generator_unordered"), shared)
+    return functools.partial(_by_joblib, Parallel(jobs, return_as="generator_unordered"), train)
 
 
 def _by_joblib(
-    parallel: Parallel, shared: Shared, tasks: Sequence[Task]
+    parallel: Parallel, train: Callable[[Task], float], tasks: Sequence[Task]
 ) -> Iterator[tuple[Task, float]]:
     """The tasks with their accuracies, as they finish. A process that dies is replaced.
 
@@ -105,7 +125,7 @@ def _by_joblib(
     """
     left, deaths = {task.name: task for task in tasks}, 0
     while left:
-        calls = [delayed(_named)(task, shared) for task in left.values()]
+        calls = [delayed(_named)(train, task) for task in left.values()]
         try:
             for task, accuracy in parallel(calls):
                 del left[task.name]
@@ -116,9 +136,9 @@ def _by_joblib(
             if deaths == DEATHS:
                 raise TrainingError(
                     f"{deaths} training processes were killed one after the other (out of "
-                    "memory?); the same command goes on from there, with fewer --jobs"
+                    "memory?); the same command goes on from there"
                 ) from None
 
 
-def _named(task: Task, shared: Shared) -> tuple[Task, Any]:
-    return task, train_candidate(task, shared)
+def _named(train: Callable[[Task], float], task: Task) -> tuple[Task, float]:
+    return task, train(task)
