@@ -86,8 +86,17 @@ def test_a_search_ends_in_a_winner_that_can_be_used(
     assert again["best"] == found["best"]
 
 
-def test_a_plan_trains_one_candidate(files: list[object], document: Any) -> None:
-    planned = document(*files, "--trials", 7, "--plan")
+def test_a_plan_trains_one_candidate(
+    files: list[object], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    rules = 'forbid = ["linear"]\nmax_epochs = 15\nmin_accuracy = 0.9\nmax_macs = 10_000_000\n'
+    with (tmp_path / "budget.toml").open("a") as file:
+        file.write(rules)
+    app([*map(str, files), "--trials", "7", "--plan", "--json"], standalone_mode=False)
+    printed = capsys.readouterr()
+    left = "forbid, max_epochs, min_accuracy\n"
+    assert f"not searched for, left to `smidgen check`: {left}" in printed.err
+    planned = json.loads(printed.out)
     assert planned["networks"] == 5 * (7 * 2)  # widths, and a layer that may be left out
     assert 0 < planned["fit"] < planned["drawn"] == 1_000
     assert planned["epochs"] == 2 * (3 * 1 + 1 * 2) + (1 * 1 + 1 * 2)

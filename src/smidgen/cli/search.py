@@ -136,6 +136,7 @@ class _Searcher:
         from smidgen.search.run import search
 
         people = console(self.json_)
+        _say_what_is_left_out(self.settings)
         data = load_shown(self.settings.data, self.data_dir)
         if plan_only:
             planned = plan(self.settings, data, effort)
@@ -163,6 +164,16 @@ class _Searcher:
             soft_wrap=True,
         )
         return None
+
+
+def _say_what_is_left_out(settings: Searched) -> None:
+    """Names, on stderr, the budget's rules that a search does not look at."""
+    from smidgen.search.weigh import Limits
+
+    rules = Limits.leave_out(settings.budget)
+    if rules:
+        named = ", ".join(rules)
+        console(json_=True).print(f"not searched for, left to `smidgen check`: {named}")
 
 
 def _front(points: list[dict[str, Any]]) -> Table:

@@ -41,6 +41,12 @@ class Limits:
             raise SearchError(f"the budget {budget.title!r} limits no weight; set one of {keys}")
         return limits
 
+    @staticmethod
+    def leave_out(budget: Budget) -> list[str]:
+        """The rules of a budget that are no such limits, and that nothing is searched for."""
+        known = {"title", "source", "classes", "last_epochs", *(f"max_{q}" for q in QUANTITIES)}
+        return [name for name, rule in budget if name not in known and rule not in (None, [])]
+
     @property
     def quantity(self) -> str:
         """The first thing that is limited: what the validation error is set against."""
