@@ -182,6 +182,12 @@ def test_the_table_does_not_depend_on_the_number_of_workers(shared: Shared, tmp_
     assert tables[0].count(b"trained") == 6
 
 
+def test_a_search_ends_without_a_word(tmp_path: Path) -> None:
+    process = search_in_a_process(tmp_path / "out", jobs=2, stderr=subprocess.PIPE)
+    assert process.communicate()[1] == b""
+    assert process.returncode == 0
+
+
 def test_a_search_that_is_killed_ends_with_the_same_table(tmp_path: Path) -> None:
     """Killed at random moments, driver and workers; with two workers, and then with one."""
     whole = search_in_a_process(tmp_path / "whole", jobs=1)
@@ -201,7 +207,7 @@ def test_a_search_that_is_killed_ends_with_the_same_table(tmp_path: Path) -> Non
         assert sorted(tables[0].splitlines()) == sorted(tables[1].splitlines())
 
 
-def search_in_a_process(out: Path, jobs: int) -> subprocess.Popen[bytes]:
+def search_in_a_process(out: Path, jobs: int, **more: Any) -> subprocess.Popen[bytes]:
     code = (
         "import sys, test_driver as t\n"
         "from pathlib import Path\n"
@@ -214,5 +220,5 @@ def search_in_a_process(out: Path, jobs: int) -> subprocess.Popen[bytes]:
         "    t.Tables(out).write(t.study_of(out, run, t.settings(), 10))\n"
     )
     return subprocess.Popen(
-        [sys.executable, "-c", code, str(out), str(jobs)], cwd=Path(__file__).parent
+        [sys.executable, "-c", code, str(out), str(jobs)], cwd=Path(__file__).parent, **more
     )

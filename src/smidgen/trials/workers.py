@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import shutil
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,7 +42,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Shared:
-    """A data set as arrays, which processes map instead of copying them; without test images."""
+    """A data set as arrays, without test images, that each process copies once."""
 
     data: Data  # with one training image
     images: NDArray[np.uint8]
@@ -58,12 +57,13 @@ class Shared:
         return cls(first, *arrays, data.fingerprint)
 
     def load(self) -> Data:
-        """The data set; a process makes it once."""
+        """The data set; a process makes it once.
+
+        Its own copy of the arrays: one that kept joblib's mapped file open would end after it.
+        """
         if self.fingerprint not in _loaded:
             _loaded.clear()
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-                split = Split(torch.from_numpy(self.images), torch.from_numpy(self.labels))
+            split = Split(torch.tensor(self.images), torch.tensor(self.labels))
             _loaded[self.fingerprint] = replace(self.data, train=split)
         return _loaded[self.fingerprint]
 
