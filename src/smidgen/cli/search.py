@@ -224,6 +224,9 @@ def _watched(people: Any) -> Iterator[Watch]:
 
 def _figures(progress: Progress, study: Study) -> list[tuple[str, str]]:
     """How far the search is, by name."""
+    from smidgen.trials.driver import duration
+
+    left = progress.seconds_left
     most = "" if progress.trials is None else f" of {progress.trials:,}"
     known = ((t.val_accuracy or 0, t.epochs) for t in study.trials if t.accuracies)
     best = max(known, default=(None, 0))
@@ -231,9 +234,9 @@ def _figures(progress: Progress, study: Study) -> list[tuple[str, str]]:
         ("trained", f"{progress.trained:,}{most}"),
         ("rejected", f"{study.count('rejected'):,}"),
         ("repeated", f"{study.count('repeated'):,}"),
-        ("best", f"{percent(best[0])} after {best[1]} epochs" if best[1] else "–"),
-        ("time", _minutes(progress.seconds)),
-        ("left", _minutes(progress.seconds_left)),
+        ("best", f"{percent(best[0])} after epoch {best[1]}" if best[1] else "–"),
+        ("time", duration(progress.seconds)),
+        ("left", "–" if left is None else duration(left)),
     ]
 
 
@@ -247,19 +250,6 @@ def _live_front(study: Study) -> Table:
         for trial in front_of(study)[-LIVE:]
     ]
     return table(("the front", name, "validation"), rows or [("–", "–", "–")], right=(1, 2))
-
-
-def _minutes(seconds: float | None) -> str:
-    """A time as a person reads it.
-
-    >>> _minutes(7384), _minutes(75)
-    ('2 h 03 min', '1 min 15 s')
-    """
-    if seconds is None:
-        return "–"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, over = divmod(minutes, 60)
-    return f"{hours} h {over:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
 def _seconds(text: str | None) -> float | None:

@@ -16,6 +16,7 @@ from smidgen.search import axes, charts
 from smidgen.search.space import Range
 from smidgen.search.study import Settings
 from smidgen.search.table import LEAST_ERROR, Row
+from smidgen.trials.driver import duration
 
 NAMES = {
     "params": "parameters",
@@ -122,7 +123,7 @@ def _head(report: Report, title: str) -> str:
         f"{counts['rejected']:,} rejected for their weight, {counts['repeated']:,} repeated."
     )
     if report.result is not None:
-        said += f" It took {report.result.seconds / 3600:.1f} hours."
+        said += f" It took {duration(report.result.seconds)}."
     return f"<header><h1>{title}</h1><p>{html_text(said)}</p></header>"
 
 

@@ -259,6 +259,17 @@ def epochs_of(rungs: Sequence[int], batch: int, trials: int) -> int:
     return total
 
 
+def duration(seconds: float) -> str:
+    """A time as a person reads it.
+
+    >>> duration(7384), duration(75)
+    ('2 h 03 min', '1 min 15 s')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, over = divmod(minutes, 60)
+    return f"{hours} h {over:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
 def read_results(path: Path) -> dict[tuple[str, int], float]:
     """The accuracies that are known, by network and epochs.
 
