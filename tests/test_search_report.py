@@ -181,7 +181,7 @@ def test_the_page_names_the_winner(tmp_path: Path) -> None:
     document = {"seconds": 5_400.0, "front": [point], "best": winner}
     (tmp_path / "result.json").write_text(json.dumps(document))
     page = write_search_report(tmp_path)[0].read_text()
-    for text in ("98.77 ± 0.32 %", "test accuracy, 5 seeds", "1,234", "It took 1.5 hours"):
+    for text in ("98.77 ± 0.32 %", "test accuracy, 5 seeds", "1,234", "It took 1 h 30 min"):
         assert text in page
     (tmp_path / "result.json").write_text("{}")
     with pytest.raises(SearchError, match=r"result\.json: the key 'seconds' is missing"):
