@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,20 @@ def test_two_shells_share_a_study(
     assert len(runs) >= len(set(trained))
     for path in runs:
         assert json.loads(path.read_text())["test_accuracy"] is None
+
+
+@pytest.mark.filterwarnings("ignore")  # which are not of one thread alone
+def test_shells_that_begin_at_once_make_the_tables_once(
+    postgresql: str, digits: Data, tmp_path: Path
+) -> None:
+    shared, images = Shared.of(digits.without_test()), Images(GLYPH, 10)
+
+    def trials(_: int) -> int:
+        study = join(settings(), images, shared, tmp_path, postgresql, 0, lambda study: None)
+        return len(study.trials)
+
+    with ThreadPoolExecutor(4) as shells:
+        assert list(shells.map(trials, range(4))) == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from smidgen.errors import MissingExtraError, SearchError
-from smidgen.files import sha256
+from smidgen.files import make_folder, sha256
 from smidgen.search.study import (
     Images,
     Settings,
@@ -46,7 +48,9 @@ def join(
     They may become a few more where shells begin their last at the same moment. Raises SearchError
     for a database that cannot be reached, MissingExtraError where its driver is not installed.
     """
-    study = _open(settings, shared, url)
+    make_folder(out)
+    with FileLock(out / ".database.lock"):  # two shells cannot make the tables at once
+        study = _open(settings, shared, url)
     optuna = import_optuna()
     objective = _Objective(settings, images, shared, out.absolute(), study)
     with warnings.catch_warnings():
