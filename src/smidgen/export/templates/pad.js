@@ -2,7 +2,7 @@
 
 import { paint } from "./paint.js";
 import { EMPTY, createHistory } from "./scene.js";
-import { PAPER } from "./strokes.js";
+import { clip, PAPER } from "./strokes.js";
 
 const STEP = 10; // of a key, on a paper of 280
 const SMALL_STEP = 3;
@@ -12,6 +12,7 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 export function createPad(canvas, changed) {
   const history = createHistory();
   let stroke = null; // the one being drawn, the last of the scene
+  let pen = null; // where it is, on the paper or beside it
   let cursor = null; // the keyboard's pen, where it is shown
 
   const pad = {
@@ -32,9 +33,19 @@ export function createPad(canvas, changed) {
       const { picture, strokes } = history.now();
       pad.put({ picture, strokes: [...strokes, begun] });
       stroke = begun;
+      pen = point;
     },
+    /** Beside the paper the pen leaves no ink; where it comes back it begins another line. */
     extend(points) {
-      stroke.push(...points);
+      for (const point of points) {
+        const part = clip(pen, point);
+        if (part && part[0] !== pen) {
+          stroke = [part[0]];
+          history.now().strokes.push(stroke);
+        }
+        if (part) stroke.push(part[1]);
+        pen = point;
+      }
       pad.repaint();
     },
     lift() {

@@ -11,6 +11,7 @@ const SMALL = 200; // pixels of a side; a smaller picture is shown with its pixe
 const { classes, input } = page.models[0].graph;
 const paper = element("paper");
 let image = null;
+let refused = false; // the last picture could not be opened
 
 /** Shows the part of a picture that the networks see, and has them read it. */
 function show(picture) {
@@ -22,6 +23,7 @@ function show(picture) {
   paper.setAttribute("aria-label", `The part of the picture that is read, ${part.width} by ${part.height} pixels`);
   document.body.classList.add("drawn");
   image = photo(picture, input);
+  refused = false;
   reading.schedule();
 }
 
@@ -47,6 +49,11 @@ async function open(file) {
   show(picture);
 }
 
+function refuse() {
+  refused = true;
+  reading.schedule();
+}
+
 async function toggleCamera() {
   if (camera.runs()) {
     camera.stop();
@@ -69,7 +76,7 @@ function listen() {
     pick(unpackImage(page.images[sample.image], input), classes[sample.label]);
   });
   element("camera").addEventListener("click", toggleCamera);
-  listenToPictures(open);
+  listenToPictures(open, refuse);
 }
 
 for (const place of [element("frame"), element("seen")]) place.style.aspectRatio = `${input[1]} / ${input[0]}`;
@@ -78,9 +85,9 @@ const camera = createCamera(show, (runs) => {
 });
 const reading = createReading({
   noun: "class",
-  invitation: "Open a picture, or take a sample.",
+  invite: () => refused ? "The picture was not read." : "Open a picture, or take a sample.",
   place: "above",
-  see: () => image,
+  see: () => refused ? null : image,
   isFar: () => false,
   pick,
   answered: () => {},

@@ -10,8 +10,9 @@ export const page = JSON.parse(element("data").textContent);
 
 /** Puts the page's networks into its list. `see()` gives the image that they read, or null;
  * `isFar(image)` says that it belongs to no class; `pick(image, label)` shows a test image;
- * `answered()` is called after each answer; `noun`, `invitation` and `place` are the reader's words. */
-export function createReading({ noun, invitation, place, see, isFar, pick, answered, createBars }) {
+ * `answered()` is called after each answer; `invite()` says what to do while there is none; `noun` and `place` are
+ * the reader's words. */
+export function createReading({ noun, invite, place, see, isFar, pick, answered, createBars }) {
   const models = page.models.map((model) => ({
     ...model,
     network: decode(model.graph),
@@ -49,9 +50,9 @@ export function createReading({ noun, invitation, place, see, isFar, pick, answe
 
   function showAnswer(verdict) {
     const [word, sure] = verdict === null
-      ? ["", invitation]
+      ? ["", invite()]
       : verdict.none
-        ? ["none of these", `It is far from every ${noun} they learned.`]
+        ? ["none of these", `Far from every ${noun} they learned. Best guess: ${verdict.label}.`]
         : [verdict.label, `${percent(verdict.probability)} sure, says ${chosen.name}`];
     element("answer").textContent = word;
     element("answer").classList.toggle("word", word.length > 2);
@@ -111,8 +112,9 @@ export function introduce(title, what) {
   element("lead").textContent = `${who} ${what}. Nothing leaves this page.`;
 }
 
-/** Calls `show(file)` for a picture that is chosen, pasted or dropped, and says a PictureError. */
-export function listenToPictures(show) {
+/** Calls `show(file)` for a picture that is chosen, pasted or dropped. Says a PictureError and
+ * calls `refuse()`. */
+export function listenToPictures(show, refuse) {
   const open = async (files) => {
     if (!files.length) return;
     try {
@@ -120,6 +122,7 @@ export function listenToPictures(show) {
       say(files[0].name ? `Showing ${files[0].name}.` : "Showing the pasted picture.");
     } catch (problem) {
       if (!(problem instanceof PictureError)) throw problem;
+      refuse();
       say(problem.message, true);
     }
   };

@@ -23,6 +23,22 @@ export function inkOnPaper(strokes) {
   return rasterise(strokes, { width: PAPER, height: PAPER, pen: PEN });
 }
 
+/** The part [from, to] of a segment that lies on the paper, or null (Liang and Barsky, 1984). */
+export function clip(from, to) {
+  let [enter, leave] = [0, 1]; // shares of the way
+  for (const axis of [0, 1]) {
+    const way = to[axis] - from[axis];
+    const [toLow, toHigh] = [-from[axis], PAPER - from[axis]];
+    if (way === 0 && (toLow > 0 || toHigh < 0)) return null;
+    if (way === 0) continue;
+    enter = Math.max(enter, Math.min(toLow / way, toHigh / way));
+    leave = Math.min(leave, Math.max(toLow / way, toHigh / way));
+  }
+  if (enter > leave) return null;
+  const at = (share) => from.map((start, axis) => start + share * (to[axis] - start));
+  return [enter > 0 ? at(enter) : from, leave < 1 ? at(leave) : to];
+}
+
 /** The box around the pen's path, {left, top, width, height}. */
 export function extent(strokes) {
   const box = { left: Infinity, top: Infinity, right: -Infinity, bottom: -Infinity };
