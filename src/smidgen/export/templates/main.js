@@ -1,26 +1,26 @@
 // The page of glyphs: what is drawn, or a picture of it, is read by every network.
 
+import { agreement, createChooser, describe } from "./chooser.js";
+import { play } from "./demo.js";
 import { decodeDetector, distance } from "./detector.js";
 import { unpackImage } from "./images.js";
 import { keep, kept } from "./keep.js";
 import { createPad } from "./pad.js";
-import { createBars } from "./panels.js";
+import { createBars, createClock } from "./panels.js";
 import { openPicture, PictureError } from "./picture.js";
+import { piecesOfImage, piecesOfStrokes } from "./pieces.js";
 import { createReading, element, introduce, listenToPictures, page, say } from "./reading.js";
 import { EMPTY, fromImage, fromPixels, seen } from "./scene.js";
 
+const NOT_READ = "The picture was not read. Your drawing is kept: draw on, or undo, to have it read.";
 const detector = decodeDetector(page.detector);
 const { classes, input } = page.models[0].graph;
-const NOT_READ = "The picture was not read. Your drawing is kept: draw on, or undo, to have it read.";
-const noun = classes.join("") === "0123456789" ? "digit" : "picture";
-
-function place(picture, message) {
-  pad.put({ picture, strokes: [] });
-  say(message);
-}
+const isDigits = classes.join("") === "0123456789";
+const noun = isDigits ? "digit" : "picture";
 
 function pick(image, label) {
-  place(fromImage(image), `A test image of ${label}.`);
+  pad.put({ picture: fromImage(image), strokes: [] });
+  say(`A test image of ${label}.`);
 }
 
 function showSample() {
@@ -42,18 +42,36 @@ function refuse() {
 
 /** Reads the paper. What was said of another scene goes with it. */
 function look() {
-  if (pad.scene() !== shown) {
+  if (pad.drawn() !== shown) {
     refused = false;
     say("");
   }
-  shown = pad.scene();
+  shown = pad.drawn();
   reading.schedule();
 }
 
-function showState() {
+/** The image's pieces: parts of strokes, or cells of it where there is a picture. */
+function pieces(image) {
+  const { picture, strokes } = pad.scene();
+  return picture ? piecesOfImage(image, input, 0) : piecesOfStrokes(strokes);
+}
+
+const clocks = new Map(); // of the networks, by name
+let timed = null; // the verdict that the clock has counted
+
+function showState(verdicts, chosen) {
   document.body.classList.toggle("drawn", pad.scene() !== EMPTY);
-  element("undo").disabled = !pad.canUndo();
+  document.body.classList.toggle("example", pad.isPreview());
+  element("undo").disabled = pad.isPreview() || !pad.canUndo();
   element("clear").disabled = pad.scene() === EMPTY;
+  bars(chosen.verdict && chosen.verdict.probabilities);
+  element("bars").classList.toggle("none", Boolean(chosen.verdict?.none));
+  element("others").textContent = agreement(verdicts, chosen.verdict);
+  element("facts").textContent = describe(chosen);
+  element("name").textContent = chosen.name;
+  if (!clocks.has(chosen.name)) clocks.set(chosen.name, createClock(element("latency")));
+  if (chosen.verdict && chosen.verdict !== timed) clocks.get(chosen.name)(chosen.verdict.time);
+  timed = chosen.verdict;
 }
 
 function listen() {
@@ -72,10 +90,11 @@ function listen() {
 
 let shown = EMPTY;
 let refused = false;
+const bars = createBars(element("bars"), classes);
 const pad = createPad(element("paper"), look);
 listen();
 listenToPictures(open, refuse);
-introduce(`Draw a ${noun}`, page.models.length > 1 ? "read it as you draw" : "reads it as you draw");
+introduce(`Draw a ${noun}`, isDigits ? "read handwriting" : "read drawings", `Draw a ${noun} on the paper with a finger, a pen, a mouse or the arrow keys.`);
 if (!window.PointerEvent) {
   say("This browser does not report pens, fingers and mice; draw with the keys, or open a picture.", true);
 }
@@ -84,11 +103,13 @@ const reading = createReading({
   invite: () => refused ? NOT_READ : `Draw a ${noun}, or take a sample.`,
   place: "on the paper",
   see: () => refused ? null : seen(pad.scene()),
+  pieces,
   isFar: (image) => detector !== null && distance(detector, image) > 1,
   pick,
   answered: showState,
-  createBars,
+  createRows: createChooser,
 });
 const before = kept();
 if (before) pad.put(before);
-keep(pad.scene);
+else if (isDigits) play(pad);
+keep(pad.drawn);

@@ -14,17 +14,24 @@ export function createPad(canvas, changed) {
   let stroke = null; // the one being drawn, the last of the scene
   let pen = null; // where it is, on the paper or beside it
   let cursor = null; // the keyboard's pen, where it is shown
+  let preview = null; // a scene that is shown until the first touch, and is no part of the history
 
   const pad = {
-    scene: history.now,
+    scene: () => preview ?? history.now(),
+    drawn: history.now,
+    isPreview: () => preview !== null,
     canUndo: history.canUndo,
     drawing: () => stroke !== null,
     repaint() {
-      paint(canvas, history.now(), cursor && { at: cursor, down: stroke !== null });
+      paint(canvas, pad.scene(), cursor && { at: cursor, down: stroke !== null });
       changed();
     },
+    preview(scene) {
+      preview = scene;
+      pad.repaint();
+    },
     put(scene) {
-      stroke = null;
+      stroke = preview = null;
       history.push(scene);
       pad.repaint();
     },
@@ -57,7 +64,8 @@ export function createPad(canvas, changed) {
       pad.lift();
     },
     clear() {
-      if (history.now() !== EMPTY) pad.put(EMPTY);
+      if (preview) pad.preview(null);
+      else if (history.now() !== EMPTY) pad.put(EMPTY);
     },
     showCursor(point) {
       cursor = point;
@@ -110,7 +118,7 @@ function listenToKeys(canvas, pad) {
     }
     pad.showCursor(at);
     if (pad.drawing()) pad.extend([at]);
-    else pad.repaint();
+    else pad.preview(null);
   };
   const toggle = () => {
     pad.showCursor(at);

@@ -4,6 +4,8 @@ import { createCamera } from "./camera.js";
 import { unpackImage } from "./images.js";
 import { crop, photo } from "./photo.js";
 import { openPicture, PictureError } from "./picture.js";
+import { createRow } from "./panels.js";
+import { piecesOfImage } from "./pieces.js";
 import { createRanking } from "./ranking.js";
 import { createReading, element, introduce, listenToPictures, page, say } from "./reading.js";
 
@@ -88,12 +90,13 @@ const reading = createReading({
   invite: () => refused ? "The picture was not read." : "Open a picture, or take a sample.",
   place: "above",
   see: () => refused ? null : image,
+  pieces: (seen) => piecesOfImage(seen, input, null),
   isFar: () => false,
   pick,
   answered: () => {},
-  createBars: createRanking,
+  createRows: (models, list) => models.map((model) => createRow(model, list, createRanking)),
 });
 listen();
-introduce("Show a picture", page.models.length > 1 ? "say what it shows" : "says what it shows");
+introduce("Show a picture", "name pictures", "Open a picture, drop or paste one, take a sample, or start the camera.");
 element("classes").textContent = `${classes.length} classes: ${classes.slice(0, 40).join(", ")}${classes.length > 40 ? " …" : "."}`;
 element("sides").textContent = `${input[0]} × ${input[1]}`;

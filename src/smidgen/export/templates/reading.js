@@ -1,27 +1,34 @@
-// What pages have in common: every network reads the image, and the panels show the answers.
+// What pages have in common: the chosen network answers at once, the others and the view inside when
+// the browser is idle.
 
+import { createFlow } from "./flow.js";
+import { soon, watchWork } from "./idle.js";
 import { decode, run } from "./network.js";
-import { count, createRow, listLayers, showImage, showMaps, showMistakes } from "./panels.js";
+import { count, showImage, showMistakes } from "./panels.js";
 import { PictureError } from "./picture.js";
 import { argmax, percent, softmax } from "./verdict.js";
 
 export const element = (id) => document.getElementById(id);
 export const page = JSON.parse(element("data").textContent);
 
-/** Puts the page's networks into its list. `see()` gives the image that they read, or null;
- * `isFar(image)` says that it belongs to no class; `pick(image, label)` shows a test image;
- * `answered()` is called after each answer; `invite()` says what to do while there is none; `noun` and `place` are
- * the reader's words. */
-export function createReading({ noun, invite, place, see, isFar, pick, answered, createBars }) {
-  const models = page.models.map((model) => ({
-    ...model,
-    network: decode(model.graph),
-    row: createRow(model, element("models"), createBars),
-  }));
-  const blank = new Uint8Array(models[0].network.input.reduce((product, side) => product * side, 1));
-  let chosen = models[0];
+const REST_MS = 350; // without a change, and the answer is spoken and its pieces are weighed
+
+/** Puts the page's networks into its list. `see()` gives the image that they read, or null, and
+ * `pieces(image)` the pieces of it; `isFar(image)` says that it belongs to no class; `pick(image,
+ * label)` shows a test image; `answered(verdicts, chosen)` is called after each answer, with null
+ * for a network that has not answered yet; `invite()` says what to do while there is no image;
+ * `noun` and `place` are the reader's words. `createRows(models, list)` shows the networks. */
+export function createReading(options) {
+  const { noun, invite, place, see, pieces, isFar, pick, answered, createRows } = options;
+  const bySize = [...page.models].sort((a, b) => a.params - b.params);
+  const rows = createRows(bySize, element("models"));
+  const models = bySize.map((model, i) => ({ ...model, network: null, row: rows[i], verdict: null, stale: true }));
+  const flow = createFlow(page.models[0].graph.classes);
+  let chosen = models.find(({ name }) => name === page.models[0].name);
+  let image = null;
+  let none = false;
   let scheduled = false;
-  let speech = 0;
+  let rest = 0;
 
   /** At most one answer for each frame of the screen, however many points arrive. */
   function schedule() {
@@ -35,17 +42,44 @@ export function createReading({ noun, invite, place, see, isFar, pick, answered,
 
   function answer() {
     const start = performance.now();
-    const image = see();
-    const none = image !== null && isFar(image);
-    const verdicts = models.map((model) => image && judge(model, image, none));
+    image = see();
+    none = image !== null && isFar(image);
+    chosen.verdict = image && judge(chosen, image, none);
     performance.clearMeasures("answer");
     performance.measure("answer", { start });
-    models.forEach((model, i) => model.row.show(verdicts[i]));
+    for (const model of models) model.stale = model !== chosen;
     showImage(element("seen"), image, chosen.network.input);
-    const verdict = verdicts[models.indexOf(chosen)];
-    showAnswer(verdict);
-    showMaps(element("maps"), (verdict?.tensors ?? run(chosen.network, blank))[element("layer").value]);
-    answered();
+    showAnswer(chosen.verdict);
+    showRows();
+    soon(showOthers);
+    soon(showFlow);
+    clearTimeout(rest);
+    rest = setTimeout(() => {
+      if (scheduled) return; // what lies on the paper is not what was answered
+      element("spoken").textContent = chosen.verdict ? `${element("answer").textContent}: ${element("sure").textContent}` : "";
+      if (chosen.verdict) flow.weigh(pieces(image));
+    }, REST_MS);
+  }
+
+  /** One network after the other, the one that waited longest first. */
+  function showOthers() {
+    const at = models.findIndex((model) => model.stale);
+    if (at >= 0) {
+      const model = models[at];
+      model.stale = false;
+      model.verdict = image && judge(ready(model), image, none);
+      if (models.some(({ stale }) => stale)) soon(showOthers);
+    }
+    showRows();
+  }
+
+  function showRows() {
+    for (const { row, verdict, stale } of models) if (!stale) row.show(verdict, chosen.verdict);
+    answered(models.map(({ verdict, stale }) => (stale ? null : verdict)), chosen);
+  }
+
+  function showFlow() {
+    flow.show(chosen.verdict && { ...chosen.verdict, image });
   }
 
   function showAnswer(verdict) {
@@ -57,17 +91,13 @@ export function createReading({ noun, invite, place, see, isFar, pick, answered,
     element("answer").textContent = word;
     element("answer").classList.toggle("word", word.length > 2);
     element("sure").textContent = sure;
-    clearTimeout(speech); // spoken once the image rests
-    speech = setTimeout(() => {
-      element("spoken").textContent = verdict ? `${word}: ${sure}` : "";
-    }, 600);
   }
 
   function choose(model) {
-    chosen = model;
+    chosen = ready(model);
     model.row.radio.checked = true;
     for (const name of document.querySelectorAll(".chosen")) name.textContent = model.name;
-    listLayers(element("layer"), model.network);
+    flow.setNetwork(model.network);
     element("mistakes").hidden = model.mistakes.length === 0;
     element("mistakes-lead").textContent = `The ${model.mistakes.length} of ${count(model.tested)} test images `
       + `that it got wrong with most confidence. Choose one to see it ${place}.`;
@@ -78,12 +108,19 @@ export function createReading({ noun, invite, place, see, isFar, pick, answered,
     schedule();
   }
 
-  element("layer").addEventListener("change", schedule);
+  watchWork((isBusy) => element("models").setAttribute("aria-busy", isBusy));
   for (const model of models) model.row.radio.addEventListener("change", () => choose(model));
   choose(chosen);
-  for (let i = 0; i < 3; i++) models.forEach((model) => run(model.network, blank)); // warm
+  const blank = new Uint8Array(chosen.network.input.reduce((product, side) => product * side, 1));
+  for (let i = 0; i < 3; i++) run(chosen.network, blank); // warm
   performance.mark("ready");
   return { schedule };
+}
+
+/** The model with its weights unpacked, which takes a moment. */
+function ready(model) {
+  model.network ??= decode(model.graph);
+  return model;
 }
 
 function judge({ network }, image, none) {
@@ -102,15 +139,20 @@ export function say(message, problem = false) {
   element("status").classList.toggle("problem", problem);
 }
 
-/** Shows the title and, in a sentence, the networks and what they do, `read it as you draw`. */
-export function introduce(title, what) {
+/** Shows the title and two sentences: what this is, `read handwriting`, and what to do. */
+export function introduce(title, what, todo) {
   document.title = `${title} · smidgen`;
   element("title").textContent = title;
-  const sizes = page.models.map((model) => model.params).sort((a, b) => a - b);
-  const [least, most] = [sizes[0], sizes.at(-1)].map(count);
-  const who = page.models.length > 1 ? `Networks of ${least} to ${most} parameters` : `A network of ${most} parameters`;
-  element("lead").textContent = `${who} ${what}. Nothing leaves this page.`;
+  const sizes = page.models.map((model) => model.weight_bytes).sort((a, b) => a - b);
+  const [least, most] = [sizes[0], sizes.at(-1)].map((bytes) => Math.max(1, Math.round(bytes / 1000)));
+  const who = page.models.length > 1
+    ? `${NUMBERS[page.models.length] ?? page.models.length} neural networks of ${least} to ${most} kB ${what}`
+    : `A neural network of ${most} kB ${what.replace(/^(\w+)/, "$1s")}`;
+  element("lead").textContent = `${who} inside this page; nothing leaves it.`;
+  element("todo").textContent = todo;
 }
+
+const NUMBERS = [, , "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten"];
 
 /** Calls `show(file)` for a picture that is chosen, pasted or dropped. Says a PictureError and
  * calls `refuse()`. */

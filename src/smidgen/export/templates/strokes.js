@@ -9,12 +9,22 @@ const SMALLEST = 12; // a drawing within fewer units counts as a dot of that siz
 /** The ink of a drawing by itself, with a pen in proportion to it, so that a digit looks the same
  * to a network at any size and place. */
 export function inkOf(strokes) {
+  return inkOfPart(strokes, frameOfStrokes(strokes));
+}
+
+/** Where a drawing's points come to lie in its ink: {place(point), width, height}. */
+export function frameOfStrokes(strokes) {
   const box = extent(strokes);
   const scale = (BOX - STROKE) / Math.max(box.width, box.height, SMALLEST);
   const margin = STROKE / 2 + 1;
   const place = ([x, y]) => [(x - box.left) * scale + margin, (y - box.top) * scale + margin];
   const width = Math.ceil(box.width * scale + 2 * margin);
   const height = Math.ceil(box.height * scale + 2 * margin);
+  return { place, width, height };
+}
+
+/** The ink of some strokes of a drawing, where they lie in that of the whole. */
+export function inkOfPart(strokes, { place, width, height }) {
   return rasterise(strokes.map((stroke) => stroke.map(place)), { width, height, pen: STROKE });
 }
 
