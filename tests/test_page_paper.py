@@ -54,6 +54,7 @@ def test_a_line_goes_on_where_the_pen_comes_back(first_desk):
     wait_for_answer(first_desk)
     assert first_desk.evaluate(INK) == [True, False, True]
     first_desk.locator("#undo").click()
+    wait_for_answer(first_desk)
     assert first_desk.locator("#clear").is_disabled()  # one stroke, undone at once
 
 

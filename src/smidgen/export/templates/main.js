@@ -10,6 +10,7 @@ import { createBars, createClock } from "./panels.js";
 import { openPicture, PictureError } from "./picture.js";
 import { piecesOfImage, piecesOfStrokes } from "./pieces.js";
 import { createReading, element, introduce, listenToPictures, page, say } from "./reading.js";
+import { fromFragment, toFragment } from "./share.js";
 import { EMPTY, fromImage, fromPixels, seen } from "./scene.js";
 
 const NOT_READ = "The picture was not read. Your drawing is kept: draw on, or undo, to have it read.";
@@ -34,6 +35,26 @@ async function open(file) {
   pad.put({ picture, strokes: [] });
 }
 
+/** Puts a link that carries the strokes into the address and, where that is allowed, the clipboard. */
+async function shareLink() {
+  history.replaceState(null, "", toFragment(pad.scene().strokes));
+  try {
+    await navigator.clipboard.writeText(location.href);
+    say("The link is copied. It carries the drawing and nothing else.");
+  } catch {
+    say("The link is in the address bar. It carries the drawing and nothing else.");
+  }
+}
+
+/** Shows the drawing that the address carries; says where it cannot be read. */
+function openLink() {
+  if (!location.hash) return false;
+  const strokes = fromFragment(location.hash);
+  if (strokes) pad.put({ picture: null, strokes });
+  else say("This link carries no drawing that can be read.", true);
+  return strokes !== null;
+}
+
 /** A picture that cannot be opened has no answer; what was drawn stays, its old answer does not. */
 function refuse() {
   refused = pad.scene() !== EMPTY;
@@ -45,6 +66,7 @@ function look() {
   if (pad.drawn() !== shown) {
     refused = false;
     say("");
+    if (location.hash && !arriving) history.replaceState(null, "", location.pathname + location.search);
   }
   shown = pad.drawn();
   reading.schedule();
@@ -64,6 +86,7 @@ function showState(verdicts, chosen) {
   document.body.classList.toggle("example", pad.isPreview());
   element("undo").disabled = pad.isPreview() || !pad.canUndo();
   element("clear").disabled = pad.scene() === EMPTY;
+  element("link").disabled = pad.scene().picture !== null || pad.scene() === EMPTY || pad.isPreview();
   bars(chosen.verdict && chosen.verdict.probabilities);
   element("bars").classList.toggle("none", Boolean(chosen.verdict?.none));
   element("others").textContent = agreement(verdicts, chosen.verdict);
@@ -77,6 +100,8 @@ function showState(verdicts, chosen) {
 function listen() {
   element("undo").addEventListener("click", () => pad.undo());
   element("clear").addEventListener("click", () => pad.clear());
+  element("link").addEventListener("click", shareLink);
+  addEventListener("hashchange", openLink);
   element("sample").hidden = page.samples.length === 0;
   element("sample").addEventListener("click", showSample);
   element("paper").addEventListener("keydown", (event) => {
@@ -90,6 +115,7 @@ function listen() {
 
 let shown = EMPTY;
 let refused = false;
+let arriving = true; // the address may still carry a drawing
 const bars = createBars(element("bars"), classes);
 const pad = createPad(element("paper"), look);
 listen();
@@ -111,5 +137,6 @@ const reading = createReading({
 });
 const before = kept();
 if (before) pad.put(before);
-else if (isDigits) play(pad);
+else if (!openLink() && isDigits) play(pad);
+arriving = false;
 keep(pad.drawn);
