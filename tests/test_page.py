@@ -295,3 +295,15 @@ def test_the_page_cannot_reach_out(page, address):
     page.goto(address)
     refused = page.evaluate("fetch('https://example.org/').then(() => false, () => true)")
     assert refused
+
+
+def test_several_digits_are_read_from_left_to_right(desk):
+    four = next(each["strokes"] for each in STROKES if each["digit"] == 4)
+    draw(desk, SEVEN, (0.25, 0.83, 0.5))
+    assert answer(desk) == "7"
+    draw(desk, four, (0.25, 0.17, 0.5))
+    assert answer(desk) == "47"
+    assert "sure of all" in desk.locator("#sure").text_content()
+    assert desk.locator("#others").text_content() == "All 7 say 47."
+    draw(desk, [[[0.0, 0.0], [0.0, 0.4], [0.0, 1.0]]], (0.25, 0.5, 0.5))
+    assert answer(desk) == "417"

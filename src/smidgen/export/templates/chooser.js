@@ -36,6 +36,7 @@ export function createChooser(models, list) {
 function show(row, radio, verdict, chosen) {
   const said = verdict ? (verdict.none ? "–" : verdict.label) : "";
   row.querySelector(".prediction").textContent = said;
+  row.querySelector(".prediction").classList.toggle("long", said.length > 1);
   row.classList.toggle("other", Boolean(verdict && chosen && !verdict.none && verdict.label !== chosen.label));
   row.dataset.says = verdict?.label ?? "";
   radio.setAttribute("aria-description", verdict && !verdict.none ? `says ${verdict.label}` : "");

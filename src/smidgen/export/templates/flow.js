@@ -186,6 +186,7 @@ export function createFlow(classes) {
 
   function showClass(label) {
     if (!pieces.length) return;
+    last = `class ${label}`;
     colour(label);
     find("effect").textContent = `Coloured pieces speak for ${a(classes[label])}: without them it is less likely.`;
   }

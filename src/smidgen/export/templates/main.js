@@ -12,6 +12,7 @@ import { piecesOfImage, piecesOfStrokes } from "./pieces.js";
 import { createReading, element, introduce, listenToPictures, page, say } from "./reading.js";
 import { fromFragment, toFragment } from "./share.js";
 import { EMPTY, fromImage, fromPixels, seen } from "./scene.js";
+import { digitsOf } from "./strokes.js";
 
 const NOT_READ = "The picture was not read. Your drawing is kept: draw on, or undo, to have it read.";
 const detector = decodeDetector(page.detector);
@@ -72,9 +73,21 @@ function look() {
   reading.schedule();
 }
 
-/** The image's pieces: parts of strokes, or cells of it where there is a picture. */
-function pieces(image) {
+/** The images of the digits on the paper from left to right, of anything else as one. */
+function see() {
+  if (refused || pad.scene() === EMPTY) return [];
+  return parts().map(seen);
+}
+
+function parts() {
   const { picture, strokes } = pad.scene();
+  if (picture || !isDigits) return [pad.scene()];
+  return digitsOf(strokes).map((digit) => ({ picture, strokes: digit }));
+}
+
+/** The last image's pieces: parts of strokes, or cells of it where there is a picture. */
+function pieces(image) {
+  const { picture, strokes } = parts().at(-1);
   return picture ? piecesOfImage(image, input, 0) : piecesOfStrokes(strokes);
 }
 
@@ -128,7 +141,7 @@ const reading = createReading({
   noun,
   invite: () => refused ? NOT_READ : `Draw a ${noun}, or take a sample.`,
   place: "on the paper",
-  see: () => refused ? null : seen(pad.scene()),
+  see,
   pieces,
   isFar: (image) => detector !== null && distance(detector, image) > 1,
   pick,

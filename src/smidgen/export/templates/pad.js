@@ -22,8 +22,11 @@ export function createPad(canvas, changed) {
     isPreview: () => preview !== null,
     canUndo: history.canUndo,
     drawing: () => stroke !== null,
-    repaint() {
+    paint() {
       paint(canvas, pad.scene(), cursor && { at: cursor, down: stroke !== null });
+    },
+    repaint() {
+      pad.paint();
       changed();
     },
     preview(scene) {
@@ -57,11 +60,12 @@ export function createPad(canvas, changed) {
     },
     lift() {
       stroke = null;
-      pad.repaint();
+      pad.paint(); // the scene is what it was
     },
     undo() {
       history.undo();
-      pad.lift();
+      stroke = null;
+      pad.repaint();
     },
     clear() {
       if (preview) pad.preview(null);
@@ -75,7 +79,7 @@ export function createPad(canvas, changed) {
   listenToKeys(canvas, pad);
   new ResizeObserver(() => {
     canvas.width = canvas.height = Math.round(canvas.clientWidth * devicePixelRatio);
-    pad.repaint();
+    pad.paint();
   }).observe(canvas);
   return pad;
 }

@@ -89,7 +89,7 @@ const reading = createReading({
   noun: "class",
   invite: () => refused ? "The picture was not read." : "Open a picture, or take a sample.",
   place: "above",
-  see: () => refused ? null : image,
+  see: () => refused || !image ? [] : [image],
   pieces: (seen) => piecesOfImage(seen, input, null),
   isFar: () => false,
   pick,

@@ -13,11 +13,12 @@ export const page = JSON.parse(element("data").textContent);
 
 const REST_MS = 350; // without a change, and the answer is spoken and its pieces are weighed
 
-/** Puts the page's networks into its list. `see()` gives the image that they read, or null, and
- * `pieces(image)` the pieces of it; `isFar(image)` says that it belongs to no class; `pick(image,
- * label)` shows a test image; `answered(verdicts, chosen)` is called after each answer, with null
- * for a network that has not answered yet; `invite()` says what to do while there is no image;
- * `noun` and `place` are the reader's words. `createRows(models, list)` shows the networks. */
+/** Puts the page's networks into its list. `see()` gives the images that they read, from left to
+ * right, and none where there is no ink; the last is shown inside, and `pieces(image)` are its pieces.
+ * `isFar(image)` says that it belongs to no class; `pick(image, label)` shows a test image;
+ * `answered(verdicts, chosen)` is called after each answer, with null for a network that has not
+ * answered yet; `invite()` says what to do while there is no image; `noun` and `place` are the
+ * reader's words. `createRows(models, list)` shows the networks. */
 export function createReading(options) {
   const { noun, invite, place, see, pieces, isFar, pick, answered, createRows } = options;
   const bySize = [...page.models].sort((a, b) => a.params - b.params);
@@ -25,7 +26,7 @@ export function createReading(options) {
   const models = bySize.map((model, i) => ({ ...model, network: null, row: rows[i], verdict: null, stale: true }));
   const flow = createFlow(page.models[0].graph.classes);
   let chosen = models.find(({ name }) => name === page.models[0].name);
-  let image = null;
+  let images = [];
   let none = false;
   let scheduled = false;
   let rest = 0;
@@ -42,9 +43,10 @@ export function createReading(options) {
 
   function answer() {
     const start = performance.now();
-    image = see();
-    none = image !== null && isFar(image);
-    chosen.verdict = image && judge(chosen, image, none);
+    images = see();
+    const image = images.at(-1) ?? null;
+    none = images.some(isFar);
+    chosen.verdict = judge(chosen, images, none);
     performance.clearMeasures("answer");
     performance.measure("answer", { start });
     for (const model of models) model.stale = model !== chosen;
@@ -67,7 +69,7 @@ export function createReading(options) {
     if (at >= 0) {
       const model = models[at];
       model.stale = false;
-      model.verdict = image && judge(ready(model), image, none);
+      model.verdict = judge(ready(model), images, none);
       if (models.some(({ stale }) => stale)) soon(showOthers);
     }
     showRows();
@@ -79,7 +81,7 @@ export function createReading(options) {
   }
 
   function showFlow() {
-    flow.show(chosen.verdict && { ...chosen.verdict, image });
+    flow.show(chosen.verdict && { ...chosen.verdict, image: images.at(-1) });
   }
 
   function showAnswer(verdict) {
@@ -87,7 +89,7 @@ export function createReading(options) {
       ? ["", invite()]
       : verdict.none
         ? ["none of these", `Far from every ${noun} they learned. Best guess: ${verdict.label}.`]
-        : [verdict.label, `${percent(verdict.probability)} sure, says ${chosen.name}`];
+        : [verdict.label, `${percent(verdict.probability)} sure${images.length > 1 ? " of all" : ""}, says ${chosen.name}`];
     element("answer").textContent = word;
     element("answer").classList.toggle("word", word.length > 2);
     element("sure").textContent = sure;
@@ -123,14 +125,22 @@ function ready(model) {
   return model;
 }
 
-function judge({ network }, image, none) {
-  const start = performance.now();
-  const tensors = run(network, image);
-  const time = performance.now() - start;
-  const probabilities = softmax(tensors.at(-1).data, network.logit_scale);
-  const best = argmax(probabilities);
-  const [label, probability] = [network.classes[best], probabilities[best]];
-  return { tensors, time, probabilities, none, label, probability };
+/** What a network says of images, one after the other, with the tensors and the probabilities of the
+ * last; null without images. */
+function judge({ network }, images, none) {
+  if (!images.length) return null;
+  const verdict = { none, label: "", probability: 1 };
+  for (const image of images) {
+    const start = performance.now();
+    const tensors = run(network, image);
+    const time = performance.now() - start;
+    const probabilities = softmax(tensors.at(-1).data, network.logit_scale);
+    const best = argmax(probabilities);
+    Object.assign(verdict, { tensors, time, probabilities });
+    verdict.label += network.classes[best];
+    verdict.probability *= probabilities[best];
+  }
+  return verdict;
 }
 
 /** Writes a sentence under the paper. */
