@@ -14,15 +14,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import shutil
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from frontier_picture import draw
 
 from smidgen.data import load_data
 from smidgen.metrics import over_seeds
@@ -156,35 +154,6 @@ def public_table() -> list[str]:
     ]
 
 
-def draw(path: Path) -> None:
-    """The Pareto picture: error over parameters, public records beside ours."""
-    figure = Figure(figsize=(9, 6.5), layout="constrained", dpi=120)
-    axes = figure.subplots()
-    axes.scatter(
-        [row["params"] for row in public()], [1 - row["accuracy"] for row in public()],
-        marker="x", color="#777777", label="public, single runs, mostly tuned on the test set",
-    )  # fmt: skip
-    above = axes.get_xaxis_transform()  # labels stand in a row above, side by side
-    x = 0.0
-    for label, row in sorted(records(GOALS).items(), key=lambda record: record[1]["params"]):
-        score = over_seeds([seed["test_accuracy"] for seed in row["seeds"]])
-        params, error = row["params"], 1 - score.mean
-        axes.errorbar(params, error, yerr=score.sd, fmt="o", color="#0072b2", capsize=3)
-        x = max(math.log10(params), x + 0.06)
-        axes.annotate(label, (params, error + score.sd), (10**x, 1.02), textcoords=above,
-                      rotation=60, rotation_mode="anchor",
-                      arrowprops={"arrowstyle": "-", "color": "#bbbbbb", "shrinkA": 0,
-                                  "relpos": (0, 0)})  # fmt: skip
-    axes.errorbar([], [], yerr=[], fmt="o", color="#0072b2", capsize=3, label="ours, mean ± sd")
-    axes.set(xscale="log", yscale="log", xlabel="parameters", ylabel="test error")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda error, _: f"{error:.1%}"))
-    axes.yaxis.set_minor_formatter(FuncFormatter(lambda error, _: f"{error:.1%}"))
-    axes.set_xlim(400, 50_000)
-    axes.grid(alpha=0.3, which="both")
-    axes.legend(loc="lower left")
-    figure.savefig(path)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -197,7 +166,7 @@ def main() -> None:
         train_teacher()
     elif arguments.name:
         train(arguments.name, arguments.seeds, arguments.ship)
-    draw(ROOT / "docs" / "frontier.png")
+    draw(records(GOALS), public(), ROOT / "docs" / "frontier.png")
     tried = (FIGURES / "tried.md").read_text(encoding="utf-8")
     lines = [
         "# The frontier",
@@ -213,7 +182,7 @@ def main() -> None:
         "",
         *public_table(),
         "",
-        "![Error over parameters](frontier.png)",
+        "![Accuracy over parameters](frontier.png)",
         "",
         "## Photos",
         "",

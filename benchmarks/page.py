@@ -69,7 +69,7 @@ def measure(data: Data) -> None:
         path.write_text(html, "utf-8")
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         page = browser.new_page(viewport=DESK)
-        rows = [("the page, all its networks", "≤ 300 kB", f"{len(html.encode()) / 1000:.0f} kB")]
+        rows = [("the page, all its networks", "≤ 350 kB", f"{len(html.encode()) / 1000:.0f} kB")]
         rows += open_often(page, path.as_uri())
         rows += draw_all(page)
         rows += scribble_all(page)
@@ -93,14 +93,12 @@ def open_often(page: Page, address: str) -> list[tuple[str, str, str]]:
         wait_for_answer(page)
         ready.append(page.evaluate("performance.getEntriesByName('ready')[0].startTime"))
         draw(page, [stroke[::4] for stroke in STROKES[0]["strokes"]])
-        answers += [
-            float(text.split()[0]) for text in page.locator(".latency").all_text_contents()[:1]
-        ]
+        answers.append(page.evaluate("performance.getEntriesByName('answer')[0].duration"))
     return [
         ("navigation to ready, median", "≤ 300 ms", f"{statistics.median(ready):.0f} ms"),
         ("navigation to ready, slowest", "≤ 300 ms", f"{max(ready):.0f} ms"),
         (
-            "an answer of the first network, median",
+            "an answer of the chosen network, from the ink on, median",
             "≤ 10 ms",
             f"{statistics.median(answers):.1f} ms",
         ),
@@ -109,7 +107,8 @@ def open_often(page: Page, address: str) -> list[tuple[str, str, str]]:
 
 def draw_all(page: Page) -> list[tuple[str, str, str]]:
     """Every drawing at every size and place, with the mouse."""
-    right = [0] * len(frontier_document()["models"])
+    names = names_by_size()
+    right = [0] * len(names)
     accepted = total = 0
     for drawing in STROKES:
         for place in PLACES:
@@ -119,13 +118,19 @@ def draw_all(page: Page) -> list[tuple[str, str, str]]:
             accepted += answer(page) != "none of these"
             total += 1
             clear(page)
-    names = [model["name"] for model in frontier_document()["models"]]
     rows = [
         (f"{total} drawn digits read right by {name}", "", f"{n / total:.2%}")
         for name, n in zip(names, right, strict=True)
     ]
-    rows[0] = (rows[0][0], "≥ 95 %", rows[0][2])
+    chosen = names.index(frontier_document()["models"][0]["name"])
+    rows[chosen] = (rows[chosen][0], "≥ 95 %", rows[chosen][2])
     return [*rows, ("of them not taken for none of these", "", f"{accepted / total:.2%}")]
+
+
+def names_by_size() -> list[str]:
+    """The networks in the order in which the page has them."""
+    models = sorted(frontier_document()["models"], key=lambda model: model["params"])
+    return [model["name"] for model in models]
 
 
 def scribble_all(page: Page) -> list[tuple[str, str, str]]:
@@ -150,9 +155,10 @@ def replay_images(page: Page, data: Data) -> list[tuple[str, str, str]]:
     python = logits(target.model, inputs, target.preprocess).argmax(dim=1).tolist()
     plain = logits(target.model, data.test.images[:IMAGES], target.preprocess).argmax(dim=1)
     said, accepted = [], 0
+    first = names_by_size().index(model["name"])
     for picture in pictures:
         choose_file(page, "digit.png", picture)
-        said.append(target.classes.index(likeliest(page)[0]))
+        said.append(target.classes.index(likeliest(page)[first]))
         accepted += answer(page) != "none of these"
     same, right, expected = (
         np.mean(np.equal(one, other))

@@ -39,8 +39,9 @@ def installed():
 
 
 @contextmanager
-def watched(page, address):
-    """Fails if the page logs an error, throws one, or asks for anything but itself."""
+def watched(page, address, example=False):
+    """Fails if the page logs an error, throws one, or asks for anything but itself. Without the
+    example that draws itself, unless it is wanted."""
     problems = []
 
     def note(message):
@@ -51,6 +52,8 @@ def watched(page, address):
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("request", lambda request: request.url != address and problems.append(request.url))
     page.goto(address)  # returns after the page's script has run
+    if not example and page.locator("#clear").count():
+        page.locator("#clear").click(force=True)
     wait_for_answer(page)
     yield page
     assert not problems, problems
@@ -58,7 +61,11 @@ def watched(page, address):
 
 def wait_for_answer(page):
     """Waits until what was drawn has been answered."""
-    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    page.evaluate(FRAMES)
+    expect(page.locator("#models")).to_have_attribute("aria-busy", "false")
+
+
+FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
 def placed(page, strokes, place):
@@ -119,8 +126,8 @@ def enlarged(image):
 
 
 def likeliest(page):
-    """The class with the longest bar of each network, whether or not it is accepted."""
-    return page.locator(".bars .top span").all_text_contents()
+    """What each network says, the smallest first, whether or not it is accepted."""
+    return page.locator(".network").evaluate_all("rows => rows.map((row) => row.dataset.says)")
 
 
 def answer(page):

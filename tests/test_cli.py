@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from smidgen.cli import app
 from smidgen.data import Data
 
 TRAIN_KEYS = {
@@ -98,8 +100,43 @@ def test_predict_reads_dark_on_light_too(tmp_path: Path, mnist: Data) -> None:
 
 def test_models_lists_the_zoo() -> None:
     listed = {row["model"]: row for row in document(smidgen("models", "--json"))["models"]}
-    assert listed["tiny_mnist"] == {"model": "tiny_mnist", "params": 9146, "weights": True}
-    assert "22,334" in smidgen("models", "tiny*").stdout
+    # Convolutions 28² × 8 × 9 and 14² × 16 × 72, a linear layer 784 × 10; 34 biases of 4 bytes.
+    assert listed["tiny_mnist"] == {
+        "model": "tiny_mnist", "params": 9146, "weights": True, "macs": 290080,
+        "weight_bytes_int8": 9200, "test_accuracy": 0.9864,
+    }  # fmt: skip
+    assert listed["net"]["test_accuracy"] is None
+    sizes = [row["params"] for row in listed.values()]
+    assert sizes == sorted(sizes)
+    text = smidgen("models", "tiny*").stdout
+    assert "22,334" in text
+    assert "98.64 %" in text
+
+
+@pytest.mark.parametrize(
+    ("key", "figure", "sign"),
+    [("macs", "macs", 1), ("bytes", "weight_bytes_int8", 1), ("accuracy", "test_accuracy", -1)],
+)
+def test_models_are_sorted_as_asked(key: str, figure: str, sign: int) -> None:
+    rows = document(smidgen("models", "smidgen_[0-9]*", "--sort", key, "--json"))["models"]
+    values = [sign * row[figure] for row in rows]
+    assert values == sorted(values)
+
+
+@pytest.mark.parametrize("name", ["net", "mnist_net", "smidgen_8k"])
+def test_describe_cuts_no_number_at_eighty_columns(name: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr("smidgen.cli.output.WIDTH_OF_FILES", 80)
+    anatomy = json.loads(CliRunner().invoke(app, ["describe", name, "--json"]).stdout)
+    text = CliRunner().invoke(app, ["describe", name]).stdout
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    for figure in (anatomy["params"], anatomy["macs"]):
+        assert f"{figure:,}" in text
+    for layer in anatomy["layers"]:
+        assert f"{layer['macs']:,}" in text
+    assert text.count("share") == 2
+    for layer in anatomy["layers"]:
+        assert "×".join(map(str, layer["output_shape"])) in text
 
 
 def test_seeds_run_side_by_side(tmp_path: Path) -> None:

@@ -123,3 +123,10 @@ def test_compare_gives_one_document(digits_runs: Path) -> None:
     assert (comparison["reference"], comparison["other"]) == ("a", "b")
     assert comparison["differs"]
     assert Path("x.png").is_file()
+
+
+def test_a_run_that_is_compared_with_itself_is_told_so(digits_runs: Path) -> None:
+    said = call("compare", "a", "a", "b")
+    assert "a and a give the same answers to the bit" in " ".join(said.stderr.split())
+    assert said.stderr.count("same answers") == 1
+    assert "same answers" not in call("compare", "a", "b", "--json").stderr

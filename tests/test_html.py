@@ -96,7 +96,7 @@ def test_the_page_is_one_file_that_may_load_nothing():
 
 
 def test_the_page_of_all_frontier_models_is_light():
-    assert len(render(frontier_document()).encode()) <= 300_000
+    assert len(render(frontier_document()).encode()) <= 350_000
 
 
 def integers(weights):

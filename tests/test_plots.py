@@ -103,3 +103,17 @@ def test_dollars_in_class_names_are_no_formula() -> None:
         texts = [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
         assert any("$_" in text for text in texts)
         assert any("a name that…" in text for text in texts)
+
+
+def test_pictures_say_what_they_are_and_that_an_axis_is_stretched() -> None:
+    data = tiny_data()
+    loss, accuracy = plots.curves([[row(val_loss=0.1, val_accuracy=0.97)]], None).axes
+    assert "logarithmic" in loss.get_ylabel()
+    assert "stretched" in accuracy.get_ylabel()
+    (axes,) = plots.examples(data.train, CLASSES).axes
+    assert axes.get_title(loc="left") == "100 of 120 training images and their classes"
+    drawn = plots.augmented(data.train, Augment(rotation=5), torch.Generator())
+    assert drawn.get_suptitle().startswith("Training images")
+    answers = Answers(logits_for(data.test.labels, [3, 13, 7])[None], data.test.labels)
+    (axes,) = plots.mistakes(answers, data.test.images, CLASSES).axes
+    assert "the surest first" in axes.get_title(loc="left")

@@ -108,6 +108,8 @@ def test_the_document_holds_what_the_interpreters_need() -> None:
     assert (document["format"], document["input"]) == ("smidgen-graph-1", [28, 28, 1])
     assert [node["op"] for node in document["nodes"]] == [node.op for node in graph.nodes]
     assert document["logit_scale"] == graph.logit_scale
+    assert document["zeros"] == [round(zero) for zero in graph.zeros]
+    assert len(document["zeros"]) == len(document["nodes"]) + 1
     first = document["weights"][0]
     assert np.array_equal(
         np.frombuffer(base64.b64decode(first["data"]), np.int8).reshape(first["shape"]),

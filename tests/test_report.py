@@ -77,11 +77,14 @@ def test_other_test_images_are_refused(one_seed: Path) -> None:
             report.read_answers(trial, other)
 
 
-def test_the_worst_mistake_is_the_one_of_highest_loss() -> None:
+def test_the_worst_mistake_is_the_surest_one() -> None:
     logits = torch.tensor([[0.0, 1, 0], [0, 5, 0], [9, 0, 0], [0, 0, 3]])
     answers = Answers(logits[None], torch.tensor([0, 0, 0, 1]))
     assert answers.worst(9).tolist() == [1, 3, 0]
     assert answers.worst(1).tolist() == [1]
+    # e² / (e² + 2) = 0.79 is surer than e³ / (e³ + e²·⁹ + 1) = 0.51, though its loss is lower.
+    close = torch.tensor([[0.0, 2, 0], [0, 3, 2.9]])
+    assert Answers(close[None], torch.tensor([0, 0])).worst(2).tolist() == [0, 1]
 
 
 def test_seeds_answer_with_their_mean_probabilities() -> None:

@@ -8,14 +8,18 @@ import pytest
 import torch
 from torch import nn
 
+from smidgen.data import Data
 from smidgen.errors import ModelError
+from smidgen.inference import accuracy, logits
 from smidgen.network import guess_input
+from smidgen.target import load
 from smidgen.zoo import (
     create_model,
     has_weights,
     list_models,
     register_model,
     registry,
+    shipped_accuracy,
     weights,
 )
 
@@ -84,6 +88,20 @@ def test_every_model_classifies_images(name: str) -> None:
     model.eval()
     torch.testing.assert_close(model(images)[:1], model(images[:1]))  # images do not mix
     assert create_model(name, classes=26)(images).shape == (3, 26)
+
+
+@pytest.mark.parametrize("name", [name for name in list_models() if has_weights(name)])
+def test_the_accuracy_of_shipped_weights_was_measured_on_them(name: str) -> None:
+    measured = shipped_accuracy(name)  # None for weights that were replaced since
+    assert measured is not None
+    assert 0.97 < measured < 1
+
+
+def test_the_accuracy_of_a_small_model_is_what_is_measured(mnist: Data) -> None:
+    target = load("smidgen_575")
+    found = accuracy(logits(target.model, mnist.test.images, target.preprocess), mnist.test.labels)
+    assert round(found, 4) == shipped_accuracy("smidgen_575")
+    assert shipped_accuracy("net") is None
 
 
 @pytest.mark.parametrize("name", [name for name in list_models() if has_weights(name)])

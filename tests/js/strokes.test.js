@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { boundingBox, scaleAndCentre } from "../../src/smidgen/export/templates/preprocess.js";
-import { extent, inkOf, inkOnPaper, PAPER, PEN } from "../../src/smidgen/export/templates/strokes.js";
+import { readFileSync } from "node:fs";
+import { clip, digitsOf, extent, inkOf, inkOnPaper, PAPER, PEN } from "../../src/smidgen/export/templates/strokes.js";
 
 const line = [[[40, 100], [140, 100]]];
 const hook = [[[60, 60], [150, 55], [110, 180]], [[80, 120], [140, 118]]];
@@ -43,7 +44,36 @@ test("a tap is a dot, not a division by zero", () => {
   assert.ok(Math.abs(box.width - 25) <= 1 && Math.abs(box.height - 25) <= 1);
 });
 
-test("what is drawn over the paper's edge is kept", () => {
+test("a segment is cut off at the paper's edges, by hand", () => {
+  assert.deepEqual(clip([10, 20], [30, 40]), [[10, 20], [30, 40]]);
+  assert.deepEqual(clip([180, 100], [380, 200]), [[180, 100], [280, 150]]); // half of it lies inside
+  assert.deepEqual(clip([-100, 140], [380, 140]), [[0, 140], [280, 140]]);
+  assert.deepEqual(clip([140, 290], [140, 270]), [[140, 280], [140, 270]]);
+  assert.equal(clip([-10, 50], [-10, 90]), null);
+  assert.equal(clip([200, -150], [380, 100]), null); // past the corner
+  assert.deepEqual(clip([280, 0], [280, 0]), [[280, 0], [280, 0]]);
+});
+
+test("strokes that reach beyond the paper are ink by themselves, and cut off on it", () => {
   assert.ok(boundingBox(inkOf([[[-30, 50], [300, 60]]])).width >= 199);
   assert.ok(boundingBox(inkOnPaper([[[-30, 50], [300, 60]]])).width === PAPER);
+});
+
+test("digits with white paper between them are told apart, from left to right", () => {
+  const one = [[40, 40], [40, 240]];
+  const [upper, lower] = [[[150, 40], [200, 40]], [[150, 240], [200, 60]]];
+  assert.deepEqual(digitsOf([upper, one, lower]), [[one], [upper, lower]]);
+  const near = [[69, 40], [69, 240]]; // 29 from the other
+  assert.deepEqual(digitsOf([one, near]), [[one, near]]);
+  assert.equal(digitsOf([one, [[70, 40], [70, 240]]]).length, 2);
+  const dot = [[200, 240], [200, 246]];
+  assert.deepEqual(digitsOf([dot, one]), [[dot, one]]); // too low to be a digit
+  assert.deepEqual(digitsOf([]), []);
+});
+
+test("no digit of the drawn ones is taken for two", () => {
+  for (const { strokes } of JSON.parse(readFileSync(new URL("../strokes.json", import.meta.url)))) {
+    const large = strokes.map((stroke) => stroke.map((point) => point.map((place) => 270 * place)));
+    assert.equal(digitsOf(large).length, 1);
+  }
 });

@@ -84,7 +84,7 @@ class Anatomy:
 
     def rows(self) -> list[tuple[str, ...]]:
         """The layer table as text, heading first and totals last."""
-        heading = ("layer", "type", "output", "params", "", "MACs", "", "RF", "jump")
+        heading = ("layer", "type", "output", "params", "share", "MACs", "share", "RF", "jump")
         body = [
             (
                 layer.name,

@@ -39,13 +39,18 @@ def table(
     title: str | None = None,
     right: Iterable[int] = (),
 ) -> Table:
-    """A table of text; names in its first column stay whole, the columns `right` are aligned so."""
+    """A table of text. Names in its first column stay whole, and so do numbers, in the columns
+    `right`, which are aligned so; where there is no room, the others are folded.
+    """
     from rich.table import Table
 
     made = Table(*heading, title=title)
+    for column in made.columns:
+        column.overflow = "fold"
     made.columns[0].no_wrap = True
-    for column in right:
-        made.columns[column].justify = "right"
+    for position in right:
+        made.columns[position].justify = "right"
+        made.columns[position].no_wrap = True
     for row in rows:
         made.add_row(*row)
     return made

@@ -90,6 +90,7 @@ def compare(
         trials, data = reports.open_trials(runs, data_dir)
         comparisons = reports.compare(trials, data)
         reports.save(reports.draw_comparison(trials, comparisons), plot)
+    _say_same(reports.find_same(trials))
     if json_:
         return emit(
             {
@@ -113,6 +114,14 @@ def compare(
             "recipes do: train more with --seeds 5."
         )
     return out.print(str(plot))
+
+
+def _say_same(pairs: list[tuple[str, str]]) -> None:
+    for one, other in pairs:
+        console(json_=True).print(
+            f"compare: {one} and {other} give the same answers to the bit; "
+            "is it the same run twice?"
+        )
 
 
 def _check(trial: Trial, readme: Path, json_: bool) -> None:

@@ -78,6 +78,8 @@ def describe(
     layers = table(heading, body, anatomy.model, right=range(3, len(heading)))
     layers.add_section()
     layers.add_row(*total)
+    if out.measure(layers, options=out.options.update(width=1000)).maximum > out.width:
+        layers.padding = 0  # the numbers need the room
     out.print(layers)
     return out.print("\n".join(anatomy.facts()))
 
@@ -276,7 +278,7 @@ def _print_verdict(
         for rule in rules
     ]
     out = console()
-    out.print(table(("rule", "limit", "actual", ""), rows, title))
+    out.print(table(("rule", "limit", "actual", "verdict"), rows, title))
     for rule in rules:
         if rule.note:
             out.print(f"{rule.rule}: {rule.note}")

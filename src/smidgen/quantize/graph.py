@@ -26,7 +26,7 @@ integers, cannot differ.
 As JSON (`to_document`), format "smidgen-graph-1":
 
     {"format": "smidgen-graph-1", "name": "tiny_mnist", "input": [28, 28, 1],
-     "classes": ["0", ...], "logit_scale": 0.0021,
+     "classes": ["0", ...], "logit_scale": 0.0021, "zeros": [33, 0, ...],
      "weights": [{"shape": [8, 3, 3, 1], "bits": 8, "data": "<base64>"}, ...],
      "nodes": [
        {"op": "conv", "name": "0", "inputs": [0], "shape": [28, 28, 8], "weights": 0,
@@ -40,6 +40,7 @@ As JSON (`to_document`), format "smidgen-graph-1":
        {"op": "concat", ..., "rescale": {...}},
        {"op": "table", ..., "values": [...]}]}
 
+`zeros` are the integers that stand for zero, one per tensor; nothing is computed with them.
 `shape` is the output's; `name` is the module path in the float network. Weights are (O, kernel
 height, kernel width, I / groups); nodes that share a module share the entry. They are packed in
 that order into bytes, two's complement, `bits` (8, 4 or 2) each, the first in the lowest bits;
@@ -317,6 +318,7 @@ def to_document(graph: Graph) -> dict[str, Any]:
         "input": list(graph.input),
         "classes": list(graph.classes),
         "logit_scale": graph.logit_scale,
+        "zeros": [round(zero) for zero in graph.zeros],
         "weights": [
             {
                 "shape": list(w.values.shape),

@@ -22,7 +22,7 @@ from smidgen.report import figures, plots
 from smidgen.report.analysis import Goal
 from smidgen.report.badge import badge
 from smidgen.report.card import card
-from smidgen.report.compare import Comparison, compare, draw_comparison, open_trials
+from smidgen.report.compare import Comparison, compare, draw_comparison, find_same, open_trials
 from smidgen.report.readme import inject, is_current
 from smidgen.report.summary import summary
 from smidgen.report.trial import Answers, Trial, open_trial, read_answers
@@ -36,6 +36,7 @@ __all__ = [
     "Trial",
     "compare",
     "draw_comparison",
+    "find_same",
     "inject",
     "is_current",
     "open_trial",

@@ -39,7 +39,7 @@ PICTURES = {
     "curves": ("Curves", "Loss and accuracy of each epoch."),
     "confusion": ("Confusion matrix", "Rows are true classes, columns predicted ones."),
     "reliability": ("Reliability", "Accuracy by confidence; below the diagonal it is too sure."),
-    "mistakes": ("Worst mistakes", "The wrong answers of highest loss, worst first."),
+    "mistakes": ("Worst mistakes", "The wrong answers, the surest first."),
     "examples": ("The data", "Training images with their labels."),
     "augmented": ("Augmentation", "Training images, and below each what training made of it."),
 }

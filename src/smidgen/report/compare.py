@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -64,6 +66,15 @@ def open_trials(paths: Sequence[Path], directory: Path | None) -> tuple[list[Tri
         )
         raise RunError(f"runs on different data cannot be compared: {pairs}")
     return trials, load_data(names[0], directory)
+
+
+def find_same(trials: Sequence[Trial]) -> list[tuple[str, str]]:
+    """The folders of pairs of trials that give the same answers to the bit: the same run twice."""
+    return [
+        (str(one.path), str(other.path))
+        for one, other in combinations(trials, 2)
+        if torch.equal(one.logits, other.logits)
+    ]
 
 
 def compare(trials: Sequence[Trial], data: Data) -> list[Comparison]:

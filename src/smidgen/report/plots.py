@@ -51,8 +51,12 @@ def curves(runs: Sequence[Sequence[Row]], final_test: float | None) -> Figure:
     ticks = [_error(tick) for tick in ACCURACY_TICKS]
     _log_axis(right, errors, ticks, [f"{100 * tick:g} %" for tick in ACCURACY_TICKS])
     right.invert_yaxis()
-    for axes, title in (left, "Loss"), (right, "Accuracy"):
+    for axes, title, scale in (
+        (left, "Loss", "logarithmic scale"),
+        (right, "Accuracy", "scale stretched towards 100 %"),
+    ):
         _title(axes, title)
+        axes.set_ylabel(scale)
         axes.set_xlabel("epoch")
         axes.set_xlim(*((0.5, 1.5) if epochs == 1 else (1 - 0.02 * epochs, 1.02 * epochs)))
         axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
@@ -70,7 +74,8 @@ def examples(split: Split, classes: Sequence[str], most: int = 100) -> Figure:
     first = [torch.nonzero(split.labels == c).flatten()[:per_class] for c in range(len(classes))]
     chosen = torch.cat(first)[:most]
     captions = [_short(classes[label]) for label in split.labels[chosen].tolist()]
-    return _gallery(split.images[chosen], captions, columns=10)
+    title = f"{len(chosen)} of {len(split):,} training images and their classes"
+    return _gallery(split.images[chosen], captions, columns=10, title=title)
 
 
 def augmented(split: Split, settings: Augment, generator: torch.Generator) -> Figure:
@@ -80,7 +85,9 @@ def augmented(split: Split, settings: Augment, generator: torch.Generator) -> Fi
     chosen = torch.randperm(len(split), generator=generator)[: bands * columns]
     originals = split.images[chosen]
     copies = augment(originals, settings, generator).round().clamp(0, 255).byte()
-    figure = Figure((9, 1.87 * bands), dpi=150, layout="constrained")
+    figure = Figure((9, 1.87 * bands + 0.3), dpi=150, layout="constrained")
+    figure.suptitle("Training images and what training makes of them",
+                    x=0.01, ha="left", fontsize=12, fontweight="bold")  # fmt: skip
     for band, axes in enumerate(figure.subplots(bands, 1, squeeze=False).flat):
         part = slice(band * columns, (band + 1) * columns)
         pair = torch.cat([originals[part], copies[part]])
@@ -149,7 +156,7 @@ def reliability(bins: Sequence[metrics.ConfidenceBin]) -> Figure:
 
 
 def mistakes(answers: Answers, images: Tensor, classes: Sequence[str]) -> Figure:
-    """The 24 wrong answers of highest loss, worst first; there must be one at least.
+    """The 24 surest wrong answers, the surest first; there must be one at least.
 
     `images` are uint8 (N, C, H, W). With several seeds the answer is that of their mean
     probabilities.
@@ -162,7 +169,7 @@ def mistakes(answers: Answers, images: Tensor, classes: Sequence[str]) -> Figure
             answers.labels[worst].tolist(), predicted.tolist(), confidence.tolist(), strict=True
         )
     ]
-    title = "true → predicted, and the probability of the wrong answer"
+    title = "Wrong answers, the surest first: true → predicted, and its probability"
     return _gallery(images[worst], captions, columns=6, title=title)
 
 

@@ -95,13 +95,13 @@ class Answers:
         return metrics.reliability(probabilities, self.labels.repeat(len(self.logits)))
 
     def worst(self, count: int) -> Tensor:
-        """The images answered wrong at the highest loss, worst first: at most `count` indices.
+        """The images answered wrong, the surest answer first: at most `count` indices.
 
         With several runs the answer is that of their mean probabilities.
         """
-        wrong = torch.nonzero(self.probabilities.argmax(1) != self.labels).flatten()
-        chance = self.probabilities[wrong, self.labels[wrong]]
-        return wrong[chance.argsort(stable=True)[:count]]
+        chance, answers = self.probabilities.max(1)
+        wrong = torch.nonzero(answers != self.labels).flatten()
+        return wrong[chance[wrong].argsort(stable=True, descending=True)[:count]]
 
 
 def open_trial(run: Run | Path | str) -> Trial:

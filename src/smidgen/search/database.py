@@ -12,10 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from smidgen.errors import MissingExtraError, SearchError
-from smidgen.files import make_folder, sha256
+from smidgen.files import sha256
 from smidgen.search.study import (
     Images,
     Settings,
@@ -48,9 +46,7 @@ def join(
     They may become a few more where shells begin their last at the same moment. Raises SearchError
     for a database that cannot be reached, MissingExtraError where its driver is not installed.
     """
-    make_folder(out)
-    with FileLock(out / ".database.lock"):  # two shells cannot make the tables at once
-        study = _open(settings, shared, url)
+    study = _open(settings, shared, url)
     optuna = import_optuna()
     objective = _Objective(settings, images, shared, out.absolute(), study)
     with warnings.catch_warnings():

@@ -14,6 +14,7 @@ from smidgen.zoo.registry import (
     list_models,
     network_input,
     register_model,
+    shipped_accuracy,
     weights,
     weights_header,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "list_models",
     "network_input",
     "register_model",
+    "shipped_accuracy",
     "weights",
     "weights_header",
 ]

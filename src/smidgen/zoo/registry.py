@@ -151,6 +151,20 @@ def weights_header(name: str) -> dict[str, str]:
     return header
 
 
+def shipped_accuracy(name: str) -> float | None:
+    """The accuracy of the shipped weights on MNIST's 10,000 test images, a fraction; None where it
+    was not measured, or not for the weights that are shipped now.
+    """
+    file = resources.files("smidgen") / "zoo" / "weights" / "test_accuracies.json"
+    measured = json.loads(file.read_text("utf-8")).get(name)
+    if not measured or not has_weights(name):
+        return None
+    if measured["fingerprint"] != weights_header(name).get("fingerprint"):
+        return None
+    accuracy: float = measured["test_accuracy"]
+    return accuracy
+
+
 def _shipped(name: str) -> Traversable:
     if not has_weights(name):
         shipped = [model for model in list_models() if has_weights(model)]

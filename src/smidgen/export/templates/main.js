@@ -1,24 +1,28 @@
 // The page of glyphs: what is drawn, or a picture of it, is read by every network.
 
+import { agreement, createChooser, describe } from "./chooser.js";
+import { play } from "./demo.js";
 import { decodeDetector, distance } from "./detector.js";
 import { unpackImage } from "./images.js";
+import { keep, kept } from "./keep.js";
 import { createPad } from "./pad.js";
-import { createBars } from "./panels.js";
+import { createBars, createClock } from "./panels.js";
 import { openPicture, PictureError } from "./picture.js";
+import { piecesOfImage, piecesOfStrokes } from "./pieces.js";
 import { createReading, element, introduce, listenToPictures, page, say } from "./reading.js";
+import { fromFragment, toFragment } from "./share.js";
 import { EMPTY, fromImage, fromPixels, seen } from "./scene.js";
+import { digitsOf } from "./strokes.js";
 
+const NOT_READ = "The picture was not read. Your drawing is kept: draw on, or undo, to have it read.";
 const detector = decodeDetector(page.detector);
 const { classes, input } = page.models[0].graph;
-const noun = classes.join("") === "0123456789" ? "digit" : "picture";
-
-function place(picture, message) {
-  pad.put({ picture, strokes: [] });
-  say(message);
-}
+const isDigits = classes.join("") === "0123456789";
+const noun = isDigits ? "digit" : "picture";
 
 function pick(image, label) {
-  place(fromImage(image), `A test image of ${label}.`);
+  pad.put({ picture: fromImage(image), strokes: [] });
+  say(`A test image of ${label}.`);
 }
 
 function showSample() {
@@ -32,21 +36,87 @@ async function open(file) {
   pad.put({ picture, strokes: [] });
 }
 
-function showState() {
+/** Puts a link that carries the strokes into the address and, where that is allowed, the clipboard. */
+async function shareLink() {
+  history.replaceState(null, "", toFragment(pad.scene().strokes));
+  try {
+    await navigator.clipboard.writeText(location.href);
+    say("The link is copied. It carries the drawing and nothing else.");
+  } catch {
+    say("The link is in the address bar. It carries the drawing and nothing else.");
+  }
+}
+
+/** Shows the drawing that the address carries; says where it cannot be read. */
+function openLink() {
+  if (!location.hash) return false;
+  const strokes = fromFragment(location.hash);
+  if (strokes) pad.put({ picture: null, strokes });
+  else say("This link carries no drawing that can be read.", true);
+  return strokes !== null;
+}
+
+/** A picture that cannot be opened has no answer; what was drawn stays, its old answer does not. */
+function refuse() {
+  refused = pad.scene() !== EMPTY;
+  reading.schedule();
+}
+
+/** Reads the paper. What was said of another scene goes with it. */
+function look() {
+  if (pad.drawn() !== shown) {
+    refused = false;
+    say("");
+    if (location.hash && !arriving) history.replaceState(null, "", location.pathname + location.search);
+  }
+  shown = pad.drawn();
+  reading.schedule();
+}
+
+/** The images of the digits on the paper from left to right, of anything else as one. */
+function see() {
+  if (refused || pad.scene() === EMPTY) return [];
+  return parts().map(seen);
+}
+
+function parts() {
+  const { picture, strokes } = pad.scene();
+  if (picture || !isDigits) return [pad.scene()];
+  return digitsOf(strokes).map((digit) => ({ picture, strokes: digit }));
+}
+
+/** The last image's pieces: parts of strokes, or cells of it where there is a picture. */
+function pieces(image) {
+  const { picture, strokes } = parts().at(-1);
+  return picture ? piecesOfImage(image, input, 0) : piecesOfStrokes(strokes);
+}
+
+const clocks = new Map(); // of the networks, by name
+let timed = null; // the verdict that the clock has counted
+
+function showState(verdicts, chosen) {
   document.body.classList.toggle("drawn", pad.scene() !== EMPTY);
-  element("undo").disabled = !pad.canUndo();
+  document.body.classList.toggle("example", pad.isPreview());
+  element("undo").disabled = pad.isPreview() || !pad.canUndo();
   element("clear").disabled = pad.scene() === EMPTY;
+  element("link").disabled = pad.scene().picture !== null || pad.scene() === EMPTY || pad.isPreview();
+  bars(chosen.verdict && chosen.verdict.probabilities);
+  element("bars").classList.toggle("none", Boolean(chosen.verdict?.none));
+  element("others").textContent = agreement(verdicts, chosen.verdict);
+  element("facts").textContent = describe(chosen);
+  element("name").textContent = chosen.name;
+  if (!clocks.has(chosen.name)) clocks.set(chosen.name, createClock(element("latency")));
+  if (chosen.verdict && chosen.verdict !== timed) clocks.get(chosen.name)(chosen.verdict.time);
+  timed = chosen.verdict;
 }
 
 function listen() {
   element("undo").addEventListener("click", () => pad.undo());
-  element("clear").addEventListener("click", () => {
-    pad.clear();
-    say("");
-  });
+  element("clear").addEventListener("click", () => pad.clear());
+  element("link").addEventListener("click", shareLink);
+  addEventListener("hashchange", openLink);
   element("sample").hidden = page.samples.length === 0;
   element("sample").addEventListener("click", showSample);
-  element("paper").addEventListener("pointerdown", () => say(""));
   element("paper").addEventListener("keydown", (event) => {
     if (event.key === "s" && page.samples.length) showSample();
   });
@@ -56,20 +126,30 @@ function listen() {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => pad.repaint());
 }
 
-const pad = createPad(element("paper"), () => reading.schedule());
+let shown = EMPTY;
+let refused = false;
+let arriving = true; // the address may still carry a drawing
+const bars = createBars(element("bars"), classes);
+const pad = createPad(element("paper"), look);
 listen();
-listenToPictures(open);
-introduce(`Draw a ${noun}`, page.models.length > 1 ? "read it as you draw" : "reads it as you draw");
+listenToPictures(open, refuse);
+introduce(`Draw a ${noun}`, isDigits ? "read handwriting" : "read drawings", `Draw a ${noun} on the paper with a finger, a pen, a mouse or the arrow keys.`);
 if (!window.PointerEvent) {
   say("This browser does not report pens, fingers and mice; draw with the keys, or open a picture.", true);
 }
 const reading = createReading({
   noun,
-  invitation: `Draw a ${noun}, or take a sample.`,
+  invite: () => refused ? NOT_READ : `Draw a ${noun}, or take a sample.`,
   place: "on the paper",
-  see: () => seen(pad.scene()),
+  see,
+  pieces,
   isFar: (image) => detector !== null && distance(detector, image) > 1,
   pick,
   answered: showState,
-  createBars,
+  createRows: createChooser,
 });
+const before = kept();
+if (before) pad.put(before);
+else if (!openLink() && isDigits) play(pad);
+arriving = false;
+keep(pad.drawn);

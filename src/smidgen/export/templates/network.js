@@ -22,8 +22,13 @@ export function predict(network, image) {
 
 /** Tensor 0, the image, and the output of every node. */
 export function run(network, image) {
-  const tensors = [{ name: "image", op: "image", shape: network.input, data: Int32Array.from(image) }];
-  for (const node of network.nodes) {
+  return resume(network, [], { name: "image", op: "image", shape: network.input, data: Int32Array.from(image) });
+}
+
+/** The tensors where the one after `before`, of a run, is `changed`, and what follows is computed again. */
+export function resume(network, before, changed) {
+  const tensors = [...before, changed];
+  for (const node of network.nodes.slice(before.length)) {
     const inputs = node.inputs.map((index) => tensors[index]);
     const data = new Int32Array(node.shape[0] * node.shape[1] * node.shape[2]);
     operations[node.op](node, inputs, data, network);

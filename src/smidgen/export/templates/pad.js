@@ -2,7 +2,7 @@
 
 import { paint } from "./paint.js";
 import { EMPTY, createHistory } from "./scene.js";
-import { PAPER } from "./strokes.js";
+import { clip, PAPER } from "./strokes.js";
 
 const STEP = 10; // of a key, on a paper of 280
 const SMALL_STEP = 3;
@@ -12,18 +12,29 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 export function createPad(canvas, changed) {
   const history = createHistory();
   let stroke = null; // the one being drawn, the last of the scene
+  let pen = null; // where it is, on the paper or beside it
   let cursor = null; // the keyboard's pen, where it is shown
+  let preview = null; // a scene that is shown until the first touch, and is no part of the history
 
   const pad = {
-    scene: history.now,
+    scene: () => preview ?? history.now(),
+    drawn: history.now,
+    isPreview: () => preview !== null,
     canUndo: history.canUndo,
     drawing: () => stroke !== null,
+    paint() {
+      paint(canvas, pad.scene(), cursor && { at: cursor, down: stroke !== null });
+    },
     repaint() {
-      paint(canvas, history.now(), cursor && { at: cursor, down: stroke !== null });
+      pad.paint();
       changed();
     },
+    preview(scene) {
+      preview = scene;
+      pad.repaint();
+    },
     put(scene) {
-      stroke = null;
+      stroke = preview = null;
       history.push(scene);
       pad.repaint();
     },
@@ -32,21 +43,33 @@ export function createPad(canvas, changed) {
       const { picture, strokes } = history.now();
       pad.put({ picture, strokes: [...strokes, begun] });
       stroke = begun;
+      pen = point;
     },
+    /** Beside the paper the pen leaves no ink; where it comes back it begins another line. */
     extend(points) {
-      stroke.push(...points);
+      for (const point of points) {
+        const part = clip(pen, point);
+        if (part && part[0] !== pen) {
+          stroke = [part[0]];
+          history.now().strokes.push(stroke);
+        }
+        if (part) stroke.push(part[1]);
+        pen = point;
+      }
       pad.repaint();
     },
     lift() {
       stroke = null;
-      pad.repaint();
+      pad.paint(); // the scene is what it was
     },
     undo() {
       history.undo();
-      pad.lift();
+      stroke = null;
+      pad.repaint();
     },
     clear() {
-      if (history.now() !== EMPTY) pad.put(EMPTY);
+      if (preview) pad.preview(null);
+      else if (history.now() !== EMPTY) pad.put(EMPTY);
     },
     showCursor(point) {
       cursor = point;
@@ -56,7 +79,7 @@ export function createPad(canvas, changed) {
   listenToKeys(canvas, pad);
   new ResizeObserver(() => {
     canvas.width = canvas.height = Math.round(canvas.clientWidth * devicePixelRatio);
-    pad.repaint();
+    pad.paint();
   }).observe(canvas);
   return pad;
 }
@@ -99,7 +122,7 @@ function listenToKeys(canvas, pad) {
     }
     pad.showCursor(at);
     if (pad.drawing()) pad.extend([at]);
-    else pad.repaint();
+    else pad.preview(null);
   };
   const toggle = () => {
     pad.showCursor(at);

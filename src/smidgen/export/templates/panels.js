@@ -61,7 +61,7 @@ export function createBars(container, classes) {
 }
 
 /** A function that takes a time in milliseconds and shows the median of the last fifteen. */
-function createClock(place) {
+export function createClock(place) {
   const times = [];
   place.textContent = "–";
   return (time) => {
@@ -84,35 +84,16 @@ export function showImage(canvas, image, [height, width, channels]) {
   canvas.getContext("2d").putImageData(pixels, 0, 0);
 }
 
-/** Names the layers of a network in the select. */
-export function listLayers(select, graph) {
-  const options = graph.nodes.map((node, i) => {
-    const [height, width, channels] = node.shape;
-    const size = height * width === 1 ? `${channels} numbers` : `${channels} maps of ${height} × ${width}`;
-    return new Option(`${i + 1} · ${node.op.replace("_", " ")} · ${size}`, i + 1);
-  });
-  select.replaceChildren(...options);
-}
-
-/** Draws every channel of a tensor {shape, data} as a map; the largest number is the brightest. */
-export function showMaps(container, tensor) {
-  const [height, width, channels] = tensor.shape;
-  while (container.children.length > channels) container.lastChild.remove();
-  while (container.children.length < channels) container.append(document.createElement("canvas"));
-  const low = tensor.data.reduce((a, b) => Math.min(a, b));
-  const high = tensor.data.reduce((a, b) => Math.max(a, b));
-  const [red, green, blue] = getComputedStyle(container).color.match(/\d+/g).map(Number);
-  [...container.children].forEach((canvas, channel) => {
-    canvas.width = width;
-    canvas.height = height;
-    const pixels = new ImageData(width, height);
-    for (let i = 0; i < width * height; i++) {
-      const share = (tensor.data[i * channels + channel] - low) / (high - low || 1);
-      pixels.data.set([red, green, blue, share * 255], 4 * i);
-    }
-    canvas.getContext("2d").putImageData(pixels, 0, 0);
-  });
-  container.setAttribute("aria-label", `${channels} feature maps of ${height} by ${width}`);
+/** What a layer is, for people: its number, what it does, and its size. */
+export function layerName(network, { op, shape: [height, width, channels], kernel, weights, groups }, number) {
+  const sides = kernel ?? network.weights[weights]?.shape.slice(1, 3);
+  const what = op === "conv" ? (groups > 1 ? "depthwise" : "conv") : { max_pool: "max pool", average_pool: "mean" }[op] ?? op;
+  const name = document.createElement("span");
+  const size = document.createElement("small");
+  name.textContent = `${number} ${what}${sides ? ` ${sides[0]}\u00a0×\u00a0${sides[1]}` : ""}`;
+  size.textContent = height * width === 1 ? `${channels} numbers` : `${channels} of ${height}\u00a0×\u00a0${width}`;
+  name.append(size);
+  return name;
 }
 
 /** Fills the gallery with a model's mistakes; `pick` is called with a mistake's image. */

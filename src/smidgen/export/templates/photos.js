@@ -4,6 +4,8 @@ import { createCamera } from "./camera.js";
 import { unpackImage } from "./images.js";
 import { crop, photo } from "./photo.js";
 import { openPicture, PictureError } from "./picture.js";
+import { createRow } from "./panels.js";
+import { piecesOfImage } from "./pieces.js";
 import { createRanking } from "./ranking.js";
 import { createReading, element, introduce, listenToPictures, page, say } from "./reading.js";
 
@@ -11,6 +13,7 @@ const SMALL = 200; // pixels of a side; a smaller picture is shown with its pixe
 const { classes, input } = page.models[0].graph;
 const paper = element("paper");
 let image = null;
+let refused = false; // the last picture could not be opened
 
 /** Shows the part of a picture that the networks see, and has them read it. */
 function show(picture) {
@@ -22,6 +25,7 @@ function show(picture) {
   paper.setAttribute("aria-label", `The part of the picture that is read, ${part.width} by ${part.height} pixels`);
   document.body.classList.add("drawn");
   image = photo(picture, input);
+  refused = false;
   reading.schedule();
 }
 
@@ -47,6 +51,11 @@ async function open(file) {
   show(picture);
 }
 
+function refuse() {
+  refused = true;
+  reading.schedule();
+}
+
 async function toggleCamera() {
   if (camera.runs()) {
     camera.stop();
@@ -69,7 +78,7 @@ function listen() {
     pick(unpackImage(page.images[sample.image], input), classes[sample.label]);
   });
   element("camera").addEventListener("click", toggleCamera);
-  listenToPictures(open);
+  listenToPictures(open, refuse);
 }
 
 for (const place of [element("frame"), element("seen")]) place.style.aspectRatio = `${input[1]} / ${input[0]}`;
@@ -78,15 +87,16 @@ const camera = createCamera(show, (runs) => {
 });
 const reading = createReading({
   noun: "class",
-  invitation: "Open a picture, or take a sample.",
+  invite: () => refused ? "The picture was not read." : "Open a picture, or take a sample.",
   place: "above",
-  see: () => image,
+  see: () => refused || !image ? [] : [image],
+  pieces: (seen) => piecesOfImage(seen, input, null),
   isFar: () => false,
   pick,
   answered: () => {},
-  createBars: createRanking,
+  createRows: (models, list) => models.map((model) => createRow(model, list, createRanking)),
 });
 listen();
-introduce("Show a picture", page.models.length > 1 ? "say what it shows" : "says what it shows");
+introduce("Show a picture", "name pictures", "Open a picture, drop or paste one, take a sample, or start the camera.");
 element("classes").textContent = `${classes.length} classes: ${classes.slice(0, 40).join(", ")}${classes.length > 40 ? " …" : "."}`;
 element("sides").textContent = `${input[0]} × ${input[1]}`;

@@ -24,9 +24,15 @@ export function preprocess(rgba) {
 
 /** The image of the ink, in which 0 or less is background; its strongest pixel is 255. */
 export function scaleAndCentre(ink) {
-  const image = new Uint8Array(PIXELS);
+  const frame = frameOf(ink);
+  return frame ? place(ink, frame) : new Uint8Array(PIXELS);
+}
+
+/** How ink becomes an image: its box comes to lie at `top` and `left`, `width` × `height`, its
+ * strongest pixel is `high`. Null without ink. */
+export function frameOf(ink) {
   const box = boundingBox(ink);
-  if (!box) return image;
+  if (!box) return null;
   const longest = Math.max(box.width, box.height);
   const width = fitted(box.width, longest);
   const height = fitted(box.height, longest);
@@ -39,10 +45,14 @@ export function scaleAndCentre(ink) {
     rows[Math.floor(i / width)] += value;
     columns[i % width] += value;
   });
-  const top = offset(rows);
-  const left = offset(columns);
-  small.forEach((value, i) => {
-    image[(top + Math.floor(i / width)) * SIDE + left + (i % width)] = value;
+  return { box, width, height, high, top: offset(rows), left: offset(columns) };
+}
+
+/** The image of ink in a frame, its own or that of ink which it is a part of. */
+export function place(ink, { box, width, height, high, top, left }) {
+  const image = new Uint8Array(PIXELS);
+  resample(cut(ink, box), width, height).forEach((value, i) => {
+    image[(top + Math.floor(i / width)) * SIDE + left + (i % width)] = Math.floor((value * 255) / high + 0.5);
   });
   return image;
 }

@@ -1,26 +1,35 @@
-// What pages have in common: every network reads the image, and the panels show the answers.
+// What pages have in common: the chosen network answers at once, the others and the view inside when
+// the browser is idle.
 
+import { createFlow } from "./flow.js";
+import { soon, watchWork } from "./idle.js";
 import { decode, run } from "./network.js";
-import { count, createRow, listLayers, showImage, showMaps, showMistakes } from "./panels.js";
+import { count, showImage, showMistakes } from "./panels.js";
 import { PictureError } from "./picture.js";
 import { argmax, percent, softmax } from "./verdict.js";
 
 export const element = (id) => document.getElementById(id);
 export const page = JSON.parse(element("data").textContent);
 
-/** Puts the page's networks into its list. `see()` gives the image that they read, or null;
+const REST_MS = 350; // without a change, and the answer is spoken and its pieces are weighed
+
+/** Puts the page's networks into its list. `see()` gives the images that they read, from left to
+ * right, and none where there is no ink; the last is shown inside, and `pieces(image)` are its pieces.
  * `isFar(image)` says that it belongs to no class; `pick(image, label)` shows a test image;
- * `answered()` is called after each answer; `noun`, `invitation` and `place` are the reader's words. */
-export function createReading({ noun, invitation, place, see, isFar, pick, answered, createBars }) {
-  const models = page.models.map((model) => ({
-    ...model,
-    network: decode(model.graph),
-    row: createRow(model, element("models"), createBars),
-  }));
-  const blank = new Uint8Array(models[0].network.input.reduce((product, side) => product * side, 1));
-  let chosen = models[0];
+ * `answered(verdicts, chosen)` is called after each answer, with null for a network that has not
+ * answered yet; `invite()` says what to do while there is no image; `noun` and `place` are the
+ * reader's words. `createRows(models, list)` shows the networks. */
+export function createReading(options) {
+  const { noun, invite, place, see, pieces, isFar, pick, answered, createRows } = options;
+  const bySize = [...page.models].sort((a, b) => a.params - b.params);
+  const rows = createRows(bySize, element("models"));
+  const models = bySize.map((model, i) => ({ ...model, network: null, row: rows[i], verdict: null, stale: true }));
+  const flow = createFlow(page.models[0].graph.classes);
+  let chosen = models.find(({ name }) => name === page.models[0].name);
+  let images = [];
+  let none = false;
   let scheduled = false;
-  let speech = 0;
+  let rest = 0;
 
   /** At most one answer for each frame of the screen, however many points arrive. */
   function schedule() {
@@ -34,39 +43,63 @@ export function createReading({ noun, invitation, place, see, isFar, pick, answe
 
   function answer() {
     const start = performance.now();
-    const image = see();
-    const none = image !== null && isFar(image);
-    const verdicts = models.map((model) => image && judge(model, image, none));
+    images = see();
+    const image = images.at(-1) ?? null;
+    none = images.some(isFar);
+    chosen.verdict = judge(chosen, images, none);
     performance.clearMeasures("answer");
     performance.measure("answer", { start });
-    models.forEach((model, i) => model.row.show(verdicts[i]));
+    for (const model of models) model.stale = model !== chosen;
     showImage(element("seen"), image, chosen.network.input);
-    const verdict = verdicts[models.indexOf(chosen)];
-    showAnswer(verdict);
-    showMaps(element("maps"), (verdict?.tensors ?? run(chosen.network, blank))[element("layer").value]);
-    answered();
+    showAnswer(chosen.verdict);
+    showRows();
+    soon(showOthers);
+    soon(showFlow);
+    clearTimeout(rest);
+    rest = setTimeout(() => {
+      if (scheduled) return; // what lies on the paper is not what was answered
+      element("spoken").textContent = chosen.verdict ? `${element("answer").textContent}: ${element("sure").textContent}` : "";
+      if (chosen.verdict) flow.weigh(pieces(image));
+    }, REST_MS);
+  }
+
+  /** One network after the other, the one that waited longest first. */
+  function showOthers() {
+    const at = models.findIndex((model) => model.stale);
+    if (at >= 0) {
+      const model = models[at];
+      model.stale = false;
+      model.verdict = judge(ready(model), images, none);
+      if (models.some(({ stale }) => stale)) soon(showOthers);
+    }
+    showRows();
+  }
+
+  function showRows() {
+    for (const { row, verdict, stale } of models) if (!stale) row.show(verdict, chosen.verdict);
+    answered(models.map(({ verdict, stale }) => (stale ? null : verdict)), chosen);
+  }
+
+  function showFlow() {
+    flow.show(chosen.verdict && { ...chosen.verdict, image: images.at(-1) });
   }
 
   function showAnswer(verdict) {
     const [word, sure] = verdict === null
-      ? ["", invitation]
+      ? ["", invite()]
       : verdict.none
-        ? ["none of these", `It is far from every ${noun} they learned.`]
-        : [verdict.label, `${percent(verdict.probability)} sure, says ${chosen.name}`];
+        ? ["none of these", `Far from every ${noun} they learned. Best guess: ${verdict.label}.`]
+        : [verdict.label, `${percent(verdict.probability)} sure${images.length > 1 ? " of all" : ""}, says ${chosen.name}`];
     element("answer").textContent = word;
     element("answer").classList.toggle("word", word.length > 2);
     element("sure").textContent = sure;
-    clearTimeout(speech); // spoken once the image rests
-    speech = setTimeout(() => {
-      element("spoken").textContent = verdict ? `${word}: ${sure}` : "";
-    }, 600);
   }
 
   function choose(model) {
-    chosen = model;
+    chosen = ready(model);
     model.row.radio.checked = true;
     for (const name of document.querySelectorAll(".chosen")) name.textContent = model.name;
-    listLayers(element("layer"), model.network);
+    flow.setNetwork(model.network);
     element("mistakes").hidden = model.mistakes.length === 0;
     element("mistakes-lead").textContent = `The ${model.mistakes.length} of ${count(model.tested)} test images `
       + `that it got wrong with most confidence. Choose one to see it ${place}.`;
@@ -77,22 +110,37 @@ export function createReading({ noun, invitation, place, see, isFar, pick, answe
     schedule();
   }
 
-  element("layer").addEventListener("change", schedule);
+  watchWork((isBusy) => element("models").setAttribute("aria-busy", isBusy));
   for (const model of models) model.row.radio.addEventListener("change", () => choose(model));
   choose(chosen);
-  for (let i = 0; i < 3; i++) models.forEach((model) => run(model.network, blank)); // warm
+  const blank = new Uint8Array(chosen.network.input.reduce((product, side) => product * side, 1));
+  for (let i = 0; i < 3; i++) run(chosen.network, blank); // warm
   performance.mark("ready");
   return { schedule };
 }
 
-function judge({ network }, image, none) {
-  const start = performance.now();
-  const tensors = run(network, image);
-  const time = performance.now() - start;
-  const probabilities = softmax(tensors.at(-1).data, network.logit_scale);
-  const best = argmax(probabilities);
-  const [label, probability] = [network.classes[best], probabilities[best]];
-  return { tensors, time, probabilities, none, label, probability };
+/** The model with its weights unpacked, which takes a moment. */
+function ready(model) {
+  model.network ??= decode(model.graph);
+  return model;
+}
+
+/** What a network says of images, one after the other, with the tensors and the probabilities of the
+ * last; null without images. */
+function judge({ network }, images, none) {
+  if (!images.length) return null;
+  const verdict = { none, label: "", probability: 1 };
+  for (const image of images) {
+    const start = performance.now();
+    const tensors = run(network, image);
+    const time = performance.now() - start;
+    const probabilities = softmax(tensors.at(-1).data, network.logit_scale);
+    const best = argmax(probabilities);
+    Object.assign(verdict, { tensors, time, probabilities });
+    verdict.label += network.classes[best];
+    verdict.probability *= probabilities[best];
+  }
+  return verdict;
 }
 
 /** Writes a sentence under the paper. */
@@ -101,18 +149,24 @@ export function say(message, problem = false) {
   element("status").classList.toggle("problem", problem);
 }
 
-/** Shows the title and, in a sentence, the networks and what they do, `read it as you draw`. */
-export function introduce(title, what) {
+/** Shows the title and two sentences: what this is, `read handwriting`, and what to do. */
+export function introduce(title, what, todo) {
   document.title = `${title} · smidgen`;
   element("title").textContent = title;
-  const sizes = page.models.map((model) => model.params).sort((a, b) => a - b);
-  const [least, most] = [sizes[0], sizes.at(-1)].map(count);
-  const who = page.models.length > 1 ? `Networks of ${least} to ${most} parameters` : `A network of ${most} parameters`;
-  element("lead").textContent = `${who} ${what}. Nothing leaves this page.`;
+  const sizes = page.models.map((model) => model.weight_bytes).sort((a, b) => a - b);
+  const [least, most] = [sizes[0], sizes.at(-1)].map((bytes) => Math.max(1, Math.round(bytes / 1000)));
+  const who = page.models.length > 1
+    ? `${NUMBERS[page.models.length] ?? page.models.length} neural networks of ${least} to ${most} kB ${what}`
+    : `A neural network of ${most} kB ${what.replace(/^(\w+)/, "$1s")}`;
+  element("lead").textContent = `${who} inside this page; nothing leaves it.`;
+  element("todo").textContent = todo;
 }
 
-/** Calls `show(file)` for a picture that is chosen, pasted or dropped, and says a PictureError. */
-export function listenToPictures(show) {
+const NUMBERS = [, , "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten"];
+
+/** Calls `show(file)` for a picture that is chosen, pasted or dropped. Says a PictureError and
+ * calls `refuse()`. */
+export function listenToPictures(show, refuse) {
   const open = async (files) => {
     if (!files.length) return;
     try {
@@ -120,6 +174,7 @@ export function listenToPictures(show) {
       say(files[0].name ? `Showing ${files[0].name}.` : "Showing the pasted picture.");
     } catch (problem) {
       if (!(problem instanceof PictureError)) throw problem;
+      refuse();
       say(problem.message, true);
     }
   };
