@@ -152,8 +152,8 @@ def weights_header(name: str) -> dict[str, str]:
 
 
 def shipped_accuracy(name: str) -> float | None:
-    """The accuracy of the shipped weights on MNIST's 10,000 test images, a fraction; None where it
-    was not measured, or not for the weights that are shipped now.
+    """The accuracy of the shipped weights on all test images of the data that they learned from, a
+    fraction; None where it was not measured, or not for the weights that are shipped now.
     """
     file = resources.files("smidgen") / "zoo" / "weights" / "test_accuracies.json"
     measured = json.loads(file.read_text("utf-8")).get(name)
