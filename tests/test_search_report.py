@@ -18,7 +18,7 @@ from smidgen.cli import app
 from smidgen.errors import SearchError
 from smidgen.mnist import GLYPH
 from smidgen.recipe import parse_recipe
-from smidgen.search.axes import axis_of, line_of_values, percent, whole
+from smidgen.search.axes import axis_of, line_of_values, percent, plain, whole
 from smidgen.search.folder import Tables, opened
 from smidgen.search.importance import importances
 from smidgen.search.page import front_of
@@ -123,18 +123,23 @@ def test_the_front_by_hand() -> None:
 
 def test_axes_by_hand() -> None:
     errors = axis_of([0.004, 0.3])
-    labels = [tick.label for tick in errors.ticks(percent)]
+    labels = [tick.label for tick in errors.ticks(percent, apart=6)]
+    assert [tick.label for tick in errors.ticks(percent, apart=16)] == [
+        "0.5 %", "2 %", "5 %", "20 %",
+    ]  # fmt: skip
     assert labels == ["0.5 %", "1 %", "2 %", "5 %", "10 %", "20 %"]
     assert (errors.place(0.004 / 1.08), errors.place(0.3 * 1.08)) == (0, 100)
     counts = axis_of([6_000, 14_000])
     assert [tick.label for tick in counts.ticks(whole)] == [
         "6,000",
         "8,000",
-        "10 k",
-        "12 k",
-        "14 k",
+        "10,000",
+        "12,000",
+        "14,000",
     ]
     assert (counts.place(5_600), counts.place(10_000), counts.place(14_400)) == (0, 50, 100)
+    assert [whole(200_000), whole(1.5e6)] == ["200 k", "1.5 M"]
+    assert [plain(5e-5), plain(12)] == ["0.00005", "12"]
     assert [tick.label for tick in axis_of([7]).ticks(whole)] == ["7"]
     line = line_of_values("activation", ["relu", None, "hardswish"], log=False)
     assert [(tick.place, tick.label) for tick in line.ticks] == [

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from smidgen.search.space import Value
 
 FEW = 6  # values at most that have a tick each
-APART = 13.0  # percent of an axis, between two ticks
+APART = 16.0  # percent of an axis, between two ticks side by side
 NOT_DRAWN = 6.0  # percent of an axis that are left to what was not drawn
 
 
@@ -39,12 +39,12 @@ class Axis:
             low, high, at = math.log(low), math.log(high), math.log(max(value, self.low))
         return round(100 * min(max((at - low) / (high - low), 0), 1), 2)
 
-    def ticks(self, write: Callable[[float], str]) -> list[Tick]:
-        """The ticks from low to high, without those that are too near to the one before."""
+    def ticks(self, write: Callable[[float], str], apart: float = APART) -> list[Tick]:
+        """The ticks from low to high, without those nearer than `apart` to the one before."""
         found: list[Tick] = []
         for mark in self.marks:
             place = self.place(mark)
-            if not found or place - found[-1].place >= APART:
+            if not found or place - found[-1].place >= apart:
                 found.append(Tick(place, write(mark)))
         return found
 
@@ -69,10 +69,15 @@ def axis_of(values: Sequence[float], log: bool = True) -> Axis:
 
 
 def whole(value: float) -> str:
-    """A count on an axis: 800, 5,000, 20 k, 1.5 M."""
+    """A count on an axis: 800, 15,000, 200 k, 1.5 M."""
     if value >= 1e6:
         return f"{value / 1e6:g} M"
-    return f"{value / 1e3:g} k" if value >= 1e4 else f"{value:,.0f}"
+    return f"{value / 1e3:g} k" if value >= 1e5 else f"{value:,.0f}"
+
+
+def plain(number: float) -> str:
+    """A number on an axis, without an exponent: 0.00005, 12, 0.5."""
+    return f"{number:.9f}".rstrip("0").rstrip(".")
 
 
 def percent(fraction: float) -> str:
@@ -112,7 +117,7 @@ def line_of_values(name: str, values: Sequence[Value | None], log: bool) -> Line
     else:
         axis = axis_of([float(value) for value in distinct], log)
         where = {value: axis.place(float(value)) for value in distinct}
-        labels = [(tick.place, tick.label) for tick in axis.ticks(lambda number: f"{number:g}")]
+        labels = [(tick.place, tick.label) for tick in axis.ticks(plain)]
 
     def moved(place: float) -> float:
         return round(begin + place * (100 - begin) / 100, 2)

@@ -110,7 +110,7 @@ def _grid(across: Axis, up: Axis) -> Iterator[str]:
         x = f"{tick.place}%"
         yield f'<line x1="{x}" x2="{x}" y1="0" y2="100%" class="grid"/>'
         yield _text(x, "100%", tick.label, "middle", "tick", 'dy="20"')
-    for tick in up.ticks(percent):
+    for tick in up.ticks(percent, apart=6):
         y = f"{100 - tick.place:.2f}%"
         yield f'<line x1="0" x2="100%" y1="{y}" y2="{y}" class="grid"/>'
         yield _text("-8", y, tick.label, "end", "tick", 'dy="4"')

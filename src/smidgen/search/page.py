@@ -286,8 +286,8 @@ def _table(report: Report) -> str:
         'its validation error; ◆ is the front. <a href="trials.csv">trials.csv</a> has all trials, '
         f"with the values that were drawn.{note}</p>"
         '<div class="scroll" tabindex="0" role="region" aria-label="networks"><table><thead><tr>'
-        f"<th>network</th><th>error</th><th>epochs</th>{heads}</tr></thead><tbody>{body}</tbody>"
-        "</table></div></section>"
+        f"<th>network</th><th>error</th><th class=epochs>epochs</th>{heads}</tr></thead>"
+        f"<tbody>{body}</tbody></table></div></section>"
     )
 
 
@@ -300,7 +300,7 @@ def _cells(row: Row, report: Report, is_front: bool) -> str:
     )
     return (
         f'<tr{" class=front" if is_front else ""}><td><a href="{_link(row)}">{row.network}</a></td>'
-        f"<td>{100 * row.error:.2f} %</td><td>{row.epochs}</td>{figures}</tr>"
+        f"<td>{100 * row.error:.2f} %</td><td class=epochs>{row.epochs}</td>{figures}</tr>"
     )
 
 
