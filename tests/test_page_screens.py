@@ -110,6 +110,22 @@ def test_an_example_draws_itself_until_the_first_touch(page, address):
         assert answer(page) == ""  # the example is no part of what was drawn
 
 
+def test_an_example_is_never_none_of_these(page, address):
+    page.add_init_script("""
+      window.said = new Set();
+      addEventListener("DOMContentLoaded", () => {
+        const answer = document.getElementById("answer");
+        const watch = new MutationObserver(() => said.add(answer.textContent));
+        watch.observe(answer, { childList: true, characterData: true, subtree: true });
+      });
+    """)
+    with watched(page, address, example=True):
+        expect(page.locator("#answer")).to_have_text("3")
+    said = set(page.evaluate("[...said]"))
+    assert "3" in said
+    assert "none of these" not in said
+
+
 def test_a_key_elsewhere_stops_the_example_with_its_drawing(page, address):
     page.set_viewport_size(DESK)
     with watched(page, address, example=True):

@@ -143,7 +143,8 @@ const reading = createReading({
   place: "on the paper",
   see,
   pieces,
-  isFar: (image) => detector !== null && distance(detector, image) > 1,
+  // The first dot of an example is no digit yet, and nobody asked what it is.
+  isFar: (image) => detector !== null && !pad.isPreview() && distance(detector, image) > 1,
   pick,
   answered: showState,
   createRows: createChooser,
