@@ -252,8 +252,10 @@ def test_the_proofs_of_a_shipped_model_are_of_its_weights(name: str) -> None:
         assert proof["images"] >= (1_000 if "emulated" in runner else 10_000)
     assert row["proofs"]["ONNX float"]["label_mismatches"] == 0
     assert row["proofs"]["ONNX float"]["max_abs_diff"] <= 1e-4
-    assert round(10_000 * (row["float"] - row["integer"])) <= 10  # images: 0.10 points
+    lost = round(10_000 * (row["float"] - row["integer"]))
+    assert lost <= (10 if row["data"] == "mnist" else 50)  # images: 0.10 or 0.50 points
 
 
-def test_eight_bits_cost_little_on_the_mean() -> None:
-    assert fmean(row["float"] - row["integer"] for row in PROVEN["models"].values()) <= 0.0005
+def test_eight_bits_cost_little_of_mnist_on_the_mean() -> None:
+    rows = [row for row in PROVEN["models"].values() if row["data"] == "mnist"]
+    assert fmean(row["float"] - row["integer"] for row in rows) <= 0.0005

@@ -35,7 +35,7 @@ def test_a_grid_is_every_combination_under_every_seed(
         for epochs in (1, 3) for rate in (0.1, 0.2) for seed in (5, 6)
     ]  # fmt: skip
     last = listed["epochs=3_optimizer.lr=0.2/seed-6"]
-    assert (last.epochs, last.optimizer.lr, last.seed, last.workers) == (3, 0.2, 6, 1)
+    assert (last.epochs, last.optimizer.lr, last.seed) == (3, 0.2, 6)
 
 
 def test_what_is_listed_is_asked_once_and_nothing_is_kept(tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ SHIPPED = {  # of each row of the frontier what its first seed reached; of the o
 } | {
     record["model"]: record["seeds"][0]["test_accuracy"]
     for record in (json.loads(path.read_text("utf-8")) for path in FRONTIER.glob("*.json"))
+    if record.get("data", "mnist") == "mnist"
 }
 
 

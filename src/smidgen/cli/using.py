@@ -73,8 +73,7 @@ def models(
     out = console()
     out.print(table(heading, cells, right=range(1, 5)))
     return out.print(
-        "Accuracy: of the weights that ship, on all test images of what they learned from: MNIST, "
-        "or what the name says; – where none do."
+        "Accuracy: of the weights that ship, on the test images of MNIST or of what the name says."
     )
 
 
