@@ -32,6 +32,7 @@ def render(document: dict[str, Any]) -> str:
         "policy": policy(document),
         "icon": "data:image/svg+xml," + quote(ICON),
         "style": style,
+        "inside": _template("inside.html").removesuffix("\n"),
         "data": json_in_html(document),
         "script": script,
     }
