@@ -365,6 +365,33 @@ def test_a_grading_that_was_killed_leaves_whole_results_and_no_process(two: Path
         time.sleep(0.1)
 
 
+def test_a_grading_that_was_killed_while_a_sandbox_was_set_up_leaves_no_process(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "z.py").write_text("import time\ntime.sleep(1000)\n")
+    code = (
+        "import os, signal, sys, time\nfrom smidgen.grade import *\n"
+        "isolation = choose_isolation()\n"
+        "for milliseconds in (15, 20, 25, 30):\n"
+        "    reader, writer = os.pipe()\n    child = os.fork()\n"
+        "    if child == 0:\n"
+        "        says = lambda event, _: event == 'subprocess.Popen' and os.write(writer, b'.')\n"
+        "        sys.addaudithook(says)\n"
+        "        limits = Limits(seconds=500)\n"
+        "        list(grade_folder(sys.argv[1], 'era-8k', limits, isolation=isolation))\n"
+        "    os.read(reader, 1)\n    time.sleep(milliseconds / 1000)\n"
+        "    os.kill(child, signal.SIGKILL)\n    os.waitpid(child, 0)\n"
+    )
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code, tmp_path / "in"], env=environment, check=True)
+    scratch = str(tmp_path / "smidgen-grade-").encode()
+    deadline = time.monotonic() + 120
+    while any(scratch in line for line in command_lines()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def command_lines() -> list[bytes]:
     """The command lines of this machine's processes."""
     found = []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import select
 import shutil
 import subprocess
 import sys
@@ -92,12 +94,25 @@ def limit(job: dict[str, Any]) -> None:
     for kind, most in limits.items():
         resource.setrlimit(kind, (most, most))
     die_with_parent()
+    if _has_no_reader(job["answer"]):
+        os._exit(1)
     if job["isolation"] == "landlock":
         own = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo")
         readable = [*_readable(), Path(job["given"]), *map(Path, own)]
         give_up_files(readable, [Path.cwd(), *map(Path, _DEVICES)])
     if has_seccomp():
         give_up_calls()
+
+
+def _has_no_reader(pipe: int) -> bool:
+    """Whether the grader, which reads this pipe, has ended.
+
+    bubblewrap asks the kernel to end it with its parent only when it has set up the namespaces,
+    and does not look whether the parent is still there by then.
+    """
+    poll = select.poll()
+    poll.register(pipe, 0)
+    return bool(poll.poll(0))
 
 
 def _readable() -> list[Path]:
