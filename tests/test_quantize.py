@@ -169,6 +169,45 @@ def test_a_product_is_that_of_the_numbers_that_the_integers_stand_for() -> None:
     assert graph.tensors(np.array([[[30, 0]]], np.uint8))[-1].ravel().tolist() == [65, 5]
 
 
+class Signed(nn.Module):
+    """A sum, a concatenation and an average of maps whose zeros lie amid their grids."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.Conv2d(1, 4, 5, bias=False), nn.Conv2d(1, 4, 5, bias=False)
+        self.last = nn.Linear(8, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        one, other = self.one(x), self.other(x)
+        maps = torch.cat([one + other, other], 1)
+        return self.last(F.avg_pool2d(maps, 24).flatten(1))
+
+
+def test_zeros_stay_zeros() -> None:
+    """Inputs of a node that stand for 0.0 give an output that stands for it, to 0.1 steps.
+
+    The factors are rounded to seven bits; what is taken off for the zeros must use the same ones.
+    """
+    seen = set()
+    for seed in range(20):
+        graph = quantize(draw_weights(Signed(), seed), images(40), GLYPH, "zeros")
+        for node, zero in zip(graph.nodes, graph.zeros[1:], strict=True):
+            zeros = [graph.zeros[i] for i in node.inputs]
+            match node:
+                case G.Add():
+                    acc = np.dot(node.factors, zeros)
+                case G.AveragePool():
+                    acc = 24 * 24 * zeros[0]
+                case G.Concat():
+                    acc = np.repeat(zeros, 4)
+                case _:
+                    continue
+            seen.add(node.op)
+            exact = (acc * node.rescale.multiplier + node.rescale.bias) / 2**node.rescale.shift
+            assert np.abs(exact - 0.5 - zero).max() < 0.1
+    assert seen == {"add", "average_pool", "concat"}
+
+
 def test_the_border_is_what_the_network_pads_with() -> None:
     # A blank image, mean grey everywhere once normalised, has no border: all outputs are equal.
     model = draw_weights(

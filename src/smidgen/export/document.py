@@ -39,6 +39,7 @@ SAMPLES_PER_CLASS = 6
 IMAGE_BYTES = 64_000  # of the samples of a page, and of a network's mistakes
 
 Images = NDArray[np.uint8]
+Logits = NDArray[np.int32]
 Positions = dict[str, int]  # in the page, of packed images
 
 
@@ -59,20 +60,28 @@ def page_document(targets: Sequence[str], data_dir: Path | str | None = None) ->
 
 
 def build_document(
-    targets: Sequence[Target], data: Data, graphs: Sequence[Graph] | None = None
+    targets: Sequence[Target],
+    data: Data,
+    graphs: Sequence[Graph] | None = None,
+    logits: Sequence[Logits] | None = None,
 ) -> dict[str, Any]:
     """The document of a page for networks of one data set; the first is chosen at first.
 
-    `graphs` are the networks' integer graphs, where they have been made already. Raises
-    ExportError for networks of other classes than the data's, and for those that the integer
-    graph cannot express.
+    `graphs` are the networks' integer graphs, and `logits` (N, K), int32, theirs for the test
+    images, where they have been made already. Raises ExportError for networks of other classes
+    than the data's, and for those that the integer graph cannot express.
     """
     require_one_input(targets, data)
     if graphs is None:
         graphs = [quantize_for(data, t.model, t.preprocess, t.name) for t in targets]
+    if logits is None:
+        logits = [graph.run(data.test.images.numpy()) for graph in graphs]
     positions: Positions = {}
     document = {
-        "models": [_describe(t, g, data, positions) for t, g in zip(targets, graphs, strict=True)],
+        "models": [
+            _describe(target, graph, answers, data, positions)
+            for target, graph, answers in zip(targets, graphs, logits, strict=True)
+        ],
         "samples": _samples(data, positions),
         "images": list(positions),
         "detector": None,
@@ -106,10 +115,12 @@ def frontier_document() -> dict[str, Any]:
     return document
 
 
-def _describe(target: Target, graph: Graph, data: Data, positions: Positions) -> dict[str, Any]:
+def _describe(
+    target: Target, graph: Graph, logits: Logits, data: Data, positions: Positions
+) -> dict[str, Any]:
     """One network of a page; the images of its worst mistakes are added to the page's."""
     images, labels = data.test.images.numpy(), data.test.labels.numpy()
-    probabilities = softmax(graph.run(images) * graph.logit_scale, axis=1)
+    probabilities = softmax(logits * graph.logit_scale, axis=1)
     predicted = probabilities.argmax(axis=1)
     confidence = probabilities.max(axis=1)
     wrong = np.flatnonzero(predicted != labels)

@@ -161,12 +161,12 @@ def make_html(targets: Sequence[Target], data: Data, bits: int) -> Export:
     find("node")
     require_one_input(targets, data)
     graphs = [quantize_for(data, t.model, t.preprocess, t.name, bits) for t in targets]
-    page = render(build_document(targets, data, graphs))
+    images = data.test.images.numpy()
+    expected = [graph.run(images) for graph in graphs]
+    page = render(build_document(targets, data, graphs, expected))
     written = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
     assert written is not None
     networks = [model["graph"] for model in json.loads(written[1])["models"]]
-    images = data.test.images.numpy()
-    expected = [graph.run(images) for graph in graphs]
     proofs = [
         compare(f"{graph.name} in JavaScript by Node", logits, run_javascript(network, images))
         for graph, logits, network in zip(graphs, expected, networks, strict=True)

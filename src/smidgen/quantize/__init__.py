@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from smidgen.data import Data
 from smidgen.errors import ExportError
-from smidgen.inference import accuracy
+from smidgen.inference import accuracy, logits
 from smidgen.inputs import Preprocess
+from smidgen.network import one_thread_per_operator
 from smidgen.quantize import float_graph as FG
 from smidgen.quantize.calibration import Grid, Scheme, calibrate
 from smidgen.quantize.convert import convert
@@ -62,7 +63,7 @@ def quantize_for(
     calibration = fit.images[:CALIBRATION]
     layers, scheme = _prepare(model, calibration, preprocess, bits)
     graph = convert(layers, scheme, name, preprocess.shape, data.classes)
-    wanted = accuracy(_logits(model, validation.images, preprocess), validation.labels)
+    wanted = accuracy(logits(model, validation.images, preprocess), validation.labels)
     reached = accuracy(_integers(graph, validation.images), validation.labels)
     if wanted - reached <= ALLOWED_DROP:
         return graph
@@ -85,7 +86,8 @@ def _prepare(
     if len(set(preprocess.mean)) > 1 or len(set(preprocess.std)) > 1:
         _normalise_channels(layers, preprocess)
     normalised = (images.float() / 255 - mean) / std
-    return layers, calibrate(layers, normalised, Grid(1 / (255 * std), 255 * mean), bits)
+    with one_thread_per_operator():
+        return layers, calibrate(layers, normalised, Grid(1 / (255 * std), 255 * mean), bits)
 
 
 def _normalise_channels(layers: list[FG.Node], preprocess: Preprocess) -> None:

@@ -118,12 +118,12 @@ def _node(layer: Converted, site: Site, depths: Sequence[int]) -> G.Node:
         case FG.AveragePool():
             area = layer.kernel[0] * layer.kernel[1]
             multiplier, shift = _fixed_point(scales / area, area, site)
-            rescale = _rescale(multiplier, -zeros * scales, shift, site)
+            rescale = _rescale(multiplier, -zeros * area * multiplier / 2**shift, shift, site)
             return G.AveragePool(layer.name, first, site.shape, layer.kernel, layer.stride, rescale)
         case FG.Add():
-            ratios = scales * layer.factors
-            factors, shift = _fixed_point(ratios, len(ratios), site)
-            rescale = _rescale(one, -(ratios * zeros).sum(keepdims=True), shift, site)
+            factors, shift = _fixed_point(scales * layer.factors, len(scales), site)
+            bias = -(factors * zeros).sum(keepdims=True) / 2**shift
+            rescale = _rescale(one, bias, shift, site)
             return G.Add(layer.name, site.inputs, site.shape, tuple(map(int, factors)), rescale)
         case FG.Multiply():
             factor, shift = _fixed_point(scales[:1] * site.grids[1].scale, 255, site)
@@ -134,7 +134,7 @@ def _node(layer: Converted, site: Site, depths: Sequence[int]) -> G.Node:
             ratios = np.repeat(scales, depths) * layer.gain.detach().double().numpy()
             multiplier, shift = _fixed_point(ratios, 1, site)
             bias = layer.offset.detach().double().numpy() / site.out.scale
-            bias = bias - np.repeat(zeros, depths) * ratios
+            bias = bias - np.repeat(zeros, depths) * multiplier / 2**shift
             return G.Concat(
                 layer.name, site.inputs, site.shape, _rescale(multiplier, bias, shift, site)
             )

@@ -51,7 +51,9 @@ channel o of a grouped convolution reads the inputs of group o // (O / groups).
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -95,8 +97,10 @@ class Rescale:
 
     def apply(self, acc: Array) -> NDArray[np.int32]:
         """The rescaled accumulators (..., C)."""
-        y = (acc.astype(np.int64) * self.multiplier + self.bias) >> self.shift
-        return (y.clip(0, 255) if self.clamp else y).astype(np.int32)
+        y = acc.astype(np.int32, copy=False) * self.multiplier
+        y += self.bias
+        y >>= self.shift
+        return y.clip(0, 255, out=y) if self.clamp else y
 
     @property
     def size_bytes(self) -> int:
@@ -211,8 +215,12 @@ class Graph:
 
     def run(self, images: NDArray[np.uint8], batch: int = 250) -> NDArray[np.int32]:
         """The logits, int32 (N, classes), of uint8 images (N, C, H, W), or (N, H, W) if grey."""
-        chunks = [images[start : start + batch] for start in range(0, len(images), batch)]
-        return np.concatenate([self.tensors(chunk)[-1].reshape(len(chunk), -1) for chunk in chunks])
+
+        def logits(start: int) -> NDArray[np.int32]:
+            return self.tensors(images[start : start + batch])[-1].reshape(-1, len(self.classes))
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return np.concatenate(list(pool.map(logits, range(0, len(images), batch))))
 
     def tensors(self, images: NDArray[np.uint8]) -> list[NDArray[np.int32]]:
         """The image and every node's output, each (N, H, W, C)."""
@@ -292,22 +300,27 @@ def _windows(x: Array, kernel: Pair, stride: Pair) -> Array:
 def _convolve(node: Conv, x: NDArray[np.int32], weight: NDArray[np.int8]) -> Array:
     """The accumulators (N, H', W', O).
 
-    The products are summed in float64, which is exact for integers below 2**53 and which, unlike
-    integers, has a fast matrix product.
+    The products are summed as floats, which unlike integers have a fast matrix product, and which
+    are exact below 2**24, or 2**53 in float64.
     """
     (top, left), outputs, taps = node.padding, len(weight), weight[0].size
-    padded = np.pad(
-        x, ((0, 0), (top, top), (left, left), (0, 0)), constant_values=node.outside
-    ).astype(np.float64)
+    largest = 255 * np.abs(weight.astype(np.int64)).sum(axis=(1, 2, 3)).max()
+    kind = np.float32 if largest < 2**24 else np.float64
+    padding = ((0, 0), (top, top), (left, left), (0, 0))
+    padded = np.pad(x.astype(kind), padding, constant_values=node.outside)
     _, height, width, per_group = weight.shape
     windows = _windows(padded, (height, width), node.stride)  # (N, H', W', I, kh, kw)
+    if node.groups == outputs == padded.shape[3]:  # depthwise
+        taken = weight[..., 0].astype(kind)
+        sums: Array = sum(windows[..., i, j] * taken[:, i, j] for i, j in np.ndindex(height, width))
+        return sums
     acc = []
     for group in range(node.groups):
         patch = windows[..., group * per_group : (group + 1) * per_group, :, :]
         patch = np.moveaxis(patch, 3, 5).reshape(*patch.shape[:3], taps)  # (N, H', W', kh kw I/g)
         rows = slice(group * outputs // node.groups, (group + 1) * outputs // node.groups)
-        acc.append(patch @ weight[rows].reshape(-1, taps).T.astype(np.float64))
-    return np.concatenate(acc, axis=-1).astype(np.int64)
+        acc.append(patch @ weight[rows].reshape(-1, taps).T.astype(kind))
+    return np.concatenate(acc, axis=-1)
 
 
 def to_document(graph: Graph) -> dict[str, Any]:
