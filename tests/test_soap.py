@@ -8,27 +8,33 @@ import torch
 
 from smidgen.data import Data
 from smidgen.errors import TrainingError
-from smidgen.recipe import Recipe, override, parse_recipe
+from smidgen.recipe import Recipe, Soap, override, parse_recipe
 from smidgen.train import Progress, fit, resume, soap
 from smidgen.train.flat import flatten, views
-from smidgen.train.soap import Soap
+from smidgen.train.soap import step_soap
 
 
-def moved(
-    optimizer: torch.optim.Optimizer, parameters: torch.Tensor, *gradients: list[float]
+def steps(
+    parameters: torch.Tensor,
+    tensors: list[torch.Tensor],
+    gradients: list[torch.Tensor],
+    settings: Soap,
 ) -> torch.Tensor:
+    state: dict[str, torch.Tensor] = {}
     for gradient in gradients:
-        parameters.grad = torch.tensor(gradient)
-        optimizer.step()
-    return parameters.detach()
+        step_soap(parameters, gradient, tensors, state, settings.lr, settings)
+    return parameters
 
 
 def test_until_the_first_basis_it_is_adamw() -> None:
-    gradients = [[1.0, -2.0, 0.5], [0.5, 1.0, -3.0], [2.0, 0.0, 1.0]]
-    ours, theirs = torch.nn.Parameter(torch.ones(3)), torch.nn.Parameter(torch.ones(3))
-    mine = moved(Soap(ours, [ours.data], 0.1, (0.9, 0.99), 1e-8, 0.2), ours, *gradients)
+    gradients = torch.tensor([[1.0, -2.0, 0.5], [0.5, 1.0, -3.0], [2.0, 0.0, 1.0]])
+    ours, theirs = torch.ones(3), torch.nn.Parameter(torch.ones(3))
+    mine = steps(ours, [ours], list(gradients), Soap(lr=0.1, weight_decay=0.2))
     adamw = torch.optim.AdamW([theirs], 0.1, (0.9, 0.99), 1e-8, weight_decay=0.2)
-    torch.testing.assert_close(mine, moved(adamw, theirs, *gradients))
+    for gradient in gradients:
+        theirs.grad = gradient
+        adamw.step()
+    torch.testing.assert_close(mine, theirs.detach())
 
 
 def test_a_step_in_the_eigenbasis_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,14 +44,14 @@ def test_a_step_in_the_eigenbasis_by_hand(monkeypatch: pytest.MonkeyPatch) -> No
     0.04 along either axis; the second gradient is √2 long.
     """
     monkeypatch.setattr(soap, "FREQUENCY", 2)
-    parameters = torch.nn.Parameter(torch.zeros(2))
-    optimizer = Soap(parameters, [parameters.data], 0.1, (0.9, 0.99), 0.0, 0.0)
-    first = moved(optimizer, parameters, [2.0, 2.0]).clone()
+    settings, gradients = Soap(lr=0.1, eps=1e-30), torch.tensor([[2.0, 2.0], [1.0, -1.0]])
+    first, second = torch.zeros(2), torch.zeros(2)
+    steps(first, [first], list(gradients[:1]), settings)
     torch.testing.assert_close(first, torch.tensor([-0.1, -0.1]))
     along = 0.9 * 0.2 * sqrt(2) / (1 - 0.9**2) / sqrt(0.99 * 0.04 / (1 - 0.99**2))
     across = 0.1 * sqrt(2) / (1 - 0.9**2) / sqrt((0.99 * 0.04 + 0.01 * 2) / (1 - 0.99**2))
     expected = first - 0.1 * torch.tensor([along + across, along - across]) / sqrt(2)
-    torch.testing.assert_close(moved(optimizer, parameters, [1.0, -1.0]), expected)
+    torch.testing.assert_close(steps(second, [second], list(gradients), settings), expected)
 
 
 def test_other_axes_of_a_matrix_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,12 +68,9 @@ def test_other_axes_of_a_matrix_make_no_difference(monkeypatch: pytest.MonkeyPat
 
     def trained(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
         tensors = [left @ weights @ right, left @ bias]
-        parameters = torch.nn.Parameter(flatten(tensors))
-        optimizer = Soap(parameters, tensors, 0.1, (0.9, 0.99), 1e-8, 0.1)
-        for gradient in gradients:
-            parameters.grad = flatten([left @ gradient @ right, left @ gradient[:, 0]])
-            optimizer.step()
-        matrix, vector = views(tensors, parameters.detach())
+        turned = [flatten([left @ each @ right, left @ each[:, 0]]) for each in gradients]
+        settings = Soap(lr=0.1, weight_decay=0.1)
+        matrix, vector = views(tensors, steps(flatten(tensors), tensors, turned, settings))
         return torch.cat([left.T @ matrix @ right.T, (left.T @ vector)[:, None]], dim=1)
 
     plain = trained(torch.eye(2).double(), torch.eye(3).double())
@@ -83,12 +86,8 @@ def test_the_layout_of_the_weights_makes_no_difference(monkeypatch: pytest.Monke
 
     def trained(layout: torch.memory_format) -> torch.Tensor:
         tensors = [torch.zeros(4, 3, 2, 2).double().contiguous(memory_format=layout)]
-        parameters = torch.nn.Parameter(flatten(tensors))
-        optimizer = Soap(parameters, tensors, 0.1, (0.9, 0.99), 1e-8, 0.0)
-        for gradient in gradients:
-            parameters.grad = flatten([gradient.contiguous(memory_format=layout)])
-            optimizer.step()
-        return views(tensors, parameters.detach())[0]
+        laid = [flatten([gradient.contiguous(memory_format=layout)]) for gradient in gradients]
+        return views(tensors, steps(flatten(tensors), tensors, laid, Soap(lr=0.1)))[0]
 
     torch.testing.assert_close(trained(torch.channels_last), trained(torch.contiguous_format))
 

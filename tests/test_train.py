@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,10 +16,11 @@ from smidgen.errors import RunError, TrainingError
 from smidgen.mnist import GLYPH
 from smidgen.recipe import Recipe, override
 from smidgen.run import Run
-from smidgen.train import Progress, fit, new_optimizer, resume, torch_backend
+from smidgen.train import Progress, fit, resume, torch_backend
 from smidgen.train.data_parallel import DataParallel
 from smidgen.train.distributed import Process
 from smidgen.train.dropout import SeededDropout
+from smidgen.train.optimizer import Optimizer
 from smidgen.train.schedule import learning_rate
 
 CPU = torch.device("cpu")
@@ -76,7 +79,7 @@ def test_one_worker_does_what_a_plain_torch_loop_does(
     ours, theirs, batch = plain_module(), plain_module(), some_batch(16)
     engine = engine_of(recipe, ours)
     optimizer, oracle = (
-        new_optimizer(engine.weights, recipe),
+        Optimizer(engine.weights, recipe.optimizer),
         OPTIMIZERS[name](theirs.parameters()),
     )
     with engine:
@@ -84,7 +87,7 @@ def test_one_worker_does_what_a_plain_torch_loop_does(
         for _ in range(3):
             loss, hits = engine.backward(batch, {}).tolist()
             nn.utils.clip_grad_norm_([engine.weights.parameters], 0.5)
-            optimizer.step()
+            optimizer.step(0.05)
 
             logits = theirs.train()(normalise(batch.images, PLAIN))
             expected = F.cross_entropy(logits, batch.labels, label_smoothing=0.1)
@@ -331,3 +334,14 @@ def test_a_damaged_checkpoint_is_refused(few: Data, run_folder: Path) -> None:
     (run_folder / "result.json").unlink()  # as if it had been killed
     with pytest.raises(RunError, match="damaged"):
         resume(run_folder, few)
+
+
+def test_a_training_does_not_import_torchs_compiler(tmp_path: Path) -> None:
+    """That takes a second, which is a quarter of a short training."""
+    code = (
+        "import sys, smidgen\nfrom smidgen.data import load_data\n"
+        "teacher = {'networks': []}\n"
+        "smidgen.train('smidgen_697', data=load_data('digits'), epochs=1, teacher=teacher)\n"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)

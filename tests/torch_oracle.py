@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from smidgen.mnist import INPUT_SHAPE
 from smidgen.recipe import Augment, Recipe
-from smidgen.train import new_optimizer
 from smidgen.train.batches import Batch, Shard
 from smidgen.train.flat import FlatParameters, ShardSums, views
 from smidgen.train.native import NativeBackend, NativeThreads, UnsupportedError
+from smidgen.train.optimizer import Optimizer
 
 MEAN, STD = 0.13, 0.31
 PLAIN = Augment()
@@ -60,7 +60,7 @@ def by_kernels(
     backend.backward(Shard(batch, draws or {}, len(images), generator))
     found = {"gradient": sums.gradient, "score": sums.score, "statistics": sums.statistics}
     weights.parameters.grad = sums.gradient
-    new_optimizer(weights, recipe).step()
+    Optimizer(weights, recipe.optimizer).step(recipe.optimizer.lr)
     return found | {"parameters": weights.parameters.detach()}
 
 

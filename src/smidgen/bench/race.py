@@ -18,9 +18,10 @@ from smidgen.bench.standard import train_standard
 from smidgen.data import Data
 from smidgen.inference import accuracy, logits
 from smidgen.recipe import Recipe, load_recipe, override
-from smidgen.train import new_module, new_optimizer, train_epoch
+from smidgen.train import new_module, train_epoch
 from smidgen.train.data_parallel import DataParallel
 from smidgen.train.distributed import Process
+from smidgen.train.optimizer import Optimizer
 from smidgen.train.progress import Meter, Progress
 from smidgen.train.resolve import resolve
 
@@ -77,7 +78,7 @@ def _engine_snapshots(recipe: Recipe, data: Data) -> list[Snapshot]:
     """The weights of one training, with the seconds of training so far."""
     module = new_module(recipe, data)
     engine = DataParallel(module, recipe, data.preprocess, CPU, Process())
-    optimizer = new_optimizer(engine.weights, recipe)
+    optimizer = Optimizer(engine.weights, recipe.optimizer)
     snapshots: list[Snapshot] = []
 
     def copy_weights(progress: Progress) -> None:

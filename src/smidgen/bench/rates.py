@@ -24,9 +24,10 @@ from smidgen.inputs import InputShape
 from smidgen.mnist import INPUT_SHAPE
 from smidgen.network import one_thread_per_operator
 from smidgen.recipe import Augment, Recipe, load_recipe, override
-from smidgen.train import fit, new_module, new_optimizer, train_epoch
+from smidgen.train import fit, new_module, train_epoch
 from smidgen.train.data_parallel import DataParallel
 from smidgen.train.distributed import Process
+from smidgen.train.optimizer import Optimizer
 from smidgen.train.progress import Meter
 from smidgen.train.resolve import resolve
 
@@ -109,7 +110,7 @@ def engine_rate(recipe: Recipe, split: Split, data: Data) -> float:
     chosen = _resolved(recipe, data)
     module = new_module(chosen, data)
     engine = DataParallel(module, chosen, data.preprocess, CPU, Process())
-    optimizer = new_optimizer(engine.weights, chosen)
+    optimizer = Optimizer(engine.weights, chosen.optimizer)
     with engine:
         meter = Meter(0, chosen, len(split), 0.0, lambda progress: None)
         train_epoch(engine, optimizer, split, 0, meter)

@@ -256,19 +256,19 @@ def _train_seeds(recipe: Recipe, seeds: int, out: Path, data_dir: Path | None, j
         f"minimum {percent(score['min'])}, n = {score['n']}, "
         f"95 % interval of the mean {percent(low, 3)} to {percent(high, 3)}\n{out}"
     )
-    write_report(out, load_data(recipe.data, data_dir))
     if json_:
         emit(summary)
+    write_report(out, load_data(recipe.data, data_dir))
 
 
 def _report(run: Any, data: Any, json_: bool) -> None:
-    """Writes the pictures and the card, and prints the result; under torchrun, one process does."""
+    """Prints the result, then draws the pictures and the card; under torchrun, one process does."""
     from smidgen.report import write_report
     from smidgen.train.distributed import is_main_process
 
     if is_main_process():
-        write_report(run, data)
         _print_result(run, json_)
+        write_report(run, data)
 
 
 def _print_result(run: Any, json_: bool) -> None:

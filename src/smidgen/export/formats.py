@@ -42,7 +42,9 @@ EMULATED_MACS = 10**9  # of all of them together, which take it less than a minu
 FRAMES, EMULATED_FRAMES = 200, 20  # of a camera, for the preprocessing in C
 SMALL_FLASH, SMALL_RAM = 250_000, 15_000  # bytes that a small board has for a network and an image
 ONNX_TOLERANCE = 1e-4  # of float logits: another runtime adds up in another order
-QDQ_LABELS = 500  # one label in as many may differ: runtimes round eight bits in their own ways
+# Runtimes round eight bits in their own ways. That decides images which the network is unsure of,
+# as most are that it gets wrong: so many labels for each of these may differ.
+QDQ_LABELS = 0.1
 CORE = "cortex-m0plus"
 FED_WITH = {
     "glyph": "Fed with glyphs: 255 is ink, 0 is background, scaled and centred as in MNIST.",
@@ -146,7 +148,8 @@ def make_onnx(
         "model-int8.onnx": write_qdq(graph, target.preprocess, with_preprocessing),
     }
     found = {name: run_onnx(content, images) for name, content in files.items()}
-    scaled, tolerated = integers * graph.logit_scale, -(-len(images) // QDQ_LABELS)
+    wrong = int((integers.argmax(axis=1) != data.test.labels.numpy()).sum())
+    scaled, tolerated = integers * graph.logit_scale, max(1, int(QDQ_LABELS * wrong))
     proofs = [
         compare("ONNX float by ONNX Runtime", floats, found["model.onnx"], ONNX_TOLERANCE),
         compare("ONNX int8 by ONNX Runtime", scaled, found["model-int8.onnx"], inf, tolerated),

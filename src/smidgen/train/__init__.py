@@ -20,7 +20,7 @@ from torch import nn
 from smidgen.data import Data, Split, load_data
 from smidgen.errors import ModelError
 from smidgen.network import forward, noise, private_copy
-from smidgen.recipe import SGD, Adam, Recipe, recipe_for
+from smidgen.recipe import Recipe, recipe_for
 from smidgen.run import Run, free_folder
 from smidgen.source import files_of, is_network, is_source, target_of
 from smidgen.train.batches import epoch_batches
@@ -28,13 +28,12 @@ from smidgen.train.checkpoint import Progressed, require_data, restore, save
 from smidgen.train.data_parallel import DataParallel
 from smidgen.train.device import choose_device
 from smidgen.train.distributed import join_processes
-from smidgen.train.flat import FlatParameters, trainable
+from smidgen.train.optimizer import Optimizer
 from smidgen.train.progress import Meter, Progress, Watch
 from smidgen.train.random_streams import INIT, generator
 from smidgen.train.record import finish, score
 from smidgen.train.resolve import resolve
 from smidgen.train.schedule import learning_rate
-from smidgen.train.soap import Soap
 from smidgen.train.teacher import with_soft_labels, without_foreign_teacher
 from smidgen.train.verify import TOLERANCE, report_difference, smallest_difference
 from smidgen.zoo import create_model
@@ -146,7 +145,7 @@ def _train(
     watch: Watch,
 ) -> Run:
     recipe, process = engine.recipe, engine.process
-    optimizer = new_optimizer(engine.weights, recipe)
+    optimizer = Optimizer(engine.weights, recipe.optimizer)
     done = restore(run, checkpoint, engine.weights, optimizer)
     with engine:
         for epoch in range(len(done.rows), recipe.epochs):
@@ -166,7 +165,7 @@ def _train(
 
 
 def train_epoch(
-    engine: DataParallel, optimizer: torch.optim.Optimizer, split: Split, epoch: int, meter: Meter
+    engine: DataParallel, optimizer: Optimizer, split: Split, epoch: int, meter: Meter
 ) -> float:
     """Passes once over the split, counted by the meter; returns the last learning rate."""
     recipe, weights = engine.recipe, engine.weights
@@ -174,11 +173,10 @@ def train_epoch(
     engine.start_epoch(epoch)
     for step, (batch, draws) in enumerate(epoch_batches(split, recipe, epoch), epoch * steps):
         lr = learning_rate(recipe, step, steps)
-        optimizer.param_groups[0]["lr"] = lr
         sums = engine.backward(batch, draws)  # (2,): summed loss, images classified correctly
         if recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_([weights.parameters], recipe.clip_norm)
-        optimizer.step()
+        optimizer.step(lr)
         weights.average(step)
         meter.add(sums, len(batch))
     return lr
@@ -201,19 +199,3 @@ def new_module(recipe: Recipe, data: Data) -> nn.Module:
             f"{len(data.classes)} classes, so forward must return (N, {len(data.classes)})"
         )
     return module
-
-
-def new_optimizer(weights: FlatParameters, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser over the one flat vector of parameters."""
-    parameters = weights.parameters
-    match recipe.optimizer:
-        case SGD() as o:
-            return torch.optim.SGD(
-                [parameters], o.lr, o.momentum, 0, o.weight_decay, o.nesterov, fused=True
-            )
-        case Adam() as o:
-            kind = torch.optim.AdamW if o.name == "adamw" else torch.optim.Adam
-            return kind([parameters], o.lr, (o.beta1, o.beta2), o.eps, o.weight_decay, fused=True)
-        case o:
-            tensors = trainable(weights.module)
-            return Soap(parameters, tensors, o.lr, (o.beta1, o.beta2), o.eps, o.weight_decay)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
-
 from smidgen.data import Data
 from smidgen.errors import RunError
 from smidgen.files import remove_parts
 from smidgen.run import Row, Run
 from smidgen.train.distributed import is_main_process
 from smidgen.train.flat import FlatParameters
+from smidgen.train.optimizer import Optimizer
 
 OPTIMIZER = "optimizer."  # starts the names of the optimiser's tensors in a checkpoint
 
@@ -33,18 +32,17 @@ class Progressed:
 def save(
     run: Run,
     weights: FlatParameters,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     done: Progressed,
     data: Data,
 ) -> None:
     """Writes the checkpoint of a finished epoch."""
-    kept = optimizer.state_dict()["state"].get(0, {})  # momenta and the number of steps
-    state = {OPTIMIZER + name: value for name, value in kept.items() if value is not None}
+    state = {OPTIMIZER + name: value for name, value in optimizer.state.items()}
     run.write_checkpoint(weights.state() | state, asdict(done) | {"data": data.fingerprint})
 
 
 def restore(
-    run: Run, checkpoint: dict[str, Any], weights: FlatParameters, optimizer: torch.optim.Optimizer
+    run: Run, checkpoint: dict[str, Any], weights: FlatParameters, optimizer: Optimizer
 ) -> Progressed:
     """Sets weights and optimiser as the checkpoint has them; an empty one changes nothing.
 
@@ -60,7 +58,7 @@ def restore(
             for name, tensor in checkpoint["tensors"].items()
             if name.startswith(OPTIMIZER)
         }
-        optimizer.load_state_dict(optimizer.state_dict() | {"state": {0: kept}})
+        optimizer.load(kept)
         done = Progressed(tuple(checkpoint["rows"]), checkpoint["test_reads"])
     except (KeyError, TypeError, ValueError, RuntimeError) as problem:
         raise RunError(

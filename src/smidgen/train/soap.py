@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from smidgen.recipe import Soap
 from smidgen.train.flat import views
 
 WHOLE = 2000  # parameters; two matrices of 16 MB each
@@ -20,51 +21,40 @@ FREQUENCY = 500  # steps from one eigenbasis to the next; Adam until the first
 NAMES = ("exp_avg", "exp_avg_sq", "row_covariance", "column_covariance", "rows", "columns")
 
 
-class Soap(torch.optim.Optimizer):
-    """SOAP over a flat vector of parameters, (n,), which `tensors` are windows on, in order.
+def step_soap(
+    parameters: Tensor,
+    gradient: Tensor,
+    tensors: list[Tensor],
+    state: dict[str, Tensor],
+    lr: float,
+    settings: Soap,
+) -> None:
+    """Moves a flat vector of parameters, (n,), against its gradient.
 
-    `betas`, `eps` and the decoupled `weight_decay` are AdamW's.
+    `tensors` are the parameters in order, as they are shaped. What the next step needs is kept in
+    `state`, which is empty before the first.
     """
-
-    def __init__(
-        self,
-        parameters: Tensor,
-        tensors: list[Tensor],
-        lr: float,
-        betas: tuple[float, float],
-        eps: float,
-        weight_decay: float,
-    ) -> None:
-        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
-        super().__init__([parameters], defaults)
-        self.tensors = tensors if parameters.numel() > WHOLE else [parameters.detach()]
-
-    @torch.no_grad()
-    def step(self) -> None:  # type: ignore[override]  # no closure: the gradient is given
-        """Moves the parameters against their gradient."""
-        group = self.param_groups[0]
-        parameters, (beta1, beta2) = group["params"][0], group["betas"]
-        state = self.state[parameters]
-        if not state:
-            state["step"] = torch.tensor(0.0)
-            for i, tensor in enumerate(self.tensors):
-                state |= {
-                    f"{name}.{i}": kept for name, kept in _initial_state(_matrix(tensor)).items()
-                }
-        state["step"] += 1
-        step, update = int(state["step"]), torch.empty_like(parameters)
-        changes, gradients = (views(self.tensors, flat) for flat in (update, parameters.grad))
-        for i, (change, gradient) in enumerate(zip(changes, gradients, strict=True)):
-            kept = {name: state[f"{name}.{i}"] for name in NAMES}
-            _update_covariances(kept, _matrix(gradient))
-            if step % FREQUENCY == 0:
-                _rotate_moments(kept)
-            rotated = kept["rows"].T @ _matrix(gradient) @ kept["columns"]
-            mean = kept["exp_avg"].lerp_(rotated, 1 - beta1) / (1 - beta1**step)
-            square = kept["exp_avg_sq"].lerp_(rotated.square(), 1 - beta2) / (1 - beta2**step)
-            adam = mean / (square.sqrt() + group["eps"])
-            change.copy_((kept["rows"] @ adam @ kept["columns"].T).view(change.shape))
-        parameters.mul_(1 - group["lr"] * group["weight_decay"]).sub_(update, alpha=group["lr"])
+    blocks = tensors if parameters.numel() > WHOLE else [parameters]
+    if not state:
+        state["step"] = torch.tensor(0.0)
+        for i, tensor in enumerate(blocks):
+            initial = _initial_state(_matrix(tensor))
+            state |= {f"{name}.{i}": kept for name, kept in initial.items()}
+    state["step"] += 1
+    step, beta1, beta2 = int(state["step"]), settings.beta1, settings.beta2
+    update = torch.empty_like(parameters)
+    changes, gradients = (views(blocks, flat) for flat in (update, gradient))
+    for i, (change, part) in enumerate(zip(changes, gradients, strict=True)):
+        kept = {name: state[f"{name}.{i}"] for name in NAMES}
+        _update_covariances(kept, _matrix(part))
+        if step % FREQUENCY == 0:
+            _rotate_moments(kept)
+        rotated = kept["rows"].T @ _matrix(part) @ kept["columns"]
+        mean = kept["exp_avg"].lerp_(rotated, 1 - beta1) / (1 - beta1**step)
+        square = kept["exp_avg_sq"].lerp_(rotated.square(), 1 - beta2) / (1 - beta2**step)
+        adam = mean / (square.sqrt() + settings.eps)
+        change.copy_((kept["rows"] @ adam @ kept["columns"].T).view(change.shape))
+    parameters.mul_(1 - lr * settings.weight_decay).sub_(update, alpha=lr)
 
 
 def _matrix(tensor: Tensor) -> Tensor:
