@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from playwright.sync_api import sync_playwright
 
+from smidgen.anatomy import count_parameters
 from smidgen.data import load_data
 from smidgen.export.document import frontier_document, page_document
 from smidgen.export.html import render
@@ -51,9 +52,8 @@ def main() -> None:
     options = parser.parse_args()
     drawings = read_drawings(options.only_chosen)
     document = describe_for_node(options.models) if options.node else page_document(options.models)
-    document["models"].sort(key=lambda model: model["params"])
     judge = judge_in_node if options.node else judge_in_browser
-    names = [model["name"] for model in document["models"]]
+    names = [model["name"] for model in by_size(document)]
     text = tabulate(names, drawings, judge(document, drawings))
     text += f"\nOf the 10,000 test images of MNIST {share_refused(document):.2%} are refused.\n"
     print(text)
@@ -67,6 +67,7 @@ def read_drawings(only_chosen: bool = False) -> list[Drawing]:
 
 
 def all_drawings() -> list[Drawing]:
+    """tests/handwriting.json."""
     drawings: list[Drawing] = json.loads((ROOT / "tests/handwriting.json").read_text("utf-8"))
     return drawings
 
@@ -75,17 +76,23 @@ def describe_for_node(targets: list[str]) -> dict[str, Any]:
     """A page's networks and detector, without its images and mistakes; shipped ones as shipped."""
     shipped = frontier_document()
     if not targets:
-        return dict(shipped)
+        return shipped
     models = {model["name"]: model for model in shipped["models"]}
     chosen = [models[name] if name in models else describe(name) for name in targets]
     return {"models": chosen, "detector": shipped["detector"]}
 
 
 def describe(name: str) -> dict[str, Any]:
+    """What Node needs of a target: its integer graph, which real MNIST calibrates."""
     target = load(name)
     graph = quantize_for(load_data("mnist"), target.model, target.preprocess, target.name)
-    params = sum(parameter.numel() for parameter in target.model.parameters())
-    return {"name": name, "params": params, "graph": to_document(graph)}
+    params = count_parameters(target.model, target.preprocess.shape)
+    return {"name": target.name, "params": params, "graph": to_document(graph)}
+
+
+def by_size(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The networks in the order of the page's rows."""
+    return sorted(document["models"], key=lambda model: model["params"])
 
 
 def run_node(**given: Any) -> dict[str, Any]:
@@ -113,9 +120,10 @@ def see(drawings: list[Drawing]) -> list[NDArray[np.uint8]]:
 
 
 def judge_in_node(document: dict[str, Any], drawings: list[Drawing]) -> Verdicts:
+    """What the networks, the smallest first, say of each drawing."""
     answers = run_node(
         drawings=[drawing["strokes"] for drawing in drawings],
-        models=[model["graph"] for model in document["models"]],
+        models=[model["graph"] for model in by_size(document)],
         detector=document["detector"],
     )
     return [
@@ -194,7 +202,7 @@ def write(text: str) -> None:
         "# Drawings by hand\n\nWritten by `python benchmarks/handwriting.py`: drawings that no "
         "training and no choice has seen, played as pointer events to the shipped page in "
         "Chromium. A digit is right where the page shows it; one that is taken for none of these "
-        "is wrong.\n"
+        f"is wrong. The page opens with {frontier_document()['models'][0]['name']}.\n"
     )
     picture = (
         "\n![All drawings, a row for each style](handwriting.png)\n\nThe drawings are "

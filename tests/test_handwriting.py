@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from browser import CHROMIUM, SEEN, installed, replay, wait_for_answer
 from make_handwriting import CHOOSING, NO_DIGITS, read_drawings, smooth
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import handwriting
@@ -133,3 +134,18 @@ def test_the_table_counts_what_is_shown_right():
         "| **all** | 2 | 100.0% | 50.0% |",
     ):
         assert row in rows
+
+
+def test_the_picture_shows_a_stroke_where_it_lies(tmp_path):
+    line = [[[0.2, 0.5], [0.8, 0.5]]]
+    drawings = [{"style": "plain", "strokes": line, "used_to_choose": False}] * 2
+    handwriting.draw_sheet(drawings, tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        pixels = np.asarray(sheet.convert("L"))
+    cell, title = handwriting.CELL, handwriting.TITLE
+    assert pixels.shape == (title + cell, handwriting.ACROSS * cell)
+    for left in (0, cell):
+        row = pixels[title + cell // 2, left : left + cell]
+        assert (row[cell // 4 : 3 * cell // 4] < 60).all()
+        assert (row[3 : cell // 8] > 230).all()
+    assert (pixels[title:, 2 * cell :] > 230).all()
