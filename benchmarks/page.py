@@ -179,6 +179,8 @@ def report(rows: list[tuple[str, str, str]], version: str) -> None:
         f"Chromium {version}, headless, on {platform.machine()} ({platform.system()}), by "
         "`python benchmarks/page.py`.",
         "",
+        "On drawings by hand that no training has seen: [handwriting.md](handwriting.md).",
+        "",
         "| what | wanted | measured |",
         "| --- | --- | --- |",
         *(f"| {what} | {wanted} | {measured} |" for what, wanted, measured in rows),

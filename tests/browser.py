@@ -130,6 +130,15 @@ def likeliest(page):
     return page.locator(".network").evaluate_all("rows => rows.map((row) => row.dataset.says)")
 
 
+# The levels, 28 × 28, of what the networks see.
+SEEN = """(() => {
+    const copy = new OffscreenCanvas(28, 28).getContext("2d");
+    copy.drawImage(document.getElementById("seen"), 0, 0);
+    const pixels = copy.getImageData(0, 0, 28, 28).data;
+    return Array.from({ length: 784 }, (_, i) => pixels[4 * i]);
+})()"""
+
+
 def answer(page):
     return page.locator("#answer").text_content()
 

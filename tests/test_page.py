@@ -10,6 +10,7 @@ from browser import (
     CHROMIUM,
     PLACES,
     SCRIBBLE,
+    SEEN,
     SEVEN,
     STROKES,
     answer,
@@ -177,14 +178,6 @@ def test_two_arrows_at_once_go_aslant(desk):
     rows, columns = np.nonzero(ink)
     assert np.ptp(rows) > 10
     assert np.ptp(columns) > 10
-
-
-SEEN = """(() => {
-    const copy = new OffscreenCanvas(28, 28).getContext("2d");
-    copy.drawImage(document.getElementById("seen"), 0, 0);
-    const pixels = copy.getImageData(0, 0, 28, 28).data;
-    return Array.from({ length: 784 }, (_, i) => pixels[4 * i]);
-})()"""
 
 
 def test_every_control_is_reached_by_tab(desk):
