@@ -19,7 +19,6 @@ from smidgen.errors import SmidgenError
 app = typer.Typer(
     name="smidgen",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
