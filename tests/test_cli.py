@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -215,3 +216,15 @@ def test_a_mistake_is_one_line_and_exit_2(
 @pytest.mark.parametrize("arguments", [["trian"], ["train", "--epochs", "ten"], ["predict"]])
 def test_misuse_exits_with_2(arguments: list[str]) -> None:
     assert smidgen(*arguments).returncode == 2
+
+
+def test_the_version_is_said_without_torch() -> None:
+    code = (
+        "import sys\nsys.argv = ['smidgen', '--version']\n"
+        "from smidgen.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"smidgen {metadata.version('smidgen')}\n"

@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
 from statistics import median
@@ -112,8 +113,32 @@ def test_the_public_names_are_sorted_and_there() -> None:
     assert smidgen.__all__ == sorted(smidgen.__all__)
     for name in smidgen.__all__:
         assert callable(getattr(smidgen, name)), name
-    with pytest.raises(AttributeError, match="no attribute 'tran'"):
-        _ = smidgen.tran
+    assert set(smidgen.__all__) <= set(dir(smidgen))
+
+
+def test_an_unknown_public_name_is_refused_with_the_nearest() -> None:
+    with pytest.raises(AttributeError, match=r"no attribute 'trian'; did you mean 'train'\?$"):
+        getattr(smidgen, "trian")  # noqa: B009, a type checker refuses the attribute itself
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))[
+        "project"
+    ]
+    assert smidgen.__version__ == project["version"]
+
+
+def test_a_type_checker_refuses_an_unknown_public_name(tmp_path: Path) -> None:
+    api = pytest.importorskip("mypy.api")
+    code = "import smidgen\nsmidgen.train\nsmidgen.__version__\nsmidgen.trian\n"
+    (tmp_path / "typo.py").write_text(code)
+    # Of all that they import, mypy looks at nothing else: that takes it a second.
+    options = ["--follow-imports=skip", "--config-file=", f"--cache-dir={tmp_path}"]
+    files = [str(tmp_path / "typo.py"), str(SOURCE / "__init__.py"), str(SOURCE / "errors.py")]
+    said = api.run([*options, *files])[0]
+    assert [line.partition(": ")[2] for line in said.splitlines() if "typo.py:" in line] == [
+        'error: Module has no attribute "trian"; maybe "train"?  [attr-defined]'
+    ]
 
 
 def test_a_function_is_not_hidden_by_the_module_of_its_name() -> None:

@@ -26,6 +26,7 @@ from smidgen.errors import (
     SearchError,
     SmidgenError,
     TrainingError,
+    did_you_mean,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from smidgen.target import load
     from smidgen.train import train
     from smidgen.zoo import create_model, list_models, register_model
+
+    __version__: str
 
 __all__ = [
     "BudgetError",
@@ -72,10 +75,22 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'smidgen' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"smidgen.{_MODULES[name]}"), name)
+def __dir__() -> list[str]:
+    return sorted({*__all__, *globals()})
+
+
+if not TYPE_CHECKING:  # a type checker would take it as leave to name anything
+
+    def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            from importlib import metadata
+
+            return metadata.version("smidgen")
+        if name not in _MODULES:
+            near = did_you_mean(name, __all__)
+            # With the name alone, Python's traceback adds no suggestion of its own.
+            raise AttributeError(f"module 'smidgen' has no attribute {name!r}{near}", name=name)
+        return getattr(importlib.import_module(f"smidgen.{_MODULES[name]}"), name)
 
 
 class _Package(ModuleType):

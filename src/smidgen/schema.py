@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
 from smidgen.errors import SmidgenError, did_you_mean, shown
 
@@ -144,10 +145,14 @@ def _path(location: Sequence[str | int]) -> str:
     return "".join(parts).removeprefix(".")
 
 
-def _keys(model: type[BaseModel], prefix: str = "") -> Iterable[str]:
-    """Every dotted key of a model, through nested models and unions."""
+def fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every dotted key of a model and its field, through nested models and unions."""
     for name, field in model.model_fields.items():
-        yield prefix + name
+        yield prefix + name, field
         for inner in (field.annotation, *get_args(field.annotation)):
             if isinstance(inner, type) and issubclass(inner, BaseModel):
-                yield from _keys(inner, f"{prefix}{name}.")
+                yield from fields(inner, f"{prefix}{name}.")
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    return [key for key, _ in fields(model)]

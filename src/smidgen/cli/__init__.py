@@ -9,6 +9,7 @@ import gc
 import io
 import sys
 import warnings
+from typing import Annotated
 
 import typer
 
@@ -17,12 +18,29 @@ from smidgen.errors import SmidgenError
 
 app = typer.Typer(
     name="smidgen",
-    help="Image classifiers that fit in a smidgen: design, train, verify and ship them.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        import smidgen
+
+        print(f"smidgen {smidgen.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _smidgen(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Say which it is."),
+    ] = False,
+) -> None:
+    """Image classifiers that fit in a smidgen: design, train, verify and ship them."""
+
 
 for command in (
     training.quickstart,

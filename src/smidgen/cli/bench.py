@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from smidgen.cli.completion import complete_model, one_of
 from smidgen.cli.options import DataDir, Json
 from smidgen.cli.output import console, emit
 from smidgen.errors import RecipeError, did_you_mean
@@ -21,12 +22,17 @@ def bench(
     suites: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="SUITE...", help=f"Of {', '.join(SUITES)} [default: the quick ones]"
+            metavar="SUITE...",
+            help=f"Of {', '.join(SUITES)} [default: the quick ones]",
+            autocompletion=one_of(*SUITES),
         ),
     ] = None,
     inference: Annotated[bool, typer.Option("--inference", help="The suite of that name.")] = False,
     models: Annotated[
-        list[str] | None, typer.Option("--model", help="For scaling, roofline and inference.")
+        list[str] | None,
+        typer.Option(
+            "--model", help="For scaling, roofline and inference.", autocompletion=complete_model
+        ),
     ] = None,
     data_dir: DataDir = None,
     json_: Json = False,

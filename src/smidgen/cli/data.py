@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from smidgen.cli.loading import load_shown
-from smidgen.cli.options import DATA_NAMES, DataDir, Glyph, Grey, Json, Size, SkipBad
+from smidgen.cli.options import DATA_NAMES, DataDir, Glyph, Grey, Json, Size, SkipBad, complete_data
 from smidgen.cli.output import console, emit, table
 from smidgen.errors import DataError
 
@@ -21,7 +21,7 @@ SIZES = 5  # of the pictures, that are shown
 
 
 def data(
-    name: Annotated[str, typer.Argument(help=DATA_NAMES)] = "mnist",
+    name: Annotated[str, typer.Argument(help=DATA_NAMES, autocompletion=complete_data)] = "mnist",
     data_dir: DataDir = None,
     size: Size = None,
     grey: Grey = False,

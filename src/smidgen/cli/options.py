@@ -7,11 +7,21 @@ from typing import Annotated
 
 import typer
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-DATA_NAMES = (
-    "mnist, fashion_mnist, kmnist, digits, cifar10, cifar10_jpeg, idx:DIR or folder:DIR[?OPTIONS]."
+from smidgen.cli.completion import (
+    complete_model,
+    complete_setting,
+    complete_target,
+    one_of,
+    shipped,
 )
-DataName = Annotated[str | None, typer.Option("--data", help=DATA_NAMES)]
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+NAMED_DATA = ("mnist", "fashion_mnist", "kmnist", "cifar10", "cifar10_jpeg", "digits")
+DATA_NAMES = f"{', '.join(NAMED_DATA)}, idx:DIR or folder:DIR[?OPTIONS]."
+complete_data = one_of(*NAMED_DATA)
+DataName = Annotated[
+    str | None, typer.Option("--data", help=DATA_NAMES, autocompletion=complete_data)
+]
 Size = Annotated[
     str | None,
     typer.Option(metavar="HxW", help="The images' size, of folder:DIR [default: the pictures']."),
@@ -33,14 +43,45 @@ Input = Annotated[
         "--input", metavar="CxHxW", help="The images of a file's network [default: guessed]."
     ),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        help="auto, cpu, cuda or mps.", autocompletion=one_of("auto", "cpu", "cuda", "mps")
+    ),
+]
+complete_recipe = shipped("recipes")
 RecipeName = Annotated[
-    str | None, typer.Option(help="A recipe's name or file [default: the model's own].")
+    str | None,
+    typer.Option(
+        help="A recipe's name or file [default: the model's own].", autocompletion=complete_recipe
+    ),
 ]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a recipe's key.")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a recipe's key.",
+        autocompletion=complete_setting,
+    ),
+]
+ModelName = Annotated[
+    str | None,
+    typer.Argument(
+        help="A model of the zoo, net.toml or FILE.py[:NAME].", autocompletion=complete_model
+    ),
+]
+complete_budget = shipped("budgets")
+BudgetName = Annotated[
+    str | None,
+    typer.Option(help="A shipped budget's name, or a .toml file.", autocompletion=complete_budget),
 ]
 Full = Annotated[bool, typer.Option("--full", help="Train on the validation images too.")]
 TargetName = Annotated[
-    str, typer.Argument(metavar="TARGET", help="A model's name, a run folder or a bundle folder.")
+    str,
+    typer.Argument(
+        metavar="TARGET",
+        help="A model's name, a run folder or a bundle folder.",
+        autocompletion=complete_target,
+    ),
 ]

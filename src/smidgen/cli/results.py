@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from smidgen.cli.options import DataDir, Json
+from smidgen.cli.options import DataDir, Json, complete_budget
 from smidgen.cli.output import console, emit, percent
 from smidgen.errors import SearchError
 
@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from smidgen.report import Comparison, Trial
+
+Goal = Annotated[
+    str | None,
+    typer.Option(
+        help="A budget's name or file: the target on the card.", autocompletion=complete_budget
+    ),
+]
 
 
 def report(
@@ -26,9 +33,7 @@ def report(
     check: Annotated[
         Path | None, typer.Option(help="Fail if a README's figures are not those of the run.")
     ] = None,
-    budget: Annotated[
-        str | None, typer.Option(help="A budget's name or file: the target on the card.")
-    ] = None,
+    budget: Goal = None,
     data_dir: DataDir = None,
     json_: Json = False,
 ) -> None:

@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from smidgen.cli.completion import one_of, shipped
 from smidgen.cli.loading import load_shown
-from smidgen.cli.options import DATA_NAMES, DataDir, Json, Settings
+from smidgen.cli.options import (
+    DATA_NAMES,
+    DataDir,
+    Json,
+    Settings,
+    complete_budget,
+    complete_data,
+    complete_recipe,
+)
 from smidgen.cli.output import console, emit, percent, table
 from smidgen.errors import SearchError
 
@@ -28,21 +37,40 @@ LIVE = 8  # networks of the front that are shown while it searches
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
-Budget = Annotated[str | None, typer.Option(help="A budget's name or file: its limits of weight.")]
-Space = Annotated[str, typer.Option(help="chain, residual, mobile, or a file.")]
+Budget = Annotated[
+    str | None,
+    typer.Option(
+        help="A budget's name or file: its limits of weight.", autocompletion=complete_budget
+    ),
+]
+Space = Annotated[
+    str,
+    typer.Option(help="chain, residual, mobile, or a file.", autocompletion=shipped("spaces")),
+]
 Trials = Annotated[
     int | None, typer.Option(help="Candidates to train [default: 200, or as --time allows].")
 ]
 Time = Annotated[str | None, typer.Option(metavar="2h", help="Seconds, or with s, m, h or d.")]
-Sampler = Annotated[str, typer.Option(help="tpe, nsga2 or random.")]
+Sampler = Annotated[
+    str, typer.Option(help="tpe, nsga2 or random.", autocompletion=one_of("tpe", "nsga2", "random"))
+]
 Rungs = Annotated[str, typer.Option(metavar="E,E,...", help="Epochs of the rungs.")]
 Batch = Annotated[int, typer.Option(help="Candidates that are asked at once.")]
 Trainer = Annotated[
-    str, typer.Option(help="What trains the candidates, and for its epochs the winner.")
+    str,
+    typer.Option(
+        help="What trains the candidates, and for its epochs the winner.",
+        autocompletion=complete_recipe,
+    ),
 ]
 Seeds = Annotated[int, typer.Option(help="Final trainings of the winner.")]
 Jobs = Annotated[int, typer.Option(help="Trainings side by side [-1: one a core].")]
-Backend = Annotated[str, typer.Option(help="joblib, here, or ray, on a cluster that runs.")]
+Backend = Annotated[
+    str,
+    typer.Option(
+        help="joblib, here, or ray, on a cluster that runs.", autocompletion=one_of("joblib", "ray")
+    ),
+]
 Storage = Annotated[
     str | None, typer.Option(metavar="URL", help="A database that many shells search with.")
 ]
@@ -79,7 +107,7 @@ def search(
     resume: Resume = None,
     plan: Plan = False,
     emit_: Emit = None,
-    data: Annotated[str, typer.Option(help=DATA_NAMES)] = "mnist",
+    data: Annotated[str, typer.Option(help=DATA_NAMES, autocompletion=complete_data)] = "mnist",
     data_dir: DataDir = None,
     json_: Json = False,
 ) -> None:

@@ -8,18 +8,27 @@ from typing import Annotated, Any
 
 import typer
 
+from smidgen.cli.completion import complete_target, one_of
 from smidgen.cli.options import DataDir, Json
 from smidgen.cli.output import console, emit, percent
 
+ExportTargets = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="TARGET...",
+        help="Models, run or bundle folders; html takes several.",
+        autocompletion=complete_target,
+    ),
+]
+ExportFormat = Annotated[
+    str,
+    typer.Option("--format", help="onnx, c or html.", autocompletion=one_of("onnx", "c", "html")),
+]
+
 
 def export(
-    targets: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="TARGET...", help="Models, run or bundle folders; html takes several."
-        ),
-    ],
-    format_: Annotated[str, typer.Option("--format", help="onnx, c or html.")],
+    targets: ExportTargets,
+    format_: ExportFormat,
     out: Annotated[Path, typer.Option(help="The folder to write.")],
     bits: Annotated[int, typer.Option(help="Of a weight: 8, 4 or 2.")] = 8,
     with_preprocessing: Annotated[
@@ -75,7 +84,11 @@ def _summary(written: dict[str, Any]) -> Iterator[str]:
 def serve(
     targets: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[TARGET]...", help="By default the shipped frontier models."),
+        typer.Argument(
+            metavar="[TARGET]...",
+            help="By default the shipped frontier models.",
+            autocompletion=complete_target,
+        ),
     ] = None,
     port: Annotated[int, typer.Option(help="On 127.0.0.1; 0 takes any that is free.")] = 8000,
     data_dir: DataDir = None,

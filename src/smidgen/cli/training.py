@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from smidgen.cli.completion import complete_model, complete_setting, complete_target
 from smidgen.cli.loading import load_shown
 from smidgen.cli.options import (
     DataDir,
@@ -20,6 +21,7 @@ from smidgen.cli.options import (
     Glyph,
     Grey,
     Json,
+    ModelName,
     RecipeName,
     Settings,
     Size,
@@ -32,11 +34,19 @@ if TYPE_CHECKING:
     from smidgen.recipe import Recipe
     from smidgen.train import Progress, Watch
 
-ModelName = Annotated[
-    str | None, typer.Argument(help="A model of the zoo, net.toml or FILE.py[:NAME].")
-]
 Teachers = Annotated[
-    list[str] | None, typer.Option(metavar="RUN", help="Learn from a run or a model, too.")
+    list[str] | None,
+    typer.Option(
+        metavar="RUN", help="Learn from a run or a model, too.", autocompletion=complete_target
+    ),
+]
+Grid = Annotated[
+    list[str],
+    typer.Option(
+        metavar="KEY=A,B,...",
+        help="A recipe's key and its values.",
+        autocompletion=complete_setting,
+    ),
 ]
 
 
@@ -147,10 +157,10 @@ class _Trainer:
 
 
 def sweep(
-    model: Annotated[str, typer.Argument(help="A model of the zoo.")],
-    grid: Annotated[
-        list[str], typer.Option(metavar="KEY=A,B,...", help="A recipe's key and its values.")
+    model: Annotated[
+        str, typer.Argument(help="A model of the zoo.", autocompletion=complete_model)
     ],
+    grid: Grid,
     recipe: RecipeName = None,
     settings: Settings = None,
     seeds: Annotated[int, typer.Option(help="Trainings of each combination.", min=1)] = 1,

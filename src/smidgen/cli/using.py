@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from smidgen.cli.completion import complete_model
 from smidgen.cli.loading import counting, load_shown
 from smidgen.cli.options import DataDir, DataName, Json, TargetName
 from smidgen.cli.output import console, emit, percent, table
@@ -36,7 +37,10 @@ _SORT: dict[SortKey, Callable[[dict[str, Any]], Any]] = {
 
 
 def models(
-    pattern: Annotated[str, typer.Argument(help="A shell pattern, such as 'mnist_*'.")] = "*",
+    pattern: Annotated[
+        str,
+        typer.Argument(help="A shell pattern, such as 'mnist_*'.", autocompletion=complete_model),
+    ] = "*",
     sort: Annotated[
         SortKey, typer.Option(help="The column to sort by, accuracy from the best on.")
     ] = SortKey.PARAMS,
@@ -59,6 +63,10 @@ def models(
     rows.sort(key=_SORT[sort])
     if json_:
         return emit({"models": rows})
+    return _print_models(rows)
+
+
+def _print_models(rows: list[dict[str, Any]]) -> None:
     heading = ("model", "parameters", "accuracy", "bytes, int8", "MACs")
     cells = [
         (
@@ -72,7 +80,7 @@ def models(
     ]
     out = console()
     out.print(table(heading, cells, right=range(1, 5)))
-    return out.print(
+    out.print(
         "Accuracy: of the weights that ship, on the test images of MNIST or of what the name says."
     )
 

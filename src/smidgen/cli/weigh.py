@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from smidgen.cli.options import Input, Json
+from smidgen.cli.completion import complete_target
+from smidgen.cli.options import BudgetName, Input, Json, complete_budget
 from smidgen.cli.output import console, emit, table
 from smidgen.errors import BudgetError, DataError
 
@@ -32,13 +33,17 @@ class Isolation(StrEnum):
     STRICT = "strict"
 
 
-AnyTarget = Annotated[
+_any_target = typer.Argument(
+    metavar="TARGET",
+    help="A model's name, a run or bundle folder, net.toml or FILE.py[:NAME].",
+    autocompletion=complete_target,
+)
+AnyTarget = Annotated[str, _any_target]
+CheckedTarget = Annotated[str | None, _any_target]
+GradedBudget = Annotated[
     str,
-    typer.Argument(
-        metavar="TARGET", help="A model's name, a run or bundle folder, net.toml or FILE.py[:NAME]."
-    ),
+    typer.Option(help="A shipped budget's name, or a .toml file.", autocompletion=complete_budget),
 ]
-BudgetName = Annotated[str, typer.Option(help="A shipped budget's name, or a .toml file.")]
 
 MAX_README = 2**18  # bytes of a README whose figures are checked
 
@@ -85,13 +90,8 @@ def describe(
 
 
 def check(
-    target: Annotated[
-        str | None,
-        typer.Argument(help="A model's name, a run or bundle folder, net.toml or FILE.py[:NAME]."),
-    ] = None,
-    budget: Annotated[
-        str | None, typer.Option(help="A shipped budget's name, or a .toml file.")
-    ] = None,
+    target: CheckedTarget = None,
+    budget: BudgetName = None,
     claims: Annotated[
         Path | None, typer.Option(metavar="README", help="Check the figures that it states.")
     ] = None,
@@ -127,7 +127,7 @@ def check(
 
 def grade(
     folder: Annotated[Path, typer.Argument(help="Submissions: a .py file or a subfolder each.")],
-    budget: BudgetName,
+    budget: GradedBudget,
     out: Annotated[
         Path | None, typer.Option(help="Write grades.csv, grades.json and grades.html there.")
     ] = None,
