@@ -142,7 +142,7 @@ def test_describe_cuts_no_number_at_eighty_columns(name: str, monkeypatch: Any) 
 
 def test_seeds_run_side_by_side(tmp_path: Path) -> None:
     arguments = (
-        "train", "tiny_mnist", "--data", "digits", "--seeds", 2, "--batch-size", 64,
+        "train", "tiny_mnist", "--data", "digits", "--seeds", 2, "--epochs", 1, "--batch-size", 64,
         "--out", tmp_path / "series", "--json",
     )  # fmt: skip
     summary = document(smidgen(*arguments))

@@ -276,13 +276,13 @@ def test_multipliers_of_shared_weights_are_exact_for_the_gains_they_leave() -> N
 
 def test_fine_tuning_does_not_depend_on_the_number_of_threads(digits: Data) -> None:
     model, threads, found = draw_weights(shared()), torch.get_num_threads(), []
-    batch = digits.train.images[:300]
+    batch = digits.train.images[:100]
     try:
         for number in (1, 2):
             torch.set_num_threads(number)
             layers = lower(model, INPUT_SHAPE)
             plan = calibrate(layers, normalised(batch), Grid(1 / (255 * STD), 255 * MEAN), bits=8)
-            wanted = torch.linspace(-1, 1, 10).expand(300, 10)
+            wanted = torch.linspace(-1, 1, 10).expand(100, 10)
             finetune(layers, plan, batch, wanted, torch.Generator().manual_seed(0))
             assert torch.get_num_threads() == number
             found.append([layer.weight for layer in layers if isinstance(layer, FG.Conv)])
