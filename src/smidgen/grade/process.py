@@ -210,23 +210,27 @@ def _run(
 ) -> tuple[int | None, bytes]:
     """The exit code of a process (negative: a signal; None: it hung), and what it answered."""
     isolation = Isolation(job["isolation"])
+    is_wrapped = isolation.kind == "bubblewrap"
     given, work = scratch / "given", scratch / "work"
     reader, writer = os.pipe()
     command = [sys.executable, "-P", "-m", f"smidgen.grade.{program}"]
     command.append(json.dumps(job | {"answer": writer, "given": str(given)}))
+    # bubblewrap must not be ended while it sets up a sandbox, which then waits for ever; it binds
+    # itself to this process after that, and what runs in it looks whether this process is there.
+    bind = None if is_wrapped else partial(die_with_parent, os.getpid())
     deadline = time.monotonic() + job["seconds"]
     with contextlib.closing(os.fdopen(reader, "rb", 0)):
         try:
             process = subprocess.Popen(
                 wrapped(command, isolation, given),
                 cwd=work,
-                env=_environment(Path("/tmp/work") if isolation.kind == "bubblewrap" else work),
+                env=_environment(Path("/tmp/work") if is_wrapped else work),
                 stdin=stdin,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 pass_fds=(writer,),
                 start_new_session=True,
-                preexec_fn=partial(die_with_parent, os.getpid()),
+                preexec_fn=bind,
             )
         finally:
             os.close(writer)

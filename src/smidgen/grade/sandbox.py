@@ -105,11 +105,7 @@ def limit(job: dict[str, Any]) -> None:
 
 
 def _has_no_reader(pipe: int) -> bool:
-    """Whether the grader, which reads this pipe, has ended.
-
-    bubblewrap asks the kernel to end it with its parent only when it has set up the namespaces,
-    and does not look whether the parent is still there by then.
-    """
+    """Whether the grader, which reads this pipe, has ended before bubblewrap was bound to it."""
     poll = select.poll()
     poll.register(pipe, 0)
     return bool(poll.poll(0))
