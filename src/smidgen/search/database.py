@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,9 @@ def join(
     They may become a few more where shells begin their last at the same moment. Raises SearchError
     for a database that cannot be reached, MissingExtraError where its driver is not installed.
     """
-    study = _open(settings, shared, url)
     optuna = import_optuna()
-    objective = _Objective(settings, images, shared, out.absolute(), study)
-    with warnings.catch_warnings():
+    with _opened(settings, shared, url) as study, warnings.catch_warnings():
+        objective = _Objective(settings, images, shared, out.absolute(), study)
         warnings.simplefilter("ignore")  # of what Optuna calls experimental
         while True:
             found = _collect(settings, images, study)
@@ -68,8 +68,9 @@ def join(
             study.optimize(objective, n_trials=1)
 
 
-def _open(settings: Settings, shared: Shared, url: str) -> Any:
-    """The study of these settings and images, new or as other shells left it."""
+@contextmanager
+def _opened(settings: Settings, shared: Shared, url: str) -> Iterator[Any]:
+    """The study of these settings and images, new or as other shells left it, while connected."""
     optuna = import_optuna()
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -77,7 +78,7 @@ def _open(settings: Settings, shared: Shared, url: str) -> Any:
     address = url.replace("postgresql://", "postgresql+psycopg://", 1)
     try:
         storage = _storage(address)
-        return optuna.create_study(
+        study = optuna.create_study(
             storage=storage, study_name=f"smidgen-{name}", load_if_exists=True,
             directions=["minimize", "minimize"],
         )  # fmt: skip
@@ -92,6 +93,11 @@ def _open(settings: Settings, shared: Shared, url: str) -> Any:
             f"the database {_public(url)} cannot be reached: {reason}; write "
             "--storage postgresql://USER@HOST/NAME"
         ) from None
+    try:
+        yield study
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def _storage(address: str, attempts: int = 10) -> Any:
