@@ -182,42 +182,6 @@ def test_quickstart_falls_back_on_the_digits_and_says_so(tmp_path: Path) -> None
     assert "digits" in (tmp_path / "run" / "README.md").read_text()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["train", "tiny_mnst"], "unknown model 'tiny_mnst'; did you mean 'tiny_mnist'?"),
-        (["train"], "name a model or a --recipe"),
-        (["train", "tiny_mnist", "--set", "epoch=2"], "unknown key 'epoch'"),
-        (["train", "tiny_mnist", "--epochs", "0"], "epochs = 0"),
-        (["train", "tiny_mnist", "--data", "cifar"], "unknown data set 'cifar'"),
-        (["train", "tiny_mnist", "--recipe", "none.toml"], "cannot read 'none.toml'"),
-        (["train", "tiny_mnist", "--device", "tpu", "--data", "digits"], "--device 'tpu'"),
-        (["train", "tiny_mnist", "--seeds", "1"], "at least 2 seeds"),
-        (["sweep", "tiny_mnist", "--grid", "lr=1"], "unknown key 'lr'"),
-        (["sweep", "tiny_mnist", "--grid", "seed=1", "--set", "full=true"], "on validation"),
-        (["train", "--resume", "nowhere"], "'nowhere' is not a run folder"),
-        (["train", "net", "--resume", "nowhere"], "--resume goes on with the run's own recipe"),
-        (["evaluate", "net"], "no weights ship with 'net'"),
-        (["evaluate", "nothing"], "unknown model 'nothing'"),
-        (["predict", "tiny_mnist", "none.png"], "none.png"),
-    ],
-)
-def test_a_mistake_is_one_line_and_exit_2(
-    tmp_path: Path, arguments: list[str], message: str
-) -> None:
-    done = smidgen(*arguments, cwd=tmp_path)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert done.stdout == ""
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("arguments", [["trian"], ["train", "--epochs", "ten"], ["predict"]])
-def test_misuse_exits_with_2(arguments: list[str]) -> None:
-    assert smidgen(*arguments).returncode == 2
-
-
 def test_the_version_is_said_without_torch() -> None:
     code = (
         "import sys\nsys.argv = ['smidgen', '--version']\n"

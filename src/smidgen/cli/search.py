@@ -116,7 +116,7 @@ def search(
     from smidgen.search.folder import read_settings
     from smidgen.search.run import Effort
 
-    most = trials or (None if time else 200)
+    most = 200 if trials is None and time is None else trials
     effort = Effort(most, _seconds(time), seeds, jobs, backend, storage, tensorboard)
     own = {"data": data, "rungs": _rungs(rungs), "batch": batch, "seed": seed, "sampler": sampler}
     if emit_ is not None and emit_.exists():
@@ -146,7 +146,8 @@ def _settings(
         "budget": load_budget(budget).model_dump(),
         "recipe": chosen.model_dump(),
     }
-    return validate(Searched, document | own, "search", SearchError)
+    typed = {key: f"--{key}" for key in own}
+    return validate(Searched, document | own, "search", SearchError, typed)
 
 
 class _Searcher:

@@ -91,6 +91,13 @@ def train(
     return trainer.fit(_choose_recipe(model, recipe, settings, changes, pictures), seeds, out)
 
 
+TYPED = {
+    "model": "MODEL", "epochs": "--epochs", "batch_size": "--batch-size", "optimizer.lr": "--lr",
+    "schedule.step_size": "--step-size", "schedule.gamma": "--gamma", "seed": "--seed",
+    "data": "--data", "teacher.networks": "--teacher",
+}  # fmt: skip
+
+
 def _choose_recipe(
     model: str | None,
     recipe: str | None,
@@ -110,7 +117,9 @@ def _choose_recipe(
         create_model(model)  # refuses an unknown name before anything else
     if "teacher.networks" in changes:
         changes["teacher.data"] = None  # whoever names a teacher wants it
-    chosen = recipe_for(model, recipe, changes | dict(map(parse_setting, settings or [])))
+    own = dict(map(parse_setting, settings or []))
+    typed = {key: option for key, option in TYPED.items() if key in changes and key not in own}
+    chosen = recipe_for(model, recipe, changes | own, typed=typed)
     if not any(pictures.values()):
         return chosen
     from smidgen.data import with_options
@@ -128,12 +137,15 @@ class _Trainer:
 
     def fit(self, recipe: Recipe, seeds: int | None, out: Path | None) -> None:
         """Trains by the recipe once, or once for each of so many seeds."""
-        from smidgen.run import free_folder
+        from smidgen.run import free_folder, require_unused
         from smidgen.train import fit
+        from smidgen.train.distributed import is_main_process
 
         folder = out or free_folder(recipe.model)
         if seeds is not None:
             return _train_seeds(recipe, seeds, folder, self.data_dir, self.json_)
+        if is_main_process():
+            require_unused(folder)  # before what takes time
         data = load_shown(recipe.data, self.data_dir)
         with _progress(self.json_) as watch:
             run = fit(recipe, data, folder, device=self.device, watch=watch)
@@ -171,15 +183,13 @@ def sweep(
     """Train every combination of some values, and rank them on the validation images."""
     from rich.progress import track
 
-    from smidgen.recipe import parse_setting, recipe_for
     from smidgen.run import free_folder
     from smidgen.sweep import ranking
     from smidgen.sweep import sweep as sweep_grid
 
     people = console(json_)
     values = _grid_values(grid)
-    changes = {"full": False} | dict(map(parse_setting, settings or []))
-    chosen = recipe_for(model, recipe, changes)
+    chosen = _choose_recipe(model, recipe, settings, {"full": False}, {})
     folder = out or free_folder(f"sweep-{model}")
     coming = sweep_grid(chosen, values, seeds, folder, data_dir=data_dir)
     count = math.prod(map(len, values.values())) * seeds
@@ -203,7 +213,7 @@ def _grid_values(grid: list[str]) -> dict[str, list[Any]]:
     values = {}
     for text in grid:
         key, _, listed = text.partition("=")
-        values[key] = [parse_setting(f"{key}={value}")[1] for value in listed.split(",")]
+        values[key] = [parse_setting(f"{key}={value}", "--grid")[1] for value in listed.split(",")]
     return values
 
 
