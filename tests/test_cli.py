@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from typer.testing import CliRunner
 
 from smidgen.cli import app
 from smidgen.data import Data
+from smidgen.recipe import load_recipe, override, parse_recipe
 
+ROOT = Path(__file__).parents[1]
 TRAIN_KEYS = {
     "run", "model", "data", "params", "epochs", "images_seen", "seed", "train_accuracy",
     "val_accuracy", "test_accuracy", "seconds", "images_per_second",
@@ -180,6 +183,28 @@ def test_quickstart_falls_back_on_the_digits_and_says_so(tmp_path: Path) -> None
     assert "NOT MNIST" in done.stderr
     assert "What next?" in done.stderr
     assert "digits" in (tmp_path / "run" / "README.md").read_text()
+
+
+def test_recipe_prints_what_train_trains_by(run: Path) -> None:
+    done = smidgen(
+        "recipe", "tiny_net", "--data", "digits", "--epochs", 2, "--batch-size", 64, "--lr", 0.01,
+        "--step-size", 1, "--gamma", 0.1, "--seed", 3,
+    )  # fmt: skip
+    printed, kept = (parse_recipe(tomllib.loads(text), "test")
+                     for text in (done.stdout, (run / "recipe.toml").read_text()))  # fmt: skip
+    # A training keeps what the recipe left to it.
+    chosen = {"workers": kept.workers, "backend": kept.backend}
+    assert printed.model_copy(update=chosen) == kept
+    again = CliRunner().invoke(app, ["recipe", "tiny_net", "--set", "seed=4", "--json"])
+    assert json.loads(again.stdout) == override(load_recipe("tiny_net"), {"seed": 4}).model_dump()
+
+
+@pytest.mark.parametrize(
+    "name", [str(ROOT / "examples" / "networks" / "smidgen_8k.toml"), "model.py:Net"]
+)
+def test_a_model_without_a_recipe_has_the_default_one(name: str) -> None:
+    done = CliRunner().invoke(app, ["recipe", name, "--json"])
+    assert json.loads(done.stdout) == override(load_recipe("default"), {"model": name}).model_dump()
 
 
 def test_the_version_is_said_without_torch() -> None:

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from smidgen.cli import bench, data, results, search, ship, training, using, weigh
+from smidgen.cli import bench, choosing, data, results, search, ship, training, using, weigh
 from smidgen.cli.output import emit
 from smidgen.cli.usage import UsageError, explain
 from smidgen.errors import SmidgenError
@@ -48,6 +48,7 @@ for command in (
     training.quickstart,
     using.models,
     training.train,
+    choosing.recipe,
     training.sweep,
     search.search,
     using.evaluate,

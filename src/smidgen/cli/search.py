@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from smidgen.cli.completion import one_of, shipped
+from smidgen.cli.completion import complete_budget, complete_recipe, one_of, shipped
 from smidgen.cli.loading import load_shown
 from smidgen.cli.options import (
     DATA_NAMES,
     DataDir,
     Json,
     Settings,
-    complete_budget,
     complete_data,
-    complete_recipe,
 )
 from smidgen.cli.output import console, emit, percent, table
 from smidgen.errors import SearchError

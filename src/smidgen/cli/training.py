@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from smidgen.cli.completion import complete_model, complete_setting, complete_target
+from smidgen.cli.choosing import changes_of, choose_recipe
+from smidgen.cli.completion import complete_model, complete_setting
 from smidgen.cli.loading import load_shown
 from smidgen.cli.options import (
     DataDir,
@@ -26,6 +27,7 @@ from smidgen.cli.options import (
     Settings,
     Size,
     SkipBad,
+    Teachers,
 )
 from smidgen.cli.output import console, emit, percent, table
 from smidgen.errors import DataError, RecipeError
@@ -34,12 +36,6 @@ if TYPE_CHECKING:
     from smidgen.recipe import Recipe
     from smidgen.train import Progress, Watch
 
-Teachers = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="RUN", help="Learn from a run or a model, too.", autocompletion=complete_target
-    ),
-]
 Grid = Annotated[
     list[str],
     typer.Option(
@@ -76,55 +72,16 @@ def train(
     json_: Json = False,
 ) -> None:
     """Train a model by a recipe; the run folder holds weights, curves, pictures and the card."""
-    flags = {
-        "epochs": epochs, "batch_size": batch_size, "optimizer.lr": lr,
-        "schedule.name": None if step_size is gamma is None else "step",
-        "schedule.step_size": step_size, "schedule.gamma": gamma, "seed": seed,
-        "full": full or None, "teacher.networks": teacher, "data": data,
-    }  # fmt: skip
-    changes = {key: value for key, value in flags.items() if value is not None}
+    changes = changes_of(
+        epochs=epochs, batch_size=batch_size, lr=lr, step_size=step_size, gamma=gamma, seed=seed,
+        full=full, teacher=teacher, data=data,
+    )  # fmt: skip
     pictures = {"size": size, "grey": grey, "glyph": glyph, "skip_bad": skip_bad}
     trainer = _Trainer("cpu" if no_cuda else device, data_dir, json_)
     if resume is not None:
         is_plain = not (model or recipe or settings or changes or any(pictures.values()))
         return trainer.resume(resume, is_plain)
-    return trainer.fit(_choose_recipe(model, recipe, settings, changes, pictures), seeds, out)
-
-
-TYPED = {
-    "model": "MODEL", "epochs": "--epochs", "batch_size": "--batch-size", "optimizer.lr": "--lr",
-    "schedule.step_size": "--step-size", "schedule.gamma": "--gamma", "seed": "--seed",
-    "data": "--data", "teacher.networks": "--teacher",
-}  # fmt: skip
-
-
-def _choose_recipe(
-    model: str | None,
-    recipe: str | None,
-    settings: list[str] | None,
-    changes: dict[str, Any],
-    pictures: dict[str, Any],
-) -> Recipe:
-    """The recipe with its changes; `settings` have priority over `changes`.
-
-    The options of `pictures` go into the name of its data.
-    """
-    from smidgen.recipe import override, parse_setting, recipe_for
-    from smidgen.source import is_source
-    from smidgen.zoo import create_model
-
-    if model is not None and not is_source(model):
-        create_model(model)  # refuses an unknown name before anything else
-    if "teacher.networks" in changes:
-        changes["teacher.data"] = None  # whoever names a teacher wants it
-    own = dict(map(parse_setting, settings or []))
-    typed = {key: option for key, option in TYPED.items() if key in changes and key not in own}
-    chosen = recipe_for(model, recipe, changes | own, typed=typed)
-    if not any(pictures.values()):
-        return chosen
-    from smidgen.data import with_options
-
-    return override(chosen, {"data": with_options(chosen.data, **pictures)})
+    return trainer.fit(choose_recipe(model, recipe, settings, changes, pictures), seeds, out)
 
 
 @dataclass(frozen=True)
@@ -189,7 +146,7 @@ def sweep(
 
     people = console(json_)
     values = _grid_values(grid)
-    chosen = _choose_recipe(model, recipe, settings, {"full": False}, {})
+    chosen = choose_recipe(model, recipe, settings, {"full": False}, {})
     folder = out or free_folder(f"sweep-{model}")
     coming = sweep_grid(chosen, values, seeds, folder, data_dir=data_dir)
     count = math.prod(map(len, values.values())) * seeds
