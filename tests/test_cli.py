@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from smidgen import cli
 from smidgen.cli import app
 from smidgen.data import Data
 from smidgen.recipe import load_recipe, override, parse_recipe
@@ -217,3 +220,32 @@ def test_the_version_is_said_without_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"smidgen {metadata.version('smidgen')}\n"
+
+
+def test_an_interrupted_training_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from smidgen.cli import training
+
+    @contextmanager
+    def stopping(json_: bool) -> Iterator[Any]:
+        yield stop
+
+    def stop(progress: Any) -> None:
+        if progress.finished_epoch and progress.epoch == last + 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    typed = ["train", "tiny_mnist", "--data", "digits", "--epochs", "2", "--out", "one"]
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_progress", stopping)
+        last = 1
+        assert cli.run(typed) == 130
+        advice = "smidgen train --resume one goes on after the last whole epoch"
+        assert capsys.readouterr().err.splitlines()[-1] == f"smidgen: interrupted; {advice}"
+        last = 0
+        assert cli.run([*typed[:-1], "two"]) == 130
+        assert "no epoch was finished, so that nothing is kept" in capsys.readouterr().err
+    assert not (tmp_path / "two").exists()
+    assert cli.run(["train", "--resume", "one", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["images_seen"] == 2 * 1497

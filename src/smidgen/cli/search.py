@@ -19,7 +19,7 @@ from smidgen.cli.options import (
     Settings,
     complete_data,
 )
-from smidgen.cli.output import console, emit, percent, table
+from smidgen.cli.output import console, emit, interruptible, percent, table
 from smidgen.errors import SearchError
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class _Searcher:
         if plan_only:
             planned = plan(self.settings, data, effort)
             return emit(planned) if self.json_ else people.print("\n".join(_plan_lines(planned)))
-        with _watched(people) as watch:
+        with interruptible(self._how_to_go_on), _watched(people) as watch:
             document = search(
                 self.settings, data, self.out, effort, data_dir=self.data_dir, watch=watch
             )
@@ -191,6 +191,9 @@ class _Searcher:
             soft_wrap=True,
         )
         return None
+
+    def _how_to_go_on(self) -> str:
+        return f"smidgen search --resume {self.out} goes on, with --trials or --time as before"
 
 
 def _say_what_is_left_out(settings: Searched) -> None:

@@ -29,7 +29,7 @@ from smidgen.cli.options import (
     SkipBad,
     Teachers,
 )
-from smidgen.cli.output import console, emit, percent, table
+from smidgen.cli.output import console, emit, interruptible, percent, table
 from smidgen.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class _Trainer:
         if is_main_process():
             require_unused(folder)  # before what takes time
         data = load_shown(recipe.data, self.data_dir)
-        with _progress(self.json_) as watch:
+        with interruptible(lambda: _how_to_resume(folder)), _progress(self.json_) as watch:
             run = fit(recipe, data, folder, device=self.device, watch=watch)
         return _report(run, data, self.json_)
 
@@ -120,9 +120,21 @@ class _Trainer:
             console(self.json_).print(f"{path} has finished; nothing was changed")
             return _print_result(run, self.json_)
         data = load_shown(run.recipe.data, self.data_dir)
-        with _progress(self.json_) as watch:
+        with interruptible(lambda: _how_to_resume(path)), _progress(self.json_) as watch:
             run = resume(path, data, device=self.device, watch=watch)
         return _report(run, data, self.json_)
+
+
+def _how_to_resume(folder: Path) -> str:
+    from smidgen.run import Run
+
+    if Run(folder).has_checkpoint():
+        return f"smidgen train --resume {folder} goes on after the last whole epoch"
+    return "no epoch was finished, so that nothing is kept"
+
+
+def _how_to_repeat(folder: Path) -> str:
+    return f"the same command with --out {folder} goes on, and trains nothing twice"
 
 
 def sweep(
@@ -150,7 +162,8 @@ def sweep(
     folder = out or free_folder(f"sweep-{model}")
     coming = sweep_grid(chosen, values, seeds, folder, data_dir=data_dir)
     count = math.prod(map(len, values.values())) * seeds
-    rows = ranking(list(track(coming, "training", total=count, console=people)))
+    with interruptible(lambda: _how_to_repeat(folder)):
+        rows = ranking(list(track(coming, "training", total=count, console=people)))
     if json_:
         return emit({"model": model, "rows": rows})
     cells = [
@@ -202,8 +215,9 @@ def quickstart(
         f"Training {recipe.model} on {len(data.train):,} images of {data.name}: "
         f"{recipe.epochs} {'epoch' if recipe.epochs == 1 else 'epochs'}."
     )
-    with _progress(json_) as watch:
-        run = fit(recipe, data, out or free_folder("quickstart"), watch=watch)
+    folder = out or free_folder("quickstart")
+    with interruptible(lambda: _how_to_resume(folder)), _progress(json_) as watch:
+        run = fit(recipe, data, folder, watch=watch)
     _report(run, data, json_)
     people.print(
         f"\nWhat next?\n"
@@ -225,7 +239,9 @@ def _train_seeds(recipe: Recipe, seeds: int, out: Path, data_dir: Path | None, j
     people = console(json_)
     coming = fit_seeds(recipe, seeds, out, data_dir=data_dir)
     title = escape(f"{recipe.model}, {seeds} seeds")
-    summary = write_summary(list(track(coming, title, total=seeds, console=people)), out)
+    with interruptible(lambda: _how_to_repeat(out)):
+        runs = list(track(coming, title, total=seeds, console=people))
+    summary = write_summary(runs, out)
     score = summary["test_accuracy"]
     low, high = score["interval"]
     people.print(
