@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from smidgen.cli import bench, choosing, data, results, search, ship, training, using, weigh
+from smidgen.cli import bench, choosing, data, doctor, results, search, ship, training, using, weigh
 from smidgen.cli.output import emit
 from smidgen.cli.usage import UsageError, explain
 from smidgen.errors import SmidgenError
@@ -62,6 +62,7 @@ for command in (
     bench.bench,
     ship.serve,
     data.data,
+    doctor.doctor,
 ):
     app.command()(command)
 
