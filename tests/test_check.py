@@ -126,7 +126,7 @@ def test_series_of_seeds_is_judged_by_its_mean(run_folder: Path, tmp_path: Path)
 
 def test_unfinished_run_is_refused(run_folder: Path) -> None:
     (run_folder / "result.json").unlink()
-    with pytest.raises(RunError, match=r"holds no result.json; has it finished\?"):
+    with pytest.raises(RunError, match=r"has not finished: it holds no result.json; go on with"):
         check(str(run_folder), "era-8k")
 
 

@@ -4,6 +4,9 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,9 +16,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from smidgen import cli
 from smidgen.cli import app
 from smidgen.data import Data
+from smidgen.recipe import load_recipe, override, parse_recipe
 
+ROOT = Path(__file__).parents[1]
 TRAIN_KEYS = {
     "run", "model", "data", "params", "epochs", "images_seen", "seed", "train_accuracy",
     "val_accuracy", "test_accuracy", "seconds", "images_per_second",
@@ -182,40 +188,26 @@ def test_quickstart_falls_back_on_the_digits_and_says_so(tmp_path: Path) -> None
     assert "digits" in (tmp_path / "run" / "README.md").read_text()
 
 
+def test_recipe_prints_what_train_trains_by(run: Path) -> None:
+    done = smidgen(
+        "recipe", "tiny_net", "--data", "digits", "--epochs", 2, "--batch-size", 64, "--lr", 0.01,
+        "--step-size", 1, "--gamma", 0.1, "--seed", 3,
+    )  # fmt: skip
+    printed, kept = (parse_recipe(tomllib.loads(text), "test")
+                     for text in (done.stdout, (run / "recipe.toml").read_text()))  # fmt: skip
+    # A training keeps what the recipe left to it.
+    chosen = {"workers": kept.workers, "backend": kept.backend}
+    assert printed.model_copy(update=chosen) == kept
+    again = CliRunner().invoke(app, ["recipe", "tiny_net", "--set", "seed=4", "--json"])
+    assert json.loads(again.stdout) == override(load_recipe("tiny_net"), {"seed": 4}).model_dump()
+
+
 @pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["train", "tiny_mnst"], "unknown model 'tiny_mnst'; did you mean 'tiny_mnist'?"),
-        (["train"], "name a model or a --recipe"),
-        (["train", "tiny_mnist", "--set", "epoch=2"], "unknown key 'epoch'"),
-        (["train", "tiny_mnist", "--epochs", "0"], "epochs = 0"),
-        (["train", "tiny_mnist", "--data", "cifar"], "unknown data set 'cifar'"),
-        (["train", "tiny_mnist", "--recipe", "none.toml"], "cannot read 'none.toml'"),
-        (["train", "tiny_mnist", "--device", "tpu", "--data", "digits"], "--device 'tpu'"),
-        (["train", "tiny_mnist", "--seeds", "1"], "at least 2 seeds"),
-        (["sweep", "tiny_mnist", "--grid", "lr=1"], "unknown key 'lr'"),
-        (["sweep", "tiny_mnist", "--grid", "seed=1", "--set", "full=true"], "on validation"),
-        (["train", "--resume", "nowhere"], "'nowhere' is not a run folder"),
-        (["train", "net", "--resume", "nowhere"], "--resume goes on with the run's own recipe"),
-        (["evaluate", "net"], "no weights ship with 'net'"),
-        (["evaluate", "nothing"], "unknown model 'nothing'"),
-        (["predict", "tiny_mnist", "none.png"], "none.png"),
-    ],
+    "name", [str(ROOT / "examples" / "networks" / "smidgen_8k.toml"), "model.py:Net"]
 )
-def test_a_mistake_is_one_line_and_exit_2(
-    tmp_path: Path, arguments: list[str], message: str
-) -> None:
-    done = smidgen(*arguments, cwd=tmp_path)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert done.stdout == ""
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("arguments", [["trian"], ["train", "--epochs", "ten"], ["predict"]])
-def test_misuse_exits_with_2(arguments: list[str]) -> None:
-    assert smidgen(*arguments).returncode == 2
+def test_a_model_without_a_recipe_has_the_default_one(name: str) -> None:
+    done = CliRunner().invoke(app, ["recipe", name, "--json"])
+    assert json.loads(done.stdout) == override(load_recipe("default"), {"model": name}).model_dump()
 
 
 def test_the_version_is_said_without_torch() -> None:
@@ -228,3 +220,32 @@ def test_the_version_is_said_without_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"smidgen {metadata.version('smidgen')}\n"
+
+
+def test_an_interrupted_training_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from smidgen.cli import training
+
+    @contextmanager
+    def stopping(json_: bool) -> Iterator[Any]:
+        yield stop
+
+    def stop(progress: Any) -> None:
+        if progress.finished_epoch and progress.epoch == last + 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    typed = ["train", "tiny_mnist", "--data", "digits", "--epochs", "2", "--out", "one"]
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_progress", stopping)
+        last = 1
+        assert cli.run(typed) == 130
+        advice = "smidgen train --resume one goes on after the last whole epoch"
+        assert capsys.readouterr().err.splitlines()[-1] == f"smidgen: interrupted; {advice}"
+        last = 0
+        assert cli.run([*typed[:-1], "two"]) == 130
+        assert "no epoch was finished, so that nothing is kept" in capsys.readouterr().err
+    assert not (tmp_path / "two").exists()
+    assert cli.run(["train", "--resume", "one", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["images_seen"] == 2 * 1497

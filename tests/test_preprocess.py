@@ -209,7 +209,7 @@ def test_what_is_no_readable_picture_is_refused_in_one_line(data, message):
 def test_a_missing_file_and_a_folder_are_named(tmp_path):
     with pytest.raises(DataError, match=r"no picture '.*none\.png'"):
         read_glyph(tmp_path / "none.png")
-    with pytest.raises(DataError, match="cannot be read: Is a directory"):
+    with pytest.raises(DataError, match="is a folder; name the pictures in it"):
         read_glyph(tmp_path)
 
 

@@ -52,7 +52,7 @@ def test_seeds_have_students_interval(three_seeds: Path) -> None:
 
 
 def test_what_is_no_finished_run_is_refused(tmp_path: Path, one_seed: Path) -> None:
-    with pytest.raises(RunError, match="is not a run folder"):
+    with pytest.raises(RunError, match="there is no folder"):
         report.open_trial(tmp_path / "nowhere")
     (one_seed / "test_logits.safetensors").unlink()
     with pytest.raises(RunError, match="kept no answers on the test images; train it again"):

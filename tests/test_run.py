@@ -44,7 +44,9 @@ def test_what_is_not_there_is_named(recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"is not a run folder: it holds no recipe\.toml"):
         Run.open(tmp_path)
     run = Run.create(tmp_path / "run", recipe)
-    with pytest.raises(RunError, match=r"holds no result\.json; has it finished"):
+    with pytest.raises(
+        RunError, match=r"not finished: it holds no result\.json; go on with .* --resume "
+    ):
         run.result()
     with pytest.raises(RunError, match=r"holds no model\.safetensors"):
         run.state_dict()

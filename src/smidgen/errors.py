@@ -66,11 +66,14 @@ def did_you_mean(value: str, allowed: Iterable[str]) -> str:
 
     >>> did_you_mean("tiny_mnst", ["tiny_mnist", "net"])
     "; did you mean 'tiny_mnist'?"
+    >>> did_you_mean("lr", ["optimizer.lr", "optimizer.momentum"])
+    "; did you mean 'optimizer.lr'?"
     >>> did_you_mean("resnet152", ["a", "b"])
     '; choose from a, b'
     """
-    names = sorted(allowed)
-    near = difflib.get_close_matches(value, names, n=1)
+    names = sorted(set(allowed))
+    near = [name for name in names if name.endswith(f".{value}")]
+    near += difflib.get_close_matches(value, names, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; choose from {', '.join(names)}"
 
 

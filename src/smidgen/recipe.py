@@ -213,21 +213,33 @@ def parse_recipe(document: dict[str, Any], source: str) -> Recipe:
     return validate(Recipe, document, source, RecipeError)
 
 
-def recipe_for(model: str | None, recipe: Path | str | None, changes: Mapping[str, Any]) -> Recipe:
+def recipe_for(
+    model: str | None,
+    recipe: Path | str | None,
+    changes: Mapping[str, Any],
+    source: str = "--set",
+    typed: Mapping[str, str] | None = None,
+) -> Recipe:
     """The recipe of that name or file, or else the model's own, for that model and changed.
 
-    A model without a recipe of its own is trained by `default`. Raises RecipeError where neither
-    a model nor a recipe is named.
+    A model without a recipe of its own is trained by `default`. `source` and `typed` are those of
+    `override`. Raises RecipeError where neither a model nor a recipe is named.
     """
     if model is None and recipe is None:
         raise RecipeError("name a model or a --recipe; `smidgen models` lists the models")
     chosen = load_recipe(recipe or (str(model) if model in list_recipes() else "default"))
-    return override(chosen, ({"model": model} if model else {}) | dict(changes))
+    return override(chosen, ({"model": model} if model else {}) | dict(changes), source, typed)
 
 
-def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+def override(
+    recipe: Recipe,
+    changes: Mapping[str, Any],
+    source: str = "--set",
+    typed: Mapping[str, str] | None = None,
+) -> Recipe:
     """The recipe with each dotted key set to its value, checked as a whole.
 
+    Messages blame `source`, or what `typed` has for the key, such as `--lr` for `optimizer.lr`.
     A new `optimizer.name` or `schedule.name` starts from that optimiser's or schedule's own
     defaults (the learning rate and the weight decay are kept).
     """
@@ -243,12 +255,12 @@ def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
         for parent in parents:
             table = table.setdefault(parent, {})
             if not isinstance(table, dict):
-                raise RecipeError(f"--set {path}: {parent!r} is a value, not a table")
+                raise RecipeError(f"{source} {path}: {parent!r} is a value, not a table")
         table[leaf] = value
-    return parse_recipe(document, source="--set")
+    return validate(Recipe, document, source, RecipeError, typed)
 
 
-def parse_setting(text: str) -> tuple[str, Any]:
+def parse_setting(text: str, option: str = "--set") -> tuple[str, Any]:
     """The dotted key and the value of one `key=value`; the value is read as TOML, else as text.
 
     >>> parse_setting("optimizer.lr=0.01")
@@ -259,10 +271,10 @@ def parse_setting(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip() or not value.strip():
         raise RecipeError(
-            f"--set {shown(text)} is not key=value; for example --set optimizer.lr=0.01"
+            f"{option} {shown(text)} is not key=value; for example {option} optimizer.lr=0.01"
         )
     try:
-        document = parse_toml(f"value = {value}", f"--set {key.strip()}", RecipeError)
+        document = parse_toml(f"value = {value}", f"{option} {key.strip()}", RecipeError)
     except RecipeError:
         document = {}
     return key.strip(), document["value"] if len(document) == 1 else value.strip()

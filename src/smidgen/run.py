@@ -69,12 +69,7 @@ class Run:
 
         run = cls(Path(path))
         make_folder(run.path)
-        remove_parts(run.path)
-        if any(run.path.iterdir()):
-            raise RunError(
-                f"the folder {str(path)!r} is not empty; "
-                "choose another --out, or go on with --resume"
-            )
+        require_unused(run.path)
         run.write_text("recipe.toml", to_toml(recipe))
         return run
 
@@ -82,8 +77,13 @@ class Run:
     def open(cls, path: Path | str) -> Run:
         """The run in that folder. Raises RunError where there is none."""
         run = cls(Path(path))
-        if not os.path.isfile(run.path / "recipe.toml"):  # unlike Path's, for any name
-            raise RunError(f"{str(path)!r} is not a run folder: it holds no recipe.toml")
+        if not os.path.isdir(run.path):  # unlike Path's, for any name
+            raise RunError(f"there is no folder {str(path)!r}; name one that smidgen train wrote")
+        if not os.path.isfile(run.path / "recipe.toml"):
+            raise RunError(
+                f"{str(path)!r} is not a run folder: it holds no recipe.toml; name one that "
+                "smidgen train wrote"
+            )
         return run
 
     @property
@@ -236,8 +236,13 @@ class Run:
         return (self.path / name).is_file()
 
     def _file(self, name: str) -> Path:
+        if not self._has(name) and self.has_result():
+            raise RunError(f"the run {str(self.path)!r} has lost its {name}; train it again")
         if not self._has(name):
-            raise RunError(f"the run {str(self.path)!r} holds no {name}; has it finished?")
+            raise RunError(
+                f"the run {str(self.path)!r} has not finished: it holds no {name}; go on with "
+                f"smidgen train --resume {self.path}"
+            )
         return self.path / name
 
     def _read(self, name: str) -> bytes:
@@ -256,6 +261,17 @@ class Run:
 
     def _read_tensors(self, name: str) -> tuple[dict[str, Tensor], dict[str, str]]:
         return parse_weights(self._read(name), self.path / name)
+
+
+def require_unused(path: Path | str) -> None:
+    """Raises RunError where a new run's folder holds anything."""
+    if not os.path.isdir(path):  # unlike Path's, for any name
+        return
+    remove_parts(Path(path))
+    if any(Path(path).iterdir()):
+        raise RunError(
+            f"the folder {str(path)!r} is not empty; choose another --out, or go on with --resume"
+        )
 
 
 def free_folder(name: str) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -50,14 +50,22 @@ def load_document(
 
 
 def validate(
-    model: type[Document], document: dict[str, Any], source: str, error: type[SmidgenError]
+    model: type[Document],
+    document: dict[str, Any],
+    source: str,
+    error: type[SmidgenError],
+    typed: Mapping[str, str] | None = None,
 ) -> Document:
-    """The document as that pydantic model; the first thing wrong with it is raised as `error`."""
+    """The document as that pydantic model; the first thing wrong with it is raised as `error`.
+
+    The message begins with the source, or with the option in `typed` that gave the key.
+    """
     try:
         return model.model_validate(document)
     except ValidationError as problem:
         first = problem.errors(include_url=False)[0]
-        raise error(f"{source}: {_explain(model, first)}") from None
+        path, reason = _explain(model, first)
+        raise error(f"{(typed or {}).get(path, source)}: {reason}") from None
 
 
 def read_toml(path: Path, error: type[SmidgenError]) -> dict[str, Any]:
@@ -71,7 +79,7 @@ def read_text(path: Path, error: type[SmidgenError], most: int = MAX_BYTES) -> s
     Raises `error` for what is no file, cannot be read, is larger or not UTF-8.
     """
     if not os.path.isfile(path):  # unlike Path's, for any name
-        raise error(f"cannot read {str(path)!r}: No such file")
+        raise error(f"cannot read {str(path)!r}: No such file; check the path")
     try:
         with path.open("rb") as file:
             content = file.read(most + 1)
@@ -108,12 +116,17 @@ def _parse(parse: Callable[[str], Any], text: str, refusal: str, error: type[Smi
         raise error(f"{refusal}: {str(problem).partition(';')[0]}") from None
 
 
-def _explain(model: type[Frozen], problem: Any) -> str:
-    """One pydantic error as `key.path = value: what is allowed`."""
+def _explain(model: type[Frozen], problem: Any) -> tuple[str, str]:
+    """The path of the key in one pydantic error, and `key.path = value: what is allowed`."""
     location, name = list(problem["loc"]), ""
     if len(location) > 1 and model.model_fields[str(location[0])].discriminator:
         name = str(location.pop(1))  # where pydantic puts the name of the optimiser or schedule
     path = _path(location)
+    return path, _reason(model, problem, path, name)
+
+
+def _reason(model: type[Frozen], problem: Any, path: str, name: str) -> str:
+    """`name` is that of the optimiser or schedule, or empty."""
     match problem["type"]:
         case "extra_forbidden" if path in _keys(model):  # of another optimiser or schedule
             table, _, key = path.rpartition(".")
@@ -121,13 +134,16 @@ def _explain(model: type[Frozen], problem: Any) -> str:
         case "extra_forbidden":
             return f"unknown key {shown(path)}{did_you_mean(path, _keys(model))}"
         case "missing":
-            return f"the key {path!r} is missing"
+            return f"the key {path!r} is missing; add it"
+        case "model_type" | "model_attributes_type":
+            inner = next((key for key in _keys(model) if key.startswith(f"{path}.")), "its keys")
+            return f"{path} = {shown(problem['input'])}: it is a table; set {inner} instead"
         case "union_tag_invalid":
             allowed = problem["ctx"]["expected_tags"].replace("'", "").split(", ")
             tag = problem["ctx"]["tag"]
             return f"{path}.name = {shown(tag)} is not allowed{did_you_mean(str(tag), allowed)}"
         case "union_tag_not_found":
-            return f"{path}.name is missing"
+            return f"{path}.name is missing; add it"
     reason = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return (
         f"{path} = {shown(problem['input'])}: {reason}"

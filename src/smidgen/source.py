@@ -119,7 +119,9 @@ def _import(path: Path) -> ModuleType:
             f'{str(path)!r} trains when it is imported; move that under if __name__ == "__main__":'
         ) from failure
     if failure is not None:
-        raise ModelError(f"cannot import {str(path)!r}: {_said(failure)}") from failure
+        raise ModelError(
+            f"cannot import {str(path)!r}: {_said(failure)}; `python {path}` says where"
+        ) from failure
     return module
 
 

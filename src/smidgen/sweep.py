@@ -90,7 +90,7 @@ def sweep(
 def _seeds(recipe: Recipe, seeds: int, changes: Mapping[str, Any]) -> Iterator[tuple[str, Recipe]]:
     """The recipe with its changes for each of so many seeds, by a folder's name."""
     for seed in range(recipe.seed, recipe.seed + seeds):
-        yield f"seed-{seed}", override(recipe, {**changes, "seed": seed})
+        yield f"seed-{seed}", override(recipe, {**changes, "seed": seed}, source="--grid")
 
 
 def _fit_all(

@@ -253,7 +253,10 @@ def load_network(path: Path | str) -> Network:
     Raises ModelError for a file that cannot be read or is not TOML, and for every key or value that
     is not allowed, with its place (`layers[3].kernel`).
     """
-    return parse_network(read_toml(Path(path), ModelError), str(path))
+    document = read_toml(Path(path), ModelError)
+    if "layers" not in document and "model" in document:
+        raise ModelError(f"{str(path)!r} is a recipe, not a network; name it with --recipe {path}")
+    return parse_network(document, str(path))
 
 
 def parse_network(document: dict[str, Any], source: str) -> Network:

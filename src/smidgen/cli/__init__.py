@@ -9,16 +9,18 @@ import gc
 import io
 import sys
 import warnings
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from smidgen.cli import bench, data, results, search, ship, training, using, weigh
+from smidgen.cli import bench, choosing, data, doctor, results, search, ship, training, using, weigh
+from smidgen.cli.output import emit
+from smidgen.cli.usage import UsageError, explain
 from smidgen.errors import SmidgenError
 
 app = typer.Typer(
     name="smidgen",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -46,6 +48,7 @@ for command in (
     training.quickstart,
     using.models,
     training.train,
+    choosing.recipe,
     training.sweep,
     search.search,
     using.evaluate,
@@ -59,27 +62,43 @@ for command in (
     bench.bench,
     ship.serve,
     data.data,
+    doctor.doctor,
 ):
     app.command()(command)
 
 
 def main() -> None:
-    """Runs the command line; a user's mistake becomes one line on stderr and exit code 2.
-
-    So does a warning, without an exit.
-    """
+    """Runs the command line, and exits with its code."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold what it cannot encode
         sys.stdout.reconfigure(errors="backslashreplace")
     # At exit Python would look for garbage among the half million objects of torch: 0.3 seconds.
     atexit.register(gc.freeze)
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The exit code of one command line: 0 fine, 1 a check failed, 2 misuse or bad input.
+
+    A user's mistake becomes one line on stderr, and with --json {"error": ...} on stdout, too. A
+    warning becomes a line without an exit.
+    """
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_: _complain(message)
+        warnings.showwarning = lambda message, *_: _complain(str(message))
         try:
-            app()
+            code = app(list(arguments) or ["--help"], prog_name="smidgen", standalone_mode=False)
         except SmidgenError as problem:
-            _complain(problem)
-            sys.exit(2)
+            return _refuse(str(problem), arguments)
+        except UsageError as problem:
+            return _refuse(explain(problem, arguments), arguments)
+    return code if isinstance(code, int) else 0
 
 
-def _complain(problem: object) -> None:
-    print("smidgen:", *str(problem).split(), file=sys.stderr)
+def _refuse(problem: str, arguments: Sequence[str]) -> int:
+    if "--json" in arguments:
+        emit({"error": " ".join(problem.split())})
+    _complain(problem)
+    return 2
+
+
+def _complain(problem: str) -> None:
+    print("smidgen:", *problem.split(), file=sys.stderr)

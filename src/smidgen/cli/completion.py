@@ -32,6 +32,10 @@ def shipped(folder: str) -> Complete:
     return complete
 
 
+complete_recipe = shipped("recipes")
+complete_budget = shipped("budgets")
+
+
 def complete_model(incomplete: str) -> list[str]:
     """Completes the name of a model.
 

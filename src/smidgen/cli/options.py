@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from smidgen.cli.completion import (
+    complete_budget,
     complete_model,
+    complete_recipe,
     complete_setting,
     complete_target,
     one_of,
-    shipped,
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -49,7 +50,6 @@ Device = Annotated[
         help="auto, cpu, cuda or mps.", autocompletion=one_of("auto", "cpu", "cuda", "mps")
     ),
 ]
-complete_recipe = shipped("recipes")
 RecipeName = Annotated[
     str | None,
     typer.Option(
@@ -71,7 +71,6 @@ ModelName = Annotated[
         help="A model of the zoo, net.toml or FILE.py[:NAME].", autocompletion=complete_model
     ),
 ]
-complete_budget = shipped("budgets")
 BudgetName = Annotated[
     str | None,
     typer.Option(help="A shipped budget's name, or a .toml file.", autocompletion=complete_budget),
@@ -83,5 +82,11 @@ TargetName = Annotated[
         metavar="TARGET",
         help="A model's name, a run folder or a bundle folder.",
         autocompletion=complete_target,
+    ),
+]
+Teachers = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="RUN", help="Learn from a run or a model, too.", autocompletion=complete_target
     ),
 ]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from smidgen.escape import json_text
@@ -26,6 +28,18 @@ def console(json_: bool = False) -> Console:
     if not out.is_terminal:
         out.width = WIDTH_OF_FILES
     return out
+
+
+@contextmanager
+def interruptible(advice: Callable[[], str]) -> Iterator[None]:
+    """Says in one line how to go on after Ctrl-C, which then exits with 130."""
+    import typer
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"\nsmidgen: interrupted; {advice()}", file=sys.stderr)
+        raise typer.Exit(130) from None
 
 
 def emit(document: Any) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from smidgen.cli.options import DataDir, Json, complete_budget
+from smidgen.cli.completion import complete_budget
+from smidgen.cli.options import DataDir, Json
 from smidgen.cli.output import console, emit, percent
 from smidgen.errors import SearchError
 

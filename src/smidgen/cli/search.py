@@ -10,18 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from smidgen.cli.completion import one_of, shipped
+from smidgen.cli.completion import complete_budget, complete_recipe, one_of, shipped
 from smidgen.cli.loading import load_shown
 from smidgen.cli.options import (
     DATA_NAMES,
     DataDir,
     Json,
     Settings,
-    complete_budget,
     complete_data,
-    complete_recipe,
 )
-from smidgen.cli.output import console, emit, percent, table
+from smidgen.cli.output import console, emit, interruptible, percent, table
 from smidgen.errors import SearchError
 
 if TYPE_CHECKING:
@@ -116,7 +114,7 @@ def search(
     from smidgen.search.folder import read_settings
     from smidgen.search.run import Effort
 
-    most = trials or (None if time else 200)
+    most = 200 if trials is None and time is None else trials
     effort = Effort(most, _seconds(time), seeds, jobs, backend, storage, tensorboard)
     own = {"data": data, "rungs": _rungs(rungs), "batch": batch, "seed": seed, "sampler": sampler}
     if emit_ is not None and emit_.exists():
@@ -146,7 +144,8 @@ def _settings(
         "budget": load_budget(budget).model_dump(),
         "recipe": chosen.model_dump(),
     }
-    return validate(Searched, document | own, "search", SearchError)
+    typed = {key: f"--{key}" for key in own}
+    return validate(Searched, document | own, "search", SearchError, typed)
 
 
 class _Searcher:
@@ -169,7 +168,7 @@ class _Searcher:
         if plan_only:
             planned = plan(self.settings, data, effort)
             return emit(planned) if self.json_ else people.print("\n".join(_plan_lines(planned)))
-        with _watched(people) as watch:
+        with interruptible(self._how_to_go_on), _watched(people) as watch:
             document = search(
                 self.settings, data, self.out, effort, data_dir=self.data_dir, watch=watch
             )
@@ -192,6 +191,9 @@ class _Searcher:
             soft_wrap=True,
         )
         return None
+
+    def _how_to_go_on(self) -> str:
+        return f"smidgen search --resume {self.out} goes on, with --trials or --time as before"
 
 
 def _say_what_is_left_out(settings: Searched) -> None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from smidgen.cli.completion import complete_model, complete_setting, complete_target
+from smidgen.cli.choosing import changes_of, choose_recipe
+from smidgen.cli.completion import complete_model, complete_setting
 from smidgen.cli.loading import load_shown
 from smidgen.cli.options import (
     DataDir,
@@ -26,20 +27,15 @@ from smidgen.cli.options import (
     Settings,
     Size,
     SkipBad,
+    Teachers,
 )
-from smidgen.cli.output import console, emit, percent, table
+from smidgen.cli.output import console, emit, interruptible, percent, table
 from smidgen.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
     from smidgen.recipe import Recipe
     from smidgen.train import Progress, Watch
 
-Teachers = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="RUN", help="Learn from a run or a model, too.", autocompletion=complete_target
-    ),
-]
 Grid = Annotated[
     list[str],
     typer.Option(
@@ -76,46 +72,16 @@ def train(
     json_: Json = False,
 ) -> None:
     """Train a model by a recipe; the run folder holds weights, curves, pictures and the card."""
-    flags = {
-        "epochs": epochs, "batch_size": batch_size, "optimizer.lr": lr,
-        "schedule.name": None if step_size is gamma is None else "step",
-        "schedule.step_size": step_size, "schedule.gamma": gamma, "seed": seed,
-        "full": full or None, "teacher.networks": teacher, "data": data,
-    }  # fmt: skip
-    changes = {key: value for key, value in flags.items() if value is not None}
+    changes = changes_of(
+        epochs=epochs, batch_size=batch_size, lr=lr, step_size=step_size, gamma=gamma, seed=seed,
+        full=full, teacher=teacher, data=data,
+    )  # fmt: skip
     pictures = {"size": size, "grey": grey, "glyph": glyph, "skip_bad": skip_bad}
     trainer = _Trainer("cpu" if no_cuda else device, data_dir, json_)
     if resume is not None:
         is_plain = not (model or recipe or settings or changes or any(pictures.values()))
         return trainer.resume(resume, is_plain)
-    return trainer.fit(_choose_recipe(model, recipe, settings, changes, pictures), seeds, out)
-
-
-def _choose_recipe(
-    model: str | None,
-    recipe: str | None,
-    settings: list[str] | None,
-    changes: dict[str, Any],
-    pictures: dict[str, Any],
-) -> Recipe:
-    """The recipe with its changes; `settings` have priority over `changes`.
-
-    The options of `pictures` go into the name of its data.
-    """
-    from smidgen.recipe import override, parse_setting, recipe_for
-    from smidgen.source import is_source
-    from smidgen.zoo import create_model
-
-    if model is not None and not is_source(model):
-        create_model(model)  # refuses an unknown name before anything else
-    if "teacher.networks" in changes:
-        changes["teacher.data"] = None  # whoever names a teacher wants it
-    chosen = recipe_for(model, recipe, changes | dict(map(parse_setting, settings or [])))
-    if not any(pictures.values()):
-        return chosen
-    from smidgen.data import with_options
-
-    return override(chosen, {"data": with_options(chosen.data, **pictures)})
+    return trainer.fit(choose_recipe(model, recipe, settings, changes, pictures), seeds, out)
 
 
 @dataclass(frozen=True)
@@ -128,14 +94,17 @@ class _Trainer:
 
     def fit(self, recipe: Recipe, seeds: int | None, out: Path | None) -> None:
         """Trains by the recipe once, or once for each of so many seeds."""
-        from smidgen.run import free_folder
+        from smidgen.run import free_folder, require_unused
         from smidgen.train import fit
+        from smidgen.train.distributed import is_main_process
 
         folder = out or free_folder(recipe.model)
         if seeds is not None:
             return _train_seeds(recipe, seeds, folder, self.data_dir, self.json_)
+        if is_main_process():
+            require_unused(folder)  # before what takes time
         data = load_shown(recipe.data, self.data_dir)
-        with _progress(self.json_) as watch:
+        with interruptible(lambda: _how_to_resume(folder)), _progress(self.json_) as watch:
             run = fit(recipe, data, folder, device=self.device, watch=watch)
         return _report(run, data, self.json_)
 
@@ -151,9 +120,21 @@ class _Trainer:
             console(self.json_).print(f"{path} has finished; nothing was changed")
             return _print_result(run, self.json_)
         data = load_shown(run.recipe.data, self.data_dir)
-        with _progress(self.json_) as watch:
+        with interruptible(lambda: _how_to_resume(path)), _progress(self.json_) as watch:
             run = resume(path, data, device=self.device, watch=watch)
         return _report(run, data, self.json_)
+
+
+def _how_to_resume(folder: Path) -> str:
+    from smidgen.run import Run
+
+    if Run(folder).has_checkpoint():
+        return f"smidgen train --resume {folder} goes on after the last whole epoch"
+    return "no epoch was finished, so that nothing is kept"
+
+
+def _how_to_repeat(folder: Path) -> str:
+    return f"the same command with --out {folder} goes on, and trains nothing twice"
 
 
 def sweep(
@@ -171,19 +152,18 @@ def sweep(
     """Train every combination of some values, and rank them on the validation images."""
     from rich.progress import track
 
-    from smidgen.recipe import parse_setting, recipe_for
     from smidgen.run import free_folder
     from smidgen.sweep import ranking
     from smidgen.sweep import sweep as sweep_grid
 
     people = console(json_)
     values = _grid_values(grid)
-    changes = {"full": False} | dict(map(parse_setting, settings or []))
-    chosen = recipe_for(model, recipe, changes)
+    chosen = choose_recipe(model, recipe, settings, {"full": False}, {})
     folder = out or free_folder(f"sweep-{model}")
     coming = sweep_grid(chosen, values, seeds, folder, data_dir=data_dir)
     count = math.prod(map(len, values.values())) * seeds
-    rows = ranking(list(track(coming, "training", total=count, console=people)))
+    with interruptible(lambda: _how_to_repeat(folder)):
+        rows = ranking(list(track(coming, "training", total=count, console=people)))
     if json_:
         return emit({"model": model, "rows": rows})
     cells = [
@@ -203,7 +183,7 @@ def _grid_values(grid: list[str]) -> dict[str, list[Any]]:
     values = {}
     for text in grid:
         key, _, listed = text.partition("=")
-        values[key] = [parse_setting(f"{key}={value}")[1] for value in listed.split(",")]
+        values[key] = [parse_setting(f"{key}={value}", "--grid")[1] for value in listed.split(",")]
     return values
 
 
@@ -235,8 +215,9 @@ def quickstart(
         f"Training {recipe.model} on {len(data.train):,} images of {data.name}: "
         f"{recipe.epochs} {'epoch' if recipe.epochs == 1 else 'epochs'}."
     )
-    with _progress(json_) as watch:
-        run = fit(recipe, data, out or free_folder("quickstart"), watch=watch)
+    folder = out or free_folder("quickstart")
+    with interruptible(lambda: _how_to_resume(folder)), _progress(json_) as watch:
+        run = fit(recipe, data, folder, watch=watch)
     _report(run, data, json_)
     people.print(
         f"\nWhat next?\n"
@@ -258,7 +239,9 @@ def _train_seeds(recipe: Recipe, seeds: int, out: Path, data_dir: Path | None, j
     people = console(json_)
     coming = fit_seeds(recipe, seeds, out, data_dir=data_dir)
     title = escape(f"{recipe.model}, {seeds} seeds")
-    summary = write_summary(list(track(coming, title, total=seeds, console=people)), out)
+    with interruptible(lambda: _how_to_repeat(out)):
+        runs = list(track(coming, title, total=seeds, console=people))
+    summary = write_summary(runs, out)
     score = summary["test_accuracy"]
     low, high = score["interval"]
     people.print(

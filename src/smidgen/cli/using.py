@@ -13,7 +13,7 @@ from smidgen.cli.completion import complete_model
 from smidgen.cli.loading import counting, load_shown
 from smidgen.cli.options import DataDir, DataName, Json, TargetName
 from smidgen.cli.output import console, emit, percent, table
-from smidgen.errors import DataError
+from smidgen.errors import DataError, ModelError, did_you_mean
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,8 +51,11 @@ def models(
     from smidgen.target import load
     from smidgen.zoo import has_weights, list_models, shipped_accuracy
 
+    names = list_models(pattern)
+    if not names:
+        raise ModelError(f"no model is named {pattern!r}{did_you_mean(pattern, list_models())}")
     rows: list[dict[str, Any]] = []
-    for name in list_models(pattern):
+    for name in names:
         loaded = load(name, weights=False)
         anatomy = describe(loaded.model, loaded.preprocess.shape, name)
         rows.append(

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from smidgen.cli.completion import complete_target
-from smidgen.cli.options import BudgetName, Input, Json, complete_budget
+from smidgen.cli.completion import complete_budget, complete_target
+from smidgen.cli.options import BudgetName, Input, Json
 from smidgen.cli.output import console, emit, table
 from smidgen.errors import BudgetError, DataError
 

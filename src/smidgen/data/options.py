@@ -84,7 +84,8 @@ def with_options(name: str, **options: Any) -> str:
         return name
     if not name.startswith("folder:"):
         raise DataError(
-            f"{', '.join(asked)}: only the pictures of folder:DIR can be had so, not {name!r}"
+            f"{', '.join(asked)}: only the pictures of folder:DIR can be had so, not {name!r}; "
+            "leave it out"
         )
     folder, options_there = split_name(name)
     if "size" in asked:

@@ -145,5 +145,7 @@ def _entries(directory: Path, most: int = MOST_FILES) -> list[os.DirEntry[str]]:
                         "read; is it the right folder?"
                     )
     except OSError as problem:
-        raise DataError(f"cannot read the folder {str(directory)!r}: {problem.strerror}") from None
+        raise DataError(
+            f"cannot read the folder {str(directory)!r}: {problem.strerror}; check the path"
+        ) from None
     return sorted(found, key=lambda entry: entry.name)

@@ -80,7 +80,9 @@ def find_submissions(folder: Path | str) -> list[Path]:
     try:
         entries = sorted(Path(folder).iterdir())
     except OSError as problem:
-        raise RunError(f"cannot read the folder {str(folder)!r}: {problem.strerror}") from None
+        raise RunError(
+            f"cannot read the folder {str(folder)!r}: {problem.strerror}; check the path"
+        ) from None
     found = [
         path
         for path in entries

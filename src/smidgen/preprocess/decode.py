@@ -56,6 +56,8 @@ def decode(source: Path | str | bytes, name: str) -> tuple[NDArray[np.uint8], tu
         raise DataError(_too_large(name)) from None
     except FileNotFoundError:
         raise DataError(f"no picture {name}; check the path") from None
+    except IsADirectoryError:
+        raise DataError(f"{name} is a folder; name the pictures in it") from None
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as problem:
         reason = getattr(problem, "strerror", None) or problem
         raise DataError(f"{name} cannot be read: {reason}; save it again as PNG") from None

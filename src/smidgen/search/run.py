@@ -43,6 +43,18 @@ class Effort:
     storage: str | None = None  # of many shells, each with one core
     tensorboard: bool = False
 
+    def __post_init__(self) -> None:
+        """Raises SearchError for what no search could begin with."""
+        if self.backend not in BACKENDS:
+            near = did_you_mean(self.backend, BACKENDS)
+            raise SearchError(f"unknown backend {self.backend!r}{near}")
+        if self.trials is not None and self.trials < 1:
+            raise SearchError(f"--trials {self.trials}: a search trains at least 1 candidate")
+        if self.jobs < 1 and self.jobs != -1:
+            raise SearchError(f"--jobs {self.jobs} train nothing; at least 1, or -1 for one a core")
+        if self.seeds < 2:
+            raise SearchError(f"--seeds {self.seeds} gives no spread; the winner needs at least 2")
+
 
 def search(
     settings: Settings,
@@ -121,19 +133,12 @@ def _train_seeds(effort: Effort, data_dir: Path | None, recipe: Any, folder: Pat
 
 def require_possible(settings: Settings, images: Images, effort: Effort) -> None:
     """Raises SearchError or MissingExtraError for a search that cannot come to its end."""
-    if effort.backend not in BACKENDS:
-        near = did_you_mean(effort.backend, BACKENDS)
-        raise SearchError(f"unknown backend {effort.backend!r}{near}")
     if effort.storage is not None and effort.trials is None:
         raise SearchError("--storage goes with --trials, not with --time")
     if effort.tensorboard:
         require_tensorboard()
         if effort.storage is not None:
             raise SearchError("--tensorboard goes without --storage, which optuna-dashboard reads")
-    if effort.seeds < 2:
-        raise SearchError(f"--seeds {effort.seeds} gives no spread; the winner needs at least 2")
-    if effort.trials is not None and effort.trials < 1:
-        raise SearchError(f"--trials {effort.trials}: a search trains at least 1 candidate")
     if settings.limits.need_firmware:
         from smidgen.export.toolchain import find
 

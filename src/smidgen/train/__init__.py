@@ -60,7 +60,7 @@ def train(
     (`optimizer={"name": "adam", "lr": 0.01}`).
     """
     name = model if isinstance(model, str) else target_of(model)
-    chosen = recipe_for(name, recipe, settings)
+    chosen = recipe_for(name, recipe, settings, source="settings")
     return fit(chosen, data or load_data(chosen.data), out or free_folder(chosen.model))
 
 

@@ -6,6 +6,7 @@ import fnmatch
 import functools
 import inspect
 import json
+import os
 from collections.abc import Callable
 from importlib import metadata, resources
 from importlib.resources.abc import Traversable
@@ -60,12 +61,24 @@ def create_model(name: str, pretrained: bool = False, **options: Any) -> nn.Modu
         return _from_network(name, options) if is_network(name) else _from_source(name, options)
     _load_entry_points()
     if name not in _builders:
-        raise ModelError(f"unknown model {shown(name)}{did_you_mean(name, _builders)}")
+        raise ModelError(_unknown(name))
     model = _builders[name](**_accepted(name, options))
     if pretrained:
         _load_shipped(model, name)
         model.eval()
     return model
+
+
+def _unknown(name: str) -> str:
+    """What is wrong with a name that is no model's."""
+    if os.path.isfile(name):  # unlike Path's, for any text
+        known = "name a model, a run folder, FILE.py or net.toml"
+        return f"{shown(name)} is a file and no network; {known}"
+    if os.path.isdir(name):
+        return f"{shown(name)} is a folder and no model; `smidgen models` lists the models"
+    if os.sep in name:
+        return f"there is no folder or file {shown(name)}; check the path"
+    return f"unknown model {shown(name)}{did_you_mean(name, _builders)}"
 
 
 def _accepted(name: str, options: dict[str, Any]) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def library() -> ctypes.CDLL | None:
     They are compiled once, in a few seconds, and kept in the user's cache folder. Where that fails,
     the reason is a warning and None comes back: torch computes what the kernels would.
     """
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    compiler = find_compiler()
     if compiler is None:
         return None
     try:
@@ -119,14 +119,30 @@ def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
     return loaded
 
 
-def _find_or_build(compiler: str) -> Path:
-    """The library's file for these sources and this machine; of several processes one builds it."""
+def find_compiler() -> str | None:
+    """The path of the C compiler that builds the kernels, if there is one."""
+    return shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+
+
+def built_library() -> Path | None:
+    """The file of the kernels, if they have been built for this machine; it builds nothing."""
+    compiler = find_compiler()
+    path = _library_file(compiler) if compiler else None
+    return path if path and _is_intact(path) else None
+
+
+def _library_file(compiler: str) -> Path:
+    """Where the library of these sources for this machine lies, whether or not it is built."""
     folder = resources.files(__package__)
     texts = [(folder / name).read_bytes() for name in SOURCES]
     facts = (texts, FLAGS, compiler, platform.platform(), _processor())
-    cache = cache_folder() / "kernels"
-    path = cache / f"{sha256(repr(facts).encode())[:16]}.so"
-    _make_private(cache)
+    return cache_folder() / "kernels" / f"{sha256(repr(facts).encode())[:16]}.so"
+
+
+def _find_or_build(compiler: str) -> Path:
+    """The library's file, intact; of several processes one builds it."""
+    path = _library_file(compiler)
+    _make_private(path.parent)
     if not _is_intact(path):
         with FileLock(path.with_suffix(".lock")):
             if not _is_intact(path):
