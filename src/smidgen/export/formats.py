@@ -7,6 +7,7 @@ import math
 import re
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -74,24 +75,26 @@ def make_c(targets: Sequence[Target], data: Data, bits: int) -> Export:
     (target,) = targets
     graph = quantize_for(data, target.model, target.preprocess, target.name, bits)
     images = data.test.images.numpy()
-    expected = graph.run(images)
     written = write_c(graph)
-    weighed = footprint(graph, CORE, written) if is_installed(*ARM_TOOLS) else None
-    accuracy = _accuracies(target, data, expected)
-    texts = with_about(written, _about(target, data, graph, accuracy, weighed))
     proofs = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor() as pool:
+        # What other programs do takes the time; smidgen's own share is done meanwhile.
+        can_emulate, folder = is_installed(*ARM_TOOLS), Path(name)
+        weighing = pool.submit(footprint, graph, CORE, written) if can_emulate else None
+        expected = graph.run(images)
+        accuracy = _accuracies(target, data, expected)
+        weighed = weighing.result() if weighing else None
+        texts = with_about(written, _about(target, data, graph, accuracy, weighed))
         for file, text in texts.items():
             (folder / file).write_text(text, encoding="utf-8")
-        if is_installed("gcc"):
-            found = run_host_c(folder, images)
-            proofs.append(compare("C by gcc on this machine", expected, found))
+        answers = pool.submit(run_host_c, folder, images) if is_installed("gcc") else None
         if weighed:
             count = _emulated(target)
             large = not _is_small(weighed, graph)
             found, _ = run_cortex_m(folder, images[:count], CORE, large)
             proofs.append(compare("C on an emulated Cortex-M0+", expected[:count], found))
+        if answers:
+            proofs.insert(0, compare("C by gcc on this machine", expected, answers.result()))
         if target.preprocess.kind == "photo":
             texts |= preprocess_files()
             proofs += _prove_frames(folder, target.preprocess.shape, len(images))
