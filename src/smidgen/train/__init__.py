@@ -47,20 +47,23 @@ def _silent(progress: Progress) -> None:
 
 
 def train(
-    model: str | type[nn.Module] | nn.Module,
+    model: str | type[nn.Module] | nn.Module | None = None,
     recipe: Path | str | None = None,
-    data: Data | None = None,
+    data: Data | str | None = None,
     out: Path | str | None = None,
     **settings: Any,
 ) -> Run:
     """The finished run of a model, as `smidgen train` would train it.
 
     `model` is a name, a file (`net.toml`, `FILE.py:NAME`), or a class of a file; for a module a
-    fresh one of its class is trained. `recipe` is a name or a file, by default the model's own;
+    fresh one of its class is trained. `recipe` is a name or a file, by default the model's own,
+    and without a model says the model; `data` is a data set or its name;
     `settings` change its keys (`epochs=5`), those of a table as one dictionary
     (`optimizer={"name": "adam", "lr": 0.01}`).
     """
-    name = model if isinstance(model, str) else target_of(model)
+    name = model if isinstance(model, str | None) else target_of(model)
+    if isinstance(data, str):
+        settings, data = settings | {"data": data}, None
     chosen = recipe_for(name, recipe, settings, source="settings")
     return fit(chosen, data or load_data(chosen.data), out or free_folder(chosen.model))
 
