@@ -218,6 +218,17 @@ def test_quickstart_falls_back_on_the_digits_and_says_so(tmp_path: Path) -> None
     assert "digits" in (tmp_path / "run" / "README.md").read_text()
 
 
+def test_a_plan_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    typed = ["train", "tiny_mnist", "--data", "digits", "--epochs", "2", "--plan"]
+    planned = json.loads(CliRunner().invoke(app, [*typed, "--json"]).stdout)
+    assert (planned["epochs"], planned["images"], planned["seeds"]) == (2, 1497, 1)
+    text = CliRunner().invoke(app, [*typed, "--seeds", "3"]).stdout
+    assert "9,146 parameters" in text
+    assert "for each of 3 seeds" in text
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_recipe_prints_what_train_trains_by(run: Path) -> None:
     done = smidgen(
         "recipe", "tiny_net", "--data", "digits", "--epochs", 2, "--batch-size", 64, "--lr", 0.01,

@@ -9,9 +9,12 @@ set is read once, at the end, unless the recipe watches it, and every reading is
 
 from __future__ import annotations
 
+import itertools
 import math
 import shutil
+import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -39,7 +42,7 @@ from smidgen.train.teacher import with_soft_labels, without_foreign_teacher
 from smidgen.train.verify import TOLERANCE, report_difference, smallest_difference
 from smidgen.zoo import create_model
 
-__all__ = ["Progress", "Watch", "fit", "new_module", "resume", "train"]
+__all__ = ["Progress", "Watch", "fit", "new_module", "plan", "resume", "train"]
 
 
 def _silent(progress: Progress) -> None:
@@ -94,6 +97,41 @@ def fit(
         if engine.process.rank == 0 and not run.has_checkpoint():
             shutil.rmtree(run.path, ignore_errors=True)
         raise
+
+
+def plan(recipe: Recipe, data: Data, *, device: str = "auto", batches: int = 20) -> dict[str, Any]:
+    """What `fit` would do, from a few batches that are timed; no folder is written.
+
+    images, steps and backend; `seconds` of the training alone; `bytes` of weights, checkpoint and
+    answers in the run's folder, without its pictures. Raises what `fit` raises before it trains.
+    """
+    recipe = without_foreign_teacher(recipe.model_copy(update={"data": data.name}))
+    engine, fitted, validation = _prepare(recipe, new_module(recipe, data), data, device)
+    optimizer = new_optimizer(engine.weights, engine.recipe)
+    steps = math.ceil(len(fitted) / recipe.batch_size)
+    stamps = [time.perf_counter()]
+    with engine:
+        engine.start_epoch(0)
+        for batch, draws in itertools.islice(epoch_batches(fitted, engine.recipe, 0), batches):
+            engine.backward(batch, draws)
+            optimizer.step()
+            stamps.append(time.perf_counter())
+    seconds = median(after - before for before, after in itertools.pairwise(stamps))
+    kept = optimizer.state_dict()["state"].get(0, {}).values()
+    tensors = [*engine.weights.averaged.state_dict().values(), *engine.weights.state().values()]
+    tensors += [tensor for tensor in kept if torch.is_tensor(tensor)]
+    return {
+        "model": recipe.model,
+        "data": data.name,
+        "params": engine.weights.parameters.numel(),
+        "images": len(fitted),
+        "val_images": len(validation) if validation else 0,
+        "epochs": recipe.epochs,
+        "steps": recipe.epochs * steps,
+        "backend": engine.recipe.backend,
+        "seconds": seconds * recipe.epochs * steps,
+        "bytes": sum(t.nbytes for t in tensors) + 4 * len(data.test) * len(data.classes),
+    }
 
 
 def _files_of(model: str) -> dict[str, bytes]:
