@@ -130,6 +130,36 @@ def test_models_are_sorted_as_asked(key: str, figure: str, sign: int) -> None:
     assert values == sorted(values)
 
 
+@pytest.mark.parametrize(
+    ("filters", "names"),
+    [
+        (["params<=9146"], {"tiny_mnist"}),
+        (["params<9,146"], set()),
+        (["accuracy > 0.9864"], {"tiny_net"}),
+        (["accuracy>=0.9864", "macs<1_000_000"], {"tiny_mnist"}),
+        (["bytes<22476.5"], {"tiny_mnist", "tiny_net"}),
+    ],
+)
+def test_models_are_filtered_by_figures(filters: list[str], names: set[str]) -> None:
+    options = [word for text in filters for word in ("--filter", text)]
+    done = CliRunner().invoke(app, ["models", "tiny*", *options, "--json"])
+    assert {row["model"] for row in json.loads(done.stdout)["models"]} == names
+
+
+@pytest.mark.parametrize("command", [["models"], ["models", "--sort", "macs"], ["doctor"]])
+def test_a_table_has_no_colour_and_cuts_nothing_at_eighty_columns(
+    command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smidgen.cli.output.WIDTH_OF_FILES", 80)
+    monkeypatch.setenv("NO_COLOR", "1")
+    text = CliRunner().invoke(app, command).stdout
+    table = [line for line in text.splitlines() if line[:1] in "┃│"]
+    assert table
+    assert max(map(len, table)) <= 80
+    assert "…" not in text
+    assert "\x1b" not in text
+
+
 @pytest.mark.parametrize("name", ["net", "mnist_net", "smidgen_8k"])
 def test_describe_cuts_no_number_at_eighty_columns(name: str, monkeypatch: Any) -> None:
     monkeypatch.setattr("smidgen.cli.output.WIDTH_OF_FILES", 80)
@@ -186,6 +216,17 @@ def test_quickstart_falls_back_on_the_digits_and_says_so(tmp_path: Path) -> None
     assert "NOT MNIST" in done.stderr
     assert "What next?" in done.stderr
     assert "digits" in (tmp_path / "run" / "README.md").read_text()
+
+
+def test_a_plan_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    typed = ["train", "tiny_mnist", "--data", "digits", "--epochs", "2", "--plan"]
+    planned = json.loads(CliRunner().invoke(app, [*typed, "--json"]).stdout)
+    assert (planned["epochs"], planned["images"], planned["seeds"]) == (2, 1497, 1)
+    text = CliRunner().invoke(app, [*typed, "--seeds", "3"]).stdout
+    assert "9,146 parameters" in text
+    assert "for each of 3 seeds" in text
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_recipe_prints_what_train_trains_by(run: Path) -> None:

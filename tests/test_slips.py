@@ -36,6 +36,7 @@ SLIPS = {
     "models --sort size": ["'size'", "'params', 'accuracy', 'bytes'", "smidgen models --help"],
     "sweep tiny_mnist": ["'--grid'", "smidgen sweep --help"],
     "sweep tiny_mnist --grid epochs=1 --seeds 0": ["'0'", "--seeds", "equal to 1"],
+    "models --filter size<8000": ["'size<8000'", "params, accuracy", "--filter 'params<8000'"],
     # models, runs and files
     "models tinymnist": ["'tinymnist'", "did you mean 'tiny_mnist'?"],
     "train tiny_mnst": ["'tiny_mnst'", "did you mean 'tiny_mnist'?"],

@@ -16,7 +16,7 @@ from smidgen.errors import RunError, TrainingError
 from smidgen.mnist import GLYPH
 from smidgen.recipe import Recipe, override
 from smidgen.run import Run
-from smidgen.train import Progress, fit, resume, torch_backend
+from smidgen.train import Progress, fit, plan, resume, torch_backend
 from smidgen.train.data_parallel import DataParallel
 from smidgen.train.distributed import Process
 from smidgen.train.dropout import SeededDropout
@@ -345,3 +345,21 @@ def test_a_training_does_not_import_torchs_compiler(tmp_path: Path) -> None:
         "sys.exit('torch._dynamo' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_plan_says_what_a_training_does(
+    few: Data, recipe: Recipe, tmp_path: Path, ema: float
+) -> None:
+    recipe = recipe.model_copy(update={"ema": ema})
+    planned = plan(recipe, few)
+    run = fit(recipe, few, tmp_path / "run")
+    # 240 images, of which a split leaves some to validate on; batches of 32.
+    fitted, held = few.fit_split()
+    assert (planned["images"], planned["val_images"]) == (len(fitted), len(held))
+    assert planned["steps"] == 2 * -(-len(fitted) // 32)
+    assert (planned["params"], planned["backend"]) == (9146, run.result()["backend"])
+    assert planned["seconds"] > 0
+    names = ("model.safetensors", "last.pt", "test_logits.safetensors")
+    written = sum((run.path / name).stat().st_size for name in names)
+    assert planned["bytes"] < written < planned["bytes"] + 20_000  # names and headers

@@ -7,13 +7,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+from torch import nn
+
 from smidgen.anatomy import Anatomy, Behaviour, describe, probe
-from smidgen.budget import Budget, Firmware, Score, Training, Verdict, judge, load_budget
-from smidgen.errors import ExportError, MissingExtraError, RunError
+from smidgen.budget import (
+    Budget,
+    Firmware,
+    Score,
+    Training,
+    Verdict,
+    judge,
+    list_budgets,
+    load_budget,
+)
+from smidgen.errors import BudgetError, ExportError, MissingExtraError, RunError
 from smidgen.inputs import InputShape
 from smidgen.metrics import over_seeds, wilson_interval
+from smidgen.network import guess_input, private_copy
 from smidgen.run import Run
-from smidgen.target import Target, load
+from smidgen.target import Target, load, untrained
 
 
 @dataclass(frozen=True)
@@ -38,20 +50,24 @@ class Measured:
 
 
 def check(
-    target: str, budget: str | Path | Budget, input_shape: InputShape | None = None
+    target: nn.Module | str | Path,
+    budget: str | Path | Budget | None = None,
+    input_shape: InputShape | None = None,
 ) -> Verdict:
     """The verdict of a budget (its name, its file or itself) over a target.
 
-    A target is a zoo name, a bundle folder, a Python file, a run folder, or the folder of a
-    series of seeds; only the last two have a training to judge. Raises ModelError, RunError and
-    BudgetError for what cannot be loaded.
+    A target is a module, a zoo name, a bundle folder, a Python file, a run folder, or the folder of
+    a series of seeds; only the last two have a training to judge. Raises ModelError, RunError and
+    BudgetError for what cannot be loaded, and where no budget is named.
     """
+    if budget is None:
+        raise BudgetError(f"name a budget, or its file; there are {', '.join(list_budgets())}")
     rules = budget if isinstance(budget, Budget) else load_budget(budget)
     return measure(target, rules.last_epochs, rules.weighs_firmware, input_shape).judge(rules)
 
 
 def measure(
-    target: str,
+    target: nn.Module | str | Path,
     last_epochs: int = 5,
     firmware: bool = False,
     input_shape: InputShape | None = None,
@@ -71,11 +87,16 @@ def measure(
     )
 
 
-def load_with_runs(target: str, input_shape: InputShape | None) -> tuple[Target, list[Run]]:
+def load_with_runs(
+    target: nn.Module | str | Path, input_shape: InputShape | None
+) -> tuple[Target, list[Run]]:
     """The target, and its run or the runs of its series of seeds, if it has any."""
+    if isinstance(target, nn.Module):
+        shape = input_shape or guess_input(target)
+        return untrained(type(target).__name__, private_copy(target, shape), shape), []
     found = Path(target).glob("seed-*/result.json") if os.path.isdir(target) else ()
     seeds = sorted(path.parent for path in found)
-    loaded = load(str(seeds[0]) if seeds else target, weights=False, input_shape=input_shape)
+    loaded = load(seeds[0] if seeds else target, weights=False, input_shape=input_shape)
     return loaded, [Run.open(path) for path in seeds] or ([loaded.run] if loaded.run else [])
 
 

@@ -9,18 +9,22 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from smidgen.data import Data, load_data
-from smidgen.errors import DataError
+from smidgen.errors import DataError, ModelError
 from smidgen.inference import count_correct, logits
 from smidgen.metrics import confusion_matrix, expected_calibration_error, wilson_interval
 from smidgen.preprocess import read_image
 from smidgen.robustness import Watch, robustness, silent
-from smidgen.target import Target, load
+from smidgen.target import Target, load, target_of
 
 
 def evaluate(
-    target: Target | str, data: Data | None = None, robust: bool = False, watch: Watch = silent
+    target: Target | nn.Module | str | Path,
+    data: Data | str | None = None,
+    robust: bool = False,
+    watch: Watch = silent,
 ) -> dict[str, Any]:
     """Scores on test images: accuracy, correct, n, interval, loss, confusion, ece.
 
@@ -28,12 +32,12 @@ def evaluate(
     reliability, accuracy by coverage, and what the detector of the data turns away. `watch` is
     called with how many corruptions at one strength are done, of how many.
 
-    The images are by default those of the data set that the network was trained on. The interval
+    A target is what `load` takes, or a module; `data` a data set or its name, by default what the
+    network was trained on, which a module does not say; it is fed as the data say. The interval
     is Wilson's at 95 %; `confusion` counts true classes in rows. Raises DataError where the data's
-    classes are not the network's.
+    classes are not the network's, ModelError for a module without data.
     """
-    target = load(target) if isinstance(target, str) else target
-    data = data or load_data(target.data)
+    target, data = _opened(target, data)
     target.require_classes(data, DataError)
     labels = data.test.labels
     answers = logits(target.model, data.test.images, target.preprocess)
@@ -51,6 +55,22 @@ def evaluate(
     if robust:
         scores["robustness"] = robustness(target, data, answers, watch)
     return scores
+
+
+def _opened(
+    target: Target | nn.Module | str | Path, data: Data | str | None
+) -> tuple[Target, Data]:
+    data = load_data(data) if isinstance(data, str) else data
+    if isinstance(target, nn.Module):
+        if data is None:
+            raise ModelError(
+                f"{type(target).__name__} does not say what it was trained on; name the data, as "
+                "in evaluate(model, 'mnist')"
+            )
+        return target_of(target, data), data
+    if not isinstance(target, Target):
+        target = load(target)
+    return target, data or load_data(target.data)
 
 
 def classify(target: Target, paths: Sequence[Path]) -> list[dict[str, Any]]:

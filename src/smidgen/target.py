@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from smidgen.data import Data
-from smidgen.errors import DataError, RunError, SmidgenError, shown
+from smidgen.errors import DataError, ModelError, RunError, SmidgenError, shown
 from smidgen.inputs import InputShape, Preprocess, class_names
 from smidgen.mnist import CLASSES, GLYPH
 from smidgen.network import forward, guess_input, noise, private_copy
@@ -48,7 +48,24 @@ class Target:
             )
 
 
-def load(target: str, weights: bool = True, input_shape: InputShape | None = None) -> Target:
+def target_of(module: nn.Module, data: Data) -> Target:
+    """A module as a target that was trained on that data; the module itself stays as it is.
+
+    Raises ModelError for one that does not take the data's images, or has not one logit for each
+    class.
+    """
+    name, shape = type(module).__name__, data.preprocess.shape
+    model = private_copy(module, shape).eval()
+    answered = tuple(forward(model, noise(2, shape)).shape)
+    if answered != (2, len(data.classes)):
+        raise ModelError(
+            f"{name} answers {answered[1:]} for an image; {data.name!r} has {len(data.classes)} "
+            f"classes, so forward must return (N, {len(data.classes)})"
+        )
+    return Target(name, model, data.preprocess, data.classes, data.name, run=None, trained=True)
+
+
+def load(target: str | Path, weights: bool = True, input_shape: InputShape | None = None) -> Target:
     """The network that a zoo name, a run folder, a bundle folder or a file stands for.
 
     A zoo name means its shipped weights. With `weights` false the network may have none: it is then
@@ -57,14 +74,20 @@ def load(target: str, weights: bool = True, input_shape: InputShape | None = Non
     (`path/to/file.py:Net`), for which they are guessed.
     Raises ModelError and RunError for what is not there, or does not fit.
     """
+    if not isinstance(target, str | Path):
+        raise ModelError(
+            f"a target is a model's name, a run or bundle folder or a file, not a "
+            f"{type(target).__name__}"
+        )
+    target = str(target)
     if is_network(target):
         shape = input_shape or network_input(target)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
             model = create_model(target, pretrained=weights, input=shape)
-        return _untrained(target, model, shape)
+        return untrained(target, model, shape)
     if is_source(target):
-        return _untrained(target, create_model(target, pretrained=weights), input_shape)
+        return untrained(target, create_model(target, pretrained=weights), input_shape)
     if os.path.isfile(os.path.join(target, "config.json")):  # unlike Path's, for any text
         return _from_bundle(Path(target))
     if os.path.isdir(target):
@@ -72,7 +95,7 @@ def load(target: str, weights: bool = True, input_shape: InputShape | None = Non
     if not weights and not has_weights(target):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
-            return _untrained(target, create_model(target), input_shape)
+            return untrained(target, create_model(target), input_shape)
     model = create_model(target, pretrained=True)
     _, data, classes, preprocess = _read_header(weights_header(target))
     return Target(target, model, preprocess, classes, data, run=None, trained=True)
@@ -139,7 +162,8 @@ def _read_header(header: Mapping[str, str]) -> tuple[str, str, tuple[str, ...], 
     return header["model"], header["data"], classes, Preprocess.from_header(header)
 
 
-def _untrained(name: str, model: nn.Module, input_shape: InputShape | None) -> Target:
+def untrained(name: str, model: nn.Module, input_shape: InputShape | None) -> Target:
+    """An untrained module as a target, for images of that shape or those it seems made for."""
     shape = input_shape or guess_input(model)
     if shape == GLYPH.shape:
         return Target(name, model.eval(), GLYPH, CLASSES, "mnist", run=None, trained=False)

@@ -13,7 +13,7 @@ from smidgen.anatomy.cost import macs, peak_activations, stored
 from smidgen.anatomy.layout import Layout
 from smidgen.anatomy.rules import layouts
 from smidgen.anatomy.structure import Structure, examine
-from smidgen.errors import ModelError
+from smidgen.errors import ModelError, shown
 from smidgen.escape import markdown
 from smidgen.inputs import InputShape
 from smidgen.network import (
@@ -144,6 +144,10 @@ def describe(
     network (its class name otherwise). Raises ModelError where the forward pass fails on
     (1, *input_shape), and where what is executed depends on what is in the image.
     """
+    if not isinstance(model, nn.Module):
+        raise ModelError(
+            f"{shown(model)} is no module; smidgen.load gives one: load('tiny_mnist').model"
+        )
     input_shape = input_shape or guess_input(model)
     evaluated = read_network(model, input_shape)
     trained = _trained(model, input_shape)

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from smidgen.recipe import Recipe
     from smidgen.train import Progress, Watch
 
+Plan = Annotated[
+    bool, typer.Option("--plan", help="Say what it would take, by a few batches, and stop.")
+]
 Grid = Annotated[
     list[str],
     typer.Option(
@@ -69,6 +72,7 @@ def train(
     grey: Grey = False,
     glyph: Glyph = False,
     skip_bad: SkipBad = False,
+    plan: Plan = False,
     json_: Json = False,
 ) -> None:
     """Train a model by a recipe; the run folder holds weights, curves, pictures and the card."""
@@ -81,7 +85,8 @@ def train(
     if resume is not None:
         is_plain = not (model or recipe or settings or changes or any(pictures.values()))
         return trainer.resume(resume, is_plain)
-    return trainer.fit(choose_recipe(model, recipe, settings, changes, pictures), seeds, out)
+    chosen = choose_recipe(model, recipe, settings, changes, pictures)
+    return trainer.plan(chosen, seeds) if plan else trainer.fit(chosen, seeds, out)
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,23 @@ class _Trainer:
         with interruptible(lambda: _how_to_resume(folder)), _progress(self.json_) as watch:
             run = fit(recipe, data, folder, device=self.device, watch=watch)
         return _report(run, data, self.json_)
+
+    def plan(self, recipe: Recipe, seeds: int | None) -> None:
+        """Prints what one training would do, of as many seeds."""
+        from smidgen.train import plan
+
+        planned = plan(recipe, load_shown(recipe.data, self.data_dir), device=self.device)
+        if self.json_:
+            return emit(planned | {"seeds": seeds or 1})
+        each = f", for each of {seeds} seeds" if seeds else ""
+        console().print(
+            f"{planned['model']}, {planned['params']:,} parameters, on {planned['images']:,} "
+            f"images of {planned['data']}: {planned['steps']:,} steps in {planned['epochs']:,} "
+            f"epochs, backend {planned['backend']}\nabout {planned['seconds']:.0f} s of training "
+            f"and {planned['bytes']:,} bytes without pictures{each}",
+            soft_wrap=True,
+        )
+        return None
 
     def resume(self, path: Path, is_plain: bool) -> None:
         """Finishes the run in that folder; refused unless that is all that was asked for."""

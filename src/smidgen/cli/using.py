@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+import re
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -35,6 +37,25 @@ _SORT: dict[SortKey, Callable[[dict[str, Any]], Any]] = {
     SortKey.NAME: lambda row: row["model"],
 }
 
+_FIGURES = {
+    "params": "params",
+    "accuracy": "test_accuracy",
+    "bytes": "weight_bytes_int8",
+    "macs": "macs",
+}
+_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+Filters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--filter", metavar="'KEY<N'", help="Only those; accuracy is a fraction: 'accuracy>0.99'."
+    ),
+]
+
 
 def models(
     pattern: Annotated[
@@ -44,6 +65,7 @@ def models(
     sort: Annotated[
         SortKey, typer.Option(help="The column to sort by, accuracy from the best on.")
     ] = SortKey.PARAMS,
+    filters: Filters = None,
     json_: Json = False,
 ) -> None:
     """List the models of the zoo by size, with what they weigh and what their weights reach."""
@@ -51,6 +73,7 @@ def models(
     from smidgen.target import load
     from smidgen.zoo import has_weights, list_models, shipped_accuracy
 
+    keep = [_parse_filter(text) for text in filters or []]
     names = list_models(pattern)
     if not names:
         raise ModelError(f"no model is named {pattern!r}{did_you_mean(pattern, list_models())}")
@@ -63,10 +86,23 @@ def models(
             | {"macs": anatomy.macs, "weight_bytes_int8": anatomy.weight_bytes_int8}
             | {"test_accuracy": shipped_accuracy(name)}
         )
-    rows.sort(key=_SORT[sort])
+    rows = sorted((row for row in rows if all(test(row) for test in keep)), key=_SORT[sort])
     if json_:
         return emit({"models": rows})
     return _print_models(rows)
+
+
+def _parse_filter(text: str) -> Callable[[dict[str, Any]], bool]:
+    """The test that `params<8000` stands for; a figure that is not known passes none."""
+    found = re.fullmatch(r" *(\w+) *(<=|>=|<|>) *([0-9][0-9_,]*(?:\.[0-9]+)?) *", text)
+    if not found or found[1] not in _FIGURES:
+        raise ModelError(
+            f"--filter {text!r} is not a figure, a comparison and a number; the figures are "
+            f"{', '.join(_FIGURES)}; for example --filter 'params<8000'"
+        )
+    figure, compare = _FIGURES[found[1]], _COMPARISONS[found[2]]
+    limit = float(found[3].replace(",", ""))
+    return lambda row: row[figure] is not None and compare(row[figure], limit)
 
 
 def _print_models(rows: list[dict[str, Any]]) -> None:

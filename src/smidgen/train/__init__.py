@@ -9,9 +9,12 @@ set is read once, at the end, unless the recipe watches it, and every reading is
 
 from __future__ import annotations
 
+import itertools
 import math
 import shutil
+import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -38,7 +41,7 @@ from smidgen.train.teacher import with_soft_labels, without_foreign_teacher
 from smidgen.train.verify import TOLERANCE, report_difference, smallest_difference
 from smidgen.zoo import create_model
 
-__all__ = ["Progress", "Watch", "fit", "new_module", "resume", "train"]
+__all__ = ["Progress", "Watch", "fit", "new_module", "plan", "resume", "train"]
 
 
 def _silent(progress: Progress) -> None:
@@ -46,20 +49,23 @@ def _silent(progress: Progress) -> None:
 
 
 def train(
-    model: str | type[nn.Module] | nn.Module,
+    model: str | type[nn.Module] | nn.Module | None = None,
     recipe: Path | str | None = None,
-    data: Data | None = None,
+    data: Data | str | None = None,
     out: Path | str | None = None,
     **settings: Any,
 ) -> Run:
     """The finished run of a model, as `smidgen train` would train it.
 
     `model` is a name, a file (`net.toml`, `FILE.py:NAME`), or a class of a file; for a module a
-    fresh one of its class is trained. `recipe` is a name or a file, by default the model's own;
+    fresh one of its class is trained. `recipe` is a name or a file, by default the model's own,
+    and without a model says the model; `data` is a data set or its name;
     `settings` change its keys (`epochs=5`), those of a table as one dictionary
     (`optimizer={"name": "adam", "lr": 0.01}`).
     """
-    name = model if isinstance(model, str) else target_of(model)
+    name = model if isinstance(model, str | None) else target_of(model)
+    if isinstance(data, str):
+        settings, data = settings | {"data": data}, None
     chosen = recipe_for(name, recipe, settings, source="settings")
     return fit(chosen, data or load_data(chosen.data), out or free_folder(chosen.model))
 
@@ -90,6 +96,40 @@ def fit(
         if engine.process.rank == 0 and not run.has_checkpoint():
             shutil.rmtree(run.path, ignore_errors=True)
         raise
+
+
+def plan(recipe: Recipe, data: Data, *, device: str = "auto", batches: int = 20) -> dict[str, Any]:
+    """What `fit` would do, from a few batches that are timed; no folder is written.
+
+    images, steps and backend; `seconds` of the training alone; `bytes` of weights, checkpoint and
+    answers in the run's folder, without its pictures. Raises what `fit` raises before it trains.
+    """
+    recipe = without_foreign_teacher(recipe.model_copy(update={"data": data.name}))
+    engine, fitted, validation = _prepare(recipe, new_module(recipe, data), data, device)
+    optimizer = Optimizer(engine.weights, engine.recipe.optimizer)
+    steps = math.ceil(len(fitted) / recipe.batch_size)
+    stamps = [time.perf_counter()]
+    with engine:
+        engine.start_epoch(0)
+        for batch, draws in itertools.islice(epoch_batches(fitted, engine.recipe, 0), batches):
+            engine.backward(batch, draws)
+            optimizer.step(recipe.optimizer.lr)
+            stamps.append(time.perf_counter())
+    seconds = median(after - before for before, after in itertools.pairwise(stamps))
+    tensors = [*engine.weights.averaged.state_dict().values(), *engine.weights.state().values()]
+    tensors += optimizer.state.values()
+    return {
+        "model": recipe.model,
+        "data": data.name,
+        "params": engine.weights.parameters.numel(),
+        "images": len(fitted),
+        "val_images": len(validation) if validation else 0,
+        "epochs": recipe.epochs,
+        "steps": recipe.epochs * steps,
+        "backend": engine.recipe.backend,
+        "seconds": seconds * recipe.epochs * steps,
+        "bytes": sum(t.nbytes for t in tensors) + 4 * len(data.test) * len(data.classes),
+    }
 
 
 def _files_of(model: str) -> dict[str, bytes]:
