@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
+from made_up_runs import tiny_data
 from numpy.random import RandomState
 from test_html import ask, node
 
+from smidgen.errors import RecipeError
+from smidgen.recipe import load_recipe, override
+from smidgen.train import fit, resume
+from smidgen.train.written import with_written
 from smidgen.written import DIGITS, SHAPES, draw_digits, draw_others
 from smidgen.written.pen import PEN, curve, ink_of
 
@@ -86,3 +94,53 @@ def test_the_same_numbers_draw_the_same_images():
     assert (draw_digits(10, RandomState(7))[0] != draw_digits(10, RandomState(8))[0]).any()
     assert draw_digits(0, RandomState(7))[0].shape == (0, 28, 28)
     assert draw_others(0, RandomState(7)).shape == (0, 28, 28)
+
+
+@pytest.fixture
+def digits_recipe(recipe):
+    return override(recipe, {"written": 20})
+
+
+def test_drawn_digits_stand_after_the_training_images(digits_recipe):
+    data = tiny_data()
+    soft = torch.rand(len(data.train), 10)
+    split = with_written(replace(data.train, soft=soft), digits_recipe, data)
+    count = len(data.train)
+    assert len(split) == count + 20
+    assert split.labels[count:].tolist() == list(range(10)) * 2
+    assert torch.equal(split.images[:count], data.train.images)
+    assert torch.equal(split.soft, torch.cat([soft, torch.eye(10), torch.eye(10)]))
+    again = with_written(data.train, digits_recipe, data)
+    assert torch.equal(again.images, split.images)
+    assert again.soft is None
+    other = with_written(data.train, override(digits_recipe, {"seed": 1}), data)
+    assert not torch.equal(other.images, split.images)
+
+
+def test_a_training_counts_what_is_drawn_and_resumes_to_the_same_weights(digits_recipe, tmp_path):
+    data, recipe = tiny_data(), override(digits_recipe, {"epochs": 2})
+    run = fit(recipe, data, tmp_path / "whole")
+    assert load_recipe(run.path / "recipe.toml").written == 20
+    assert run.result()["images_per_epoch"] == len(data.fit_split()[0]) + 20
+    assert run.result()["images_seen"] == 2 * run.result()["images_per_epoch"]
+    plain = fit(override(recipe, {"written": 0}), data, tmp_path / "plain")
+    assert (plain.path / "model.safetensors").read_bytes() != weights_of(run)
+
+    def stop(progress):
+        if progress.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(recipe, data, tmp_path / "cut", watch=stop)
+    assert weights_of(resume(tmp_path / "cut", data)) == weights_of(run)
+
+
+def weights_of(run):
+    return (run.path / "model.safetensors").read_bytes()
+
+
+def test_data_that_are_not_the_ten_digits_are_refused(digits_recipe, tmp_path):
+    clothes = replace(tiny_data(), name="clothes", classes=tuple("abcdefghij"))
+    with pytest.raises(RecipeError, match=r"^written = 20 adds .*'clothes'.* --set written=0$"):
+        fit(digits_recipe, clothes, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
