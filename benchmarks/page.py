@@ -176,6 +176,8 @@ def report(rows: list[tuple[str, str, str]], version: str) -> None:
     lines = [
         "# The page, measured",
         "",
+        "What is refused as none of these, and how: [refusal.md](refusal.md).",
+        "",
         f"Chromium {version}, headless, on {platform.machine()} ({platform.system()}), by "
         "`python benchmarks/page.py`.",
         "",

@@ -15,7 +15,7 @@ from smidgen.errors import RecipeError
 from smidgen.recipe import load_recipe, override
 from smidgen.train import fit, resume
 from smidgen.train.written import with_written
-from smidgen.written import DIGITS, SHAPES, draw_digits, draw_others
+from smidgen.written import DIGITS, SHAPES, draw_digits, draw_scribbles, draw_shapes
 from smidgen.written.pen import PEN, curve, ink_of
 
 __all__ = ["node"]  # the fixture
@@ -90,10 +90,11 @@ def test_drawn_digits_have_mnists_frame():
 
 def test_the_same_numbers_draw_the_same_images():
     assert (draw_digits(12, RandomState(7))[0] == draw_digits(12, RandomState(7))[0]).all()
-    assert (draw_others(12, RandomState(7)) == draw_others(12, RandomState(7))).all()
+    assert (draw_shapes(SHAPES, RandomState(7)) == draw_shapes(SHAPES, RandomState(7))).all()
+    assert (draw_scribbles(9, RandomState(7)) == draw_scribbles(9, RandomState(7))).all()
     assert (draw_digits(10, RandomState(7))[0] != draw_digits(10, RandomState(8))[0]).any()
     assert draw_digits(0, RandomState(7))[0].shape == (0, 28, 28)
-    assert draw_others(0, RandomState(7)).shape == (0, 28, 28)
+    assert draw_scribbles(0, RandomState(7)).shape == (0, 28, 28)
 
 
 @pytest.fixture

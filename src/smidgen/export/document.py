@@ -6,7 +6,8 @@
      "preprocess": "photo"}
 
 `image` is a position in `images`, which are packed: base64 of rows of pixels, channels last, each
-run of zeros as one 0 and its length. Only glyphs have a detector; they need no `preprocess`.
+run of zeros as one 0 and its length. Only glyphs have a detector; they need no `preprocess`. It
+names the network that is its judge, and holds its graph where the page has other networks only.
 `accuracy` is the integer graph's, on all `tested` test images.
 
 The document of the shipped frontier models is package data, so that their page needs no data set.
@@ -52,7 +53,8 @@ def page_document(targets: Sequence[str], data_dir: Path | str | None = None) ->
     shipped = frontier_document()
     by_name = {model["name"]: model for model in shipped["models"]}
     if all(target in by_name for target in targets):
-        return shipped | {"models": [by_name[name] for name in targets or by_name]}
+        models = [by_name[name] for name in targets or by_name]
+        return shipped | {"models": models, "detector": _with_judge(shipped["detector"], models)}
     loaded = [load(target) for target in targets]
     data = load_data(loaded[0].data, data_dir)
     return build_document(loaded, data)
@@ -79,10 +81,7 @@ def build_document(
     }
     if data.preprocess.kind == "photo":
         return document | {"preprocess": "photo"}
-    fit, validation = data.fit_split()
-    detector = fit_detector(
-        fit.images.numpy()[:, 0], fit.labels.numpy(), validation.images.numpy()[:, 0]
-    )
+    detector = fit_detector(data, graphs[0])
     return document | {"detector": detector.to_document() if detector else None}
 
 
@@ -104,6 +103,15 @@ def frontier_document() -> dict[str, Any]:
     path = resources.files("smidgen") / "export" / "frontier.json"
     document: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return document
+
+
+def _with_judge(detector: dict[str, Any], models: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The shipped page's detector, with its network's graph where these models lack it."""
+    judge = detector["network"]
+    if any(model["name"] == judge for model in models):
+        return detector
+    shipped = frontier_document()["models"]
+    return detector | {"graph": next(m["graph"] for m in shipped if m["name"] == judge)}
 
 
 def _describe(target: Target, graph: Graph, data: Data, positions: Positions) -> dict[str, Any]:

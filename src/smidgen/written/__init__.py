@@ -20,10 +20,9 @@ from smidgen.written.pen import Style, draw_style, scribble
 
 Images = NDArray[np.uint8]
 
-SCRIBBLES = 0.25  # of what is no digit
-DIGITS_ASPECT, OTHERS_ASPECT = 0.7, 0.9  # medians of the width over the height
+DIGITS_ASPECT, SHAPES_ASPECT = 0.7, 0.9  # medians of the width over the height
 
-__all__ = ["DIGITS", "SHAPES", "draw_digits", "draw_others"]
+__all__ = ["DIGITS", "SHAPES", "draw_digits", "draw_scribbles", "draw_shapes"]
 
 
 def draw_digits(count: int, random: RandomState) -> tuple[Images, NDArray[np.int64]]:
@@ -35,15 +34,14 @@ def draw_digits(count: int, random: RandomState) -> tuple[Images, NDArray[np.int
     return _stacked(_draw(DIGITS[label], DIGITS_ASPECT, random) for label in labels), labels
 
 
-def draw_others(count: int, random: RandomState) -> Images:
-    """So many images, uint8 (N, 28, 28), of letters, shapes and scribbles, which are no digits."""
-    return _stacked(_draw_other(random) for _ in range(count))
+def draw_shapes(names: Iterable[str], random: RandomState) -> Images:
+    """An image, uint8 (N, 28, 28), of each of these letters and shapes, keys of SHAPES."""
+    return _stacked(_draw(SHAPES[name], SHAPES_ASPECT, random) for name in names)
 
 
-def _draw_other(random: RandomState) -> Images:
-    if random.uniform() < SCRIBBLES:
-        return scribble(random)
-    return _draw(SHAPES[list(SHAPES)[random.randint(len(SHAPES))]], OTHERS_ASPECT, random)
+def draw_scribbles(count: int, random: RandomState) -> Images:
+    """So many images, uint8 (N, 28, 28), of lines through random points."""
+    return _stacked(scribble(random) for _ in range(count))
 
 
 def _draw(styles: Sequence[Style], aspect: float, random: RandomState) -> Images:
