@@ -39,12 +39,14 @@ GOALS = {
     "smidgen_1936": ("≤ 1,936, any epochs", 0.9925),
     "smidgen_4142": ("≤ 4,142, any epochs", 0.9945),
     "smidgen_8k": ("< 8,000, ≤ 15 epochs", 0.9952),
+    "smidgen_8k_written": ("< 8,000, other hands too", 0.9949),
     "smidgen_mcu": ("8 kB of weights, 4 kB of RAM", 0.9950),
     "skip_13k_best": ("13,272, ≤ 10 epochs", 0.9955),
     "smidgen_20k": ("< 20,000, ≤ 20 epochs", 0.9962),
     "smidgen_1epoch": ("< 25,000, one epoch", 0.9930),
     "smidgen_25k": ("< 25,000, any epochs", 0.9970),
 }
+TWIN = "smidgen_8k_written"  # too near to smidgen_8k for a place in the picture
 PHOTOS = {
     "smidgen_fashion_8k": ("Fashion-MNIST, < 8,000", 0.915),
     "smidgen_fashion_25k": ("Fashion-MNIST, < 25,000", 0.933),
@@ -166,7 +168,7 @@ def main() -> None:
         train_teacher()
     elif arguments.name:
         train(arguments.name, arguments.seeds, arguments.ship)
-    draw(records(GOALS), public(), ROOT / "docs" / "frontier.png")
+    draw(records(GOALS.keys() - {TWIN}), public(), ROOT / "docs" / "frontier.png")
     tried = (FIGURES / "tried.md").read_text(encoding="utf-8")
     lines = [
         "# The frontier",

@@ -2,22 +2,22 @@
 //
 //   node benchmarks/handwriting.mjs < input.json > output.json
 //
-// Input: {"drawings": [strokes, ...], "images": [base64 of 784 bytes, ...], "models": [integer graph,
-// ...], "detector": the page's}. Strokes are lists of points from 0 to 1 of the paper. Output:
+// Input: {"drawings": [strokes, ...], "images": [base64 of 784 bytes, ...], "page": {"models": [...],
+// "detector": ...}}, the page's data. Strokes are lists of points from 0 to 1 of the paper. Output:
 // {"seen": [[base64 of an image, ...] for each drawing], "says": [[label of each model] for each
 // drawing], "none": [is the drawing none of these?], "refused": [is the image?]}.
 
 import { readFileSync } from "node:fs";
-import { decodeDetector, distance } from "../src/smidgen/export/templates/detector.js";
+import { decodeDetector, excess } from "../src/smidgen/export/templates/detector.js";
 import { decode, predict } from "../src/smidgen/export/templates/network.js";
 import { seen } from "../src/smidgen/export/templates/scene.js";
 import { digitsOf, PAPER } from "../src/smidgen/export/templates/strokes.js";
 import { argmax } from "../src/smidgen/export/templates/verdict.js";
 
-const { drawings, images, models, detector: document } = JSON.parse(readFileSync(0));
-const detector = decodeDetector(document);
-const networks = models.map(decode);
-const isFar = (image) => detector !== null && distance(detector, image) > 1;
+const { drawings, images, page } = JSON.parse(readFileSync(0));
+const detector = decodeDetector(page);
+const networks = page.models.map(({ graph }) => decode(graph));
+const isFar = (image) => detector !== null && excess(detector, image) > 0;
 const toText = (image) => Buffer.from(image).toString("base64");
 const toImage = (text) => new Uint8Array(Buffer.from(text, "base64"));
 

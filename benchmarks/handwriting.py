@@ -29,7 +29,7 @@ from playwright.sync_api import sync_playwright
 
 from smidgen.anatomy import count_parameters
 from smidgen.data import load_data
-from smidgen.export.document import frontier_document, page_document
+from smidgen.export.document import frontier_document, page_document, shipped_detector
 from smidgen.export.html import render
 from smidgen.quantize import quantize_for, to_document
 from smidgen.target import load
@@ -79,7 +79,7 @@ def describe_for_node(targets: list[str]) -> dict[str, Any]:
         return shipped
     models = {model["name"]: model for model in shipped["models"]}
     chosen = [models[name] if name in models else describe(name) for name in targets]
-    return {"models": chosen, "detector": shipped["detector"]}
+    return {"models": chosen, "detector": shipped_detector(chosen)}
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def by_size(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 def run_node(**given: Any) -> dict[str, Any]:
     """What benchmarks/handwriting.mjs answers."""
-    document = {"drawings": [], "images": [], "models": [], "detector": None} | given
+    document = {"drawings": [], "images": [], "page": {"models": [], "detector": None}} | given
     finished = subprocess.run(
         ["node", str(Path(__file__).with_suffix(".mjs"))],
         input=json.dumps(document).encode(),
@@ -123,8 +123,7 @@ def judge_in_node(document: dict[str, Any], drawings: list[Drawing]) -> Verdicts
     """What the networks, the smallest first, say of each drawing."""
     answers = run_node(
         drawings=[drawing["strokes"] for drawing in drawings],
-        models=[model["graph"] for model in by_size(document)],
-        detector=document["detector"],
+        page={"models": by_size(document), "detector": document["detector"]},
     )
     return [
         ["" if none else label for label in labels]
@@ -161,7 +160,7 @@ def share_refused(document: dict[str, Any]) -> float:
     """The share of the test images that the page's detector takes for none of the digits."""
     images = load_data("mnist").test.images.numpy()
     texts = [base64.b64encode(image.tobytes()).decode() for image in images]
-    return float(np.mean(run_node(images=texts, detector=document["detector"])["refused"]))
+    return float(np.mean(run_node(images=texts, page=document)["refused"]))
 
 
 def tabulate(names: list[str], drawings: list[Drawing], verdicts: Verdicts) -> str:

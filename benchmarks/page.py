@@ -22,11 +22,13 @@ import torch
 from playwright.sync_api import Page, sync_playwright
 
 from smidgen.data import Data, load_data
+from smidgen.detector import fit_detector
 from smidgen.export.document import build_document, frontier_document
 from smidgen.export.html import render
 from smidgen.inference import logits
 from smidgen.mnist import GLYPH
 from smidgen.preprocess import read_image
+from smidgen.quantize import quantize_for
 from smidgen.target import load
 
 ROOT = Path(__file__).parent.parent
@@ -80,7 +82,12 @@ def measure(data: Data) -> None:
 
 def ship(names: list[str], data: Data) -> None:
     """Puts the document of these models, the first chosen at first, into the package."""
-    text = json.dumps(build_document([load(name) for name in names], data), separators=(",", ":"))
+    targets = [load(name) for name in names]
+    graphs = [quantize_for(data, each.model, each.preprocess, each.name) for each in targets]
+    detector = fit_detector(data, graphs[0])
+    assert detector is not None
+    document = build_document(targets, data, graphs) | {"detector": detector.to_document()}
+    text = json.dumps(document, separators=(",", ":"))
     (ROOT / "src" / "smidgen" / "export" / "frontier.json").write_text(text + "\n", "utf-8")
     frontier_document.cache_clear()
 
@@ -175,6 +182,8 @@ def replay_images(page: Page, data: Data) -> list[tuple[str, str, str]]:
 def report(rows: list[tuple[str, str, str]], version: str) -> None:
     lines = [
         "# The page, measured",
+        "",
+        "What is refused as none of these, and how: [refusal.md](refusal.md).",
         "",
         f"Chromium {version}, headless, on {platform.machine()} ({platform.system()}), by "
         "`python benchmarks/page.py`.",

@@ -86,13 +86,16 @@ def table(models: dict[str, Any]) -> list[str]:
 
 
 def detectors(models: dict[str, Any]) -> list[str]:
-    """A sentence for each data set that has a detector."""
-    by_data = {found["data"]: found["detector"] for found in models.values() if found["detector"]}
+    """A sentence for each network whose page would have a detector."""
     return [
-        f"The detector of `{data}` lets {found['kept']:.2%} of the test images pass and turns away "
-        + ", ".join(f"{share:.1%} of `{kind}`" for kind, share in found["turned_away"].items())
+        f"The detector of a page of `{name}` lets {found['detector']['kept']:.2%} of the test "
+        "images pass and turns away "
+        + ", ".join(
+            f"{share:.1%} of `{kind}`" for kind, share in found["detector"]["turned_away"].items()
+        )
         + "."
-        for data, found in by_data.items()
+        for name, found in models.items()
+        if found["detector"]
     ]
 
 

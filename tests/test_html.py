@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from smidgen.detector import describe, fit_detector
 from smidgen.errors import ExportError
 from smidgen.export.bundle import bundle
 from smidgen.export.document import (
@@ -186,62 +185,3 @@ def test_a_page_holds_an_image_once():
     blank, white = np.zeros((28, 28), np.uint8), np.full((28, 28), 255, np.uint8)
     assert [add_image(image, positions) for image in (blank, white, blank)] == [0, 1, 0]
     assert list(positions) == [pack(blank), pack(white)]
-
-
-def bars(count, rng):
-    """Upright bars (label 0) and level ones (label 1), here and there."""
-    images, labels = np.zeros((count, 28, 28), np.uint8), np.arange(count) % 2
-    for image, label in zip(images, labels, strict=True):
-        at, wide, level = rng.integers(8, 17), rng.integers(2, 5), rng.integers(180, 256)
-        image[4:24, at : at + wide] = level
-        image[rng.random((28, 28)) < 0.02] = 60
-        if label:
-            image[:] = image.T.copy()
-    return images, labels
-
-
-@pytest.fixture(scope="module")
-def detector():
-    rng = np.random.default_rng(0)
-    images, labels = bars(600, rng)
-    return fit_detector(images, labels, bars(400, rng)[0])
-
-
-def test_the_detector_accepts_its_kind_and_nothing_else(detector):
-    rng = np.random.default_rng(1)
-    assert (detector.distance(bars(400, rng)[0]) <= 1).mean() > 0.97
-    diagonal = np.stack([np.eye(28) * 255] * 2).astype(np.uint8)
-    noise = rng.integers(0, 256, (5, 28, 28)).astype(np.uint8)
-    assert (detector.distance(diagonal) > 1).all()
-    assert (detector.distance(noise) > 1).all()
-
-
-def test_the_detector_is_mahalanobis_distance(detector):
-    rng = np.random.default_rng(0)
-    images, labels = bars(600, rng)
-    probe, _ = bars(50, np.random.default_rng(2))
-    features, probed = describe(images), describe(probe)
-    squared = []
-    for label in (0, 1):
-        members = features[labels == label]
-        inverse = np.linalg.inv(np.cov(members.T) + 1e-4 * np.eye(38))
-        offsets = probed - members.mean(axis=0)
-        squared.append(np.einsum("ni,ij,nj->n", offsets, inverse, offsets))
-    ratio = detector.distance(probe) / np.sqrt(np.min(squared, axis=0))
-    np.testing.assert_allclose(ratio, ratio[0])
-
-
-def test_the_page_measures_with_the_same_detector(detector, node):
-    probe, _ = bars(40, np.random.default_rng(3))
-    script = """
-        const { decodeDetector, distance } = await import("./detector.js");
-        const detector = decodeDetector(input.detector);
-        console.log(JSON.stringify(input.images.map((image) => distance(detector, image))));
-    """
-    document = {"detector": detector.to_document(), "images": probe.reshape(-1, 784).tolist()}
-    np.testing.assert_allclose(ask(node, script, document), detector.distance(probe), rtol=0.02)
-
-
-def test_a_class_with_few_images_gives_no_detector():
-    images, labels = bars(100, np.random.default_rng(0))
-    assert fit_detector(images, labels, images) is None

@@ -297,6 +297,6 @@ def test_several_digits_are_read_from_left_to_right(desk):
     draw(desk, four, (0.25, 0.17, 0.5))
     assert answer(desk) == "47"
     assert "sure of all" in desk.locator("#sure").text_content()
-    assert desk.locator("#others").text_content() == "All 7 say 47."
+    assert desk.locator("#others").text_content() == "All 8 say 47."
     draw(desk, [[[0.0, 0.0], [0.0, 0.4], [0.0, 1.0]]], (0.25, 0.5, 0.5))
     assert answer(desk) == "417"

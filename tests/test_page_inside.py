@@ -80,7 +80,7 @@ PIXELS = """(selector) => [...document.querySelectorAll(selector)].map((canvas) 
 def test_zero_is_the_papers_colour_and_numbers_are_as_strong_as_they_are_large(desk):
     draw(desk, SEVEN)
     (seen,) = desk.evaluate(PIXELS, "#seen")
-    model = next(model for model in MODELS if model["name"] == "smidgen_8k")
+    model = next(model for model in MODELS if model["name"] == "smidgen_8k_written")
     expected = first_layer(model, np.reshape(seen, (28, 28, 4))[..., 0])
     assert model["graph"]["zeros"][1] == 0
     maps = desk.evaluate(PIXELS, "#maps canvas")

@@ -87,7 +87,7 @@ def bottom_right(page, selector):
 def test_two_sentences_say_what_this_is_and_what_to_do(desk):
     lead, todo = (desk.locator(f"#{name}").text_content() for name in ("lead", "todo"))
     assert lead == (
-        "Seven neural networks of 2 to 24 kB read handwriting inside this page; nothing leaves it."
+        "Eight neural networks of 2 to 24 kB read handwriting inside this page; nothing leaves it."
     )
     assert todo.startswith("Draw a digit on the paper")
 
@@ -155,12 +155,12 @@ def test_the_networks_are_a_picture_sorted_by_size(desk):
     rows = desk.locator(".network").all()
     sizes = [int(row.locator(".params").text_content().replace(",", "")) for row in rows]
     assert sizes == sorted(sizes)
-    assert len(sizes) == 7
+    assert len(sizes) == 8
     accuracy = [float(row.locator(".accuracy").text_content()) for row in rows]
     tops = [row.locator(".dot").bounding_box() for row in rows]
     bottoms = [round(top["y"] + top["height"], 1) for top in tops]
-    for i in range(7):
-        for j in range(7):
+    for i in range(8):
+        for j in range(8):
             assert (accuracy[i] > accuracy[j]) == (bottoms[i] < bottoms[j] - 0.05)
     assert tops[-1]["width"] > 1.4 * tops[0]["width"]
     first = desk.get_by_role("radio").first
@@ -173,7 +173,7 @@ def test_the_networks_are_a_picture_sorted_by_size(desk):
 
 def test_the_networks_say_where_they_disagree(desk):
     draw(desk, STROKES[0]["strokes"])
-    assert desk.locator("#others").text_content() == "All 7 say 0."
+    assert desk.locator("#others").text_content() == "All 8 say 0."
     assert desk.locator(".other").count() == 0
     seen = 0
     for mistake in desk.locator("#gallery button").all():
@@ -186,7 +186,7 @@ def test_the_networks_say_where_they_disagree(desk):
         seen += 1
         assert desk.locator(".other").count() == sum(said != chosen for said in says)
         text = desk.locator("#others").text_content()
-        assert text.startswith(f"They disagree: {says.count(chosen)} of 7 say {chosen}, ")
+        assert text.startswith(f"They disagree: {says.count(chosen)} of 8 say {chosen}, ")
         for label in set(says) - {chosen}:
             verb = "says" if says.count(label) == 1 else "say"
             assert f"{says.count(label)} {verb} {label}" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from smidgen.data import Data, Split
 from smidgen.evaluate import evaluate
 from smidgen.inputs import InputShape, Preprocess
 from smidgen.robustness import corrupted_scores, strangers, turned_away
-from smidgen.target import Target
+from smidgen.target import Target, load
 
 PHOTO = Preprocess("photo", InputShape(1, 8, 8), (0.0,), (1.0,))
 
@@ -84,7 +85,7 @@ def test_strangers_by_hand() -> None:
 
 
 def test_the_detector_of_digits_keeps_them_and_turns_strangers_away(digits: Data) -> None:
-    found = turned_away(digits)
+    found = turned_away(load("smidgen_575"), digits)
     assert found is not None
     assert found["kept"] > 0.9
     assert found["turned_away"].keys() == {"noise", "quarters", "pairs"}
@@ -92,8 +93,9 @@ def test_the_detector_of_digits_keeps_them_and_turns_strangers_away(digits: Data
 
 
 def test_few_images_and_photos_have_no_detector(few: Data, greys: tuple[Target, Data]) -> None:
-    assert turned_away(few) is None
-    assert turned_away(greys[1]) is None
+    letters = replace(few, classes=tuple("abcdefghij"))
+    assert turned_away(load("smidgen_575"), letters) is None
+    assert turned_away(*greys) is None
 
 
 def test_the_command_prints_tables_of_80_columns_and_draws(

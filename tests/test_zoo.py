@@ -44,6 +44,7 @@ OURS = {
     "smidgen_4142": 4_142,
     "smidgen_mcu": 8_000,
     "smidgen_8k": 7_999,
+    "smidgen_8k_written": 7_999,
     "smidgen_robust_8k": 7_999,
     "smidgen_20k": 19_999,
     "smidgen_25k": 24_999,

@@ -168,9 +168,10 @@ class Recipe(Frozen):
     bounds the norm of the whole gradient. `watch_test` reads the test set after every epoch, to
     show the curve; nothing is ever chosen on it. `workers` is the number of shards a batch is cut
     into, each with its own batch-norm statistics; however many cores there are take them in turn.
-    0 is one for each 16 images, up to four. `backend` is what computes the gradient: torch, in that
-    precision and memory format, or smidgen's own kernels, in float32; "auto" is the kernels where
-    they can.
+    0 is one for each 16 images, up to four. `written` adds so many drawn digits, in the styles of
+    several countries, to the training images of digits. `backend` is what computes the gradient:
+    torch, in that precision and memory format, or smidgen's own kernels, in float32; "auto" is the
+    kernels where they can.
     """
 
     model: Name
@@ -184,6 +185,7 @@ class Recipe(Frozen):
     clip_norm: Positive | None = None
     ema: Fraction = 0.0
     watch_test: bool = False
+    written: Annotated[int, Field(ge=0, le=100_000)] = 0
     workers: Annotated[int, Field(ge=0, le=1024)] = 0
     precision: Literal["float32", "bfloat16"] = "float32"
     memory_format: Literal["contiguous", "channels_last"] = "contiguous"

@@ -17,9 +17,10 @@ from torch import Tensor
 from smidgen.corruptions import CORRUPTIONS, STRENGTHS, corrupt
 from smidgen.data import Data, Split
 from smidgen.detector import fit_detector
+from smidgen.errors import ExportError
 from smidgen.inference import accuracy, logits
 from smidgen.metrics import accuracy_by_coverage, expected_calibration_error, reliability
-from smidgen.mnist import GLYPH
+from smidgen.quantize import quantize_for
 from smidgen.target import Target
 
 COVERAGES = (1.0, 0.99, 0.95, 0.9, 0.8, 0.7, 0.5)
@@ -90,27 +91,29 @@ def robustness(
         "corruptions": scores.accuracy,
         "reliability": [asdict(each) for each in reliability(probabilities, labels)],
         "coverage": [asdict(each) for each in curve],
-        "detector": turned_away(data),
+        "detector": turned_away(target, data),
     }
 
 
-def turned_away(data: Data) -> dict[str, Any] | None:
-    """What the page's out-of-distribution detector does with test images and with strangers.
+def turned_away(target: Target, data: Data) -> dict[str, Any] | None:
+    """What the detector of a page of this network does with test images and with strangers.
 
     `kept` is the share of test images that it lets pass, `turned_away` that of strangers of each
-    kind that it does not. None where a data set has no detector: that of photos, and of few images.
+    kind that it does not. None where a page has no detector, as of photos and of few images, and
+    for a network that no page can run.
     """
-    if (data.preprocess.kind, data.input_shape) != (GLYPH.kind, GLYPH.shape):
+    if data.preprocess.kind == "photo":
         return None
-    fit, validation = data.fit_split()
-    detector = fit_detector(
-        fit.images.numpy()[:, 0], fit.labels.numpy(), validation.images.numpy()[:, 0]
-    )
+    try:
+        graph = quantize_for(data, target.model, target.preprocess, target.name)
+    except ExportError:
+        return None
+    detector = fit_detector(data, graph)
     if detector is None:
         return None
 
     def refused(images: Tensor) -> float:
-        return float((detector.distance(images.numpy()[:, 0]) > 1).mean())
+        return float((detector.excess(images.numpy()[:, 0]) > 0).mean())
 
     return {
         "kept": 1 - refused(data.test.images),

@@ -60,7 +60,7 @@ class Training:
 
     epochs: int
     images_seen: int
-    images_per_epoch: int  # the size of the training split
+    images_per_epoch: int  # the size of the training split, drawn digits counted
     first_epoch_accuracy: Score | None
     train_accuracy: float | None
     accuracy: Score

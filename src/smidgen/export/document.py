@@ -6,7 +6,8 @@
      "preprocess": "photo"}
 
 `image` is a position in `images`, which are packed: base64 of rows of pixels, channels last, each
-run of zeros as one 0 and its length. Only glyphs have a detector; they need no `preprocess`.
+run of zeros as one 0 and its length. Only glyphs have a detector; they need no `preprocess`. It
+names the network that is its judge, and holds its graph where the page has other networks only.
 `accuracy` is the integer graph's, on all `tested` test images.
 
 The document of the shipped frontier models is package data, so that their page needs no data set.
@@ -53,7 +54,8 @@ def page_document(targets: Sequence[str], data_dir: Path | str | None = None) ->
     shipped = frontier_document()
     by_name = {model["name"]: model for model in shipped["models"]}
     if all(target in by_name for target in targets):
-        return shipped | {"models": [by_name[name] for name in targets or by_name]}
+        models = [by_name[name] for name in targets or by_name]
+        return shipped | {"models": models, "detector": shipped_detector(models)}
     loaded = [load(target) for target in targets]
     data = load_data(loaded[0].data, data_dir)
     return build_document(loaded, data)
@@ -68,8 +70,10 @@ def build_document(
     """The document of a page for networks of one data set; the first is chosen at first.
 
     `graphs` are the networks' integer graphs, and `logits` (N, K), int32, theirs for the test
-    images, where they have been made already. Raises ExportError for networks of other classes
-    than the data's, and for those that the integer graph cannot express.
+    images, where they have been made already. The out-of-distribution detector of MNIST is the
+    shipped one; other glyphs get one that is fitted to the first network, in some ten seconds.
+    Raises ExportError for networks of other classes than the data's, and for those that the
+    integer graph cannot express.
     """
     require_one_input(targets, data)
     if graphs is None:
@@ -77,21 +81,21 @@ def build_document(
     if logits is None:
         logits = [graph.run(data.test.images.numpy()) for graph in graphs]
     positions: Positions = {}
+    models = [
+        _describe(target, graph, answers, data, positions)
+        for target, graph, answers in zip(targets, graphs, logits, strict=True)
+    ]
     document = {
-        "models": [
-            _describe(target, graph, answers, data, positions)
-            for target, graph, answers in zip(targets, graphs, logits, strict=True)
-        ],
+        "models": models,
         "samples": _samples(data, positions),
         "images": list(positions),
         "detector": None,
     }
     if data.preprocess.kind == "photo":
         return document | {"preprocess": "photo"}
-    fit, validation = data.fit_split()
-    detector = fit_detector(
-        fit.images.numpy()[:, 0], fit.labels.numpy(), validation.images.numpy()[:, 0]
-    )
+    if data.name == "mnist":
+        return document | {"detector": shipped_detector(models)}
+    detector = fit_detector(data, graphs[0])
     return document | {"detector": detector.to_document() if detector else None}
 
 
@@ -113,6 +117,16 @@ def frontier_document() -> dict[str, Any]:
     path = resources.files("smidgen") / "export" / "frontier.json"
     document: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return document
+
+
+def shipped_detector(models: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The shipped page's detector, with its network's graph where these models lack it."""
+    shipped = frontier_document()
+    detector: dict[str, Any] = shipped["detector"]
+    judge = detector["network"]
+    if any(model["name"] == judge for model in models):
+        return detector
+    return detector | {"graph": next(m["graph"] for m in shipped["models"] if m["name"] == judge)}
 
 
 def _describe(

@@ -39,6 +39,7 @@ from smidgen.train.resolve import resolve
 from smidgen.train.schedule import learning_rate
 from smidgen.train.teacher import with_soft_labels, without_foreign_teacher
 from smidgen.train.verify import TOLERANCE, report_difference, smallest_difference
+from smidgen.train.written import with_written
 from smidgen.zoo import create_model
 
 __all__ = ["Progress", "Watch", "fit", "new_module", "plan", "resume", "train"]
@@ -166,7 +167,7 @@ def _prepare(
     place, process = choose_device(device), join_processes()
     chosen = resolve(recipe, module, data.preprocess, place, process)
     fitted, validation = (data.train, None) if recipe.full else data.fit_split()
-    fitted = with_soft_labels(fitted, recipe, data).to(place)
+    fitted = with_written(with_soft_labels(fitted, recipe, data), recipe, data).to(place)
     if chosen.backend == "native":
         difference = smallest_difference(module, chosen, fitted, data.preprocess)
         if process.sum(torch.tensor(float(difference > TOLERANCE))):  # all processes do the same

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-ORDER, AUGMENT, DROPOUT, INIT, MIX = range(5)  # the streams
+ORDER, AUGMENT, DROPOUT, INIT, MIX, WRITTEN = range(6)  # the streams
 
 
 def generator(seed: int, stream: int, *counters: int) -> torch.Generator:

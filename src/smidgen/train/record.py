@@ -63,7 +63,8 @@ def _result(
         "params": engine.weights.parameters.numel(),
         "epochs": recipe.epochs,
         "images_seen": round(images_seen),
-        "images_per_epoch": len(data.train if recipe.full else data.fit_split()[0]),
+        "images_per_epoch": recipe.written
+        + len(data.train if recipe.full else data.fit_split()[0]),
         "seed": recipe.seed,
         "train_accuracy": last["train_accuracy"],
         "val_accuracy": last["val_accuracy"],

@@ -111,6 +111,12 @@ def smidgen_robust_8k(classes: int = NUM_CLASSES, input: InputShape = INPUT_SHAP
 
 
 @register_model
+def smidgen_8k_written(classes: int = NUM_CLASSES, input: InputShape = INPUT_SHAPE) -> nn.Module:
+    """7,842 parameters: `smidgen_8k`, by a recipe with drawn digits among the training images."""
+    return smidgen_chain(classes, input, (16, 28, 44, 48, 40), dropout=0.02)
+
+
+@register_model
 def smidgen_mcu(classes: int = NUM_CLASSES, input: InputShape = INPUT_SHAPE) -> nn.Module:
     """7,042 parameters for 8 kB of weights and 4 kB of RAM: a second pool keeps rows short."""
     return nn.Sequential(

@@ -1,45 +1,69 @@
-// Out-of-distribution detection: how far an image is from every class of the training data.
+// Out-of-distribution detection: whether an image is like those of any class.
 // smidgen/detector.py fits the detector and explains it.
 
+import { decode, run } from "./network.js";
 import { SIDE } from "./preprocess.js";
 
 const CELL = 10;
 const STARTS = [0, 9, 18];
 const ORIENTATIONS = 4;
 
-/** The detector of a parsed document; null where the page has none. */
-export function decodeDetector(document) {
-  if (!document) return null;
-  const bytes = Uint8Array.from(atob(document.data), (character) => character.charCodeAt(0));
-  const numbers = Float64Array.from(new Int16Array(bytes.buffer), (n) => n * document.scale);
-  const { features } = document;
-  const size = features + (features * (features + 1)) / 2;
-  const classes = [];
+/** The detector of a page's parsed data; null where it has none. */
+export function decodeDetector({ detector, models }) {
+  if (!detector) return null;
+  const { components, step, network: judge } = detector;
+  const projection = new Float32Array(bytesOf(detector.projection));
+  const numbers = Float64Array.from(new Int16Array(bytesOf(detector.gaussians)), (n) => n * step);
+  const size = 1 + components + (components * (components + 1)) / 2;
+  const gaussians = [];
   for (let at = 0; at < numbers.length; at += size) {
-    const [mean, root] = [numbers.subarray(at, at + features), numbers.subarray(at + features, at + size)];
-    classes.push({ mean, root });
+    const [shift, root] = [at + 1, at + 1 + components];
+    gaussians.push({ offset: numbers[at], shift: numbers.subarray(shift, root), root: numbers.subarray(root, at + size) });
   }
-  return classes;
+  const network = decode(detector.graph ?? models.find(({ name }) => name === judge).graph);
+  const [classes, others] = [gaussians.slice(0, detector.classes), gaussians.slice(detector.classes)];
+  return { network, projection, classes, others };
 }
 
-/** The distance of an image from the nearest class; above 1 it belongs to none of them. */
-export function distance(classes, image) {
-  const features = describe(image);
-  let nearest = Infinity;
-  for (const { mean, root } of classes) {
-    let squared = 0;
-    for (let row = 0, at = 0; row < features.length; row++) {
-      let sum = 0;
-      for (let column = 0; column <= row; column++, at++) sum += root[at] * (features[column] - mean[column]);
-      squared += sum * sum;
-    }
-    nearest = Math.min(nearest, squared);
+/** How far an image is beyond the limit; above 0 it belongs to none of the classes. */
+export function excess({ network, projection, classes, others }, image) {
+  const features = [...edgesOf(image), ...meansOf(network, image)];
+  const components = [];
+  for (let at = 0; at < projection.length; at += features.length) {
+    components.push(features.reduce((sum, feature, i) => sum + projection[at + i] * feature, 0));
   }
-  return Math.sqrt(nearest);
+  const best = (gaussians) => Math.min(...gaussians.map((gaussian) => unlikely(gaussian, components)));
+  return best(classes) - (others.length ? best(others) : 0);
+}
+
+function bytesOf(text) {
+  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer;
+}
+
+/** Minus twice the logarithm of the likelihood. */
+function unlikely({ offset, shift, root }, components) {
+  let total = offset;
+  for (let row = 0, at = 0; row < components.length; row++) {
+    let sum = -shift[row];
+    for (let column = 0; column <= row; column++, at++) sum += root[at] * components[column];
+    total += sum * sum;
+  }
+  return total;
+}
+
+/** The means of the channels that the last convolution of a network reads. */
+function meansOf(network, image) {
+  const last = network.nodes.findLast(({ op }) => op === "conv");
+  const { shape: [height, width, depth], data } = run(network, image)[last.inputs[0]];
+  const means = new Array(depth).fill(0);
+  data.forEach((value, i) => {
+    means[i % depth] += value / (255 * height * width);
+  });
+  return means;
 }
 
 /** Edges in four orientations over 3 × 3 cells, the share of ink, and of half-tones. */
-export function describe(image) {
+export function edgesOf(image) {
   const edges = Array.from({ length: ORIENTATIONS }, () => new Float64Array(SIDE * SIDE));
   const at = (y, x) => (y < 0 || x < 0 || y >= SIDE || x >= SIDE ? 0 : image[y * SIDE + x]);
   let ink = 0;

@@ -2,7 +2,7 @@
 
 import { agreement, createChooser, describe } from "./chooser.js";
 import { play } from "./demo.js";
-import { decodeDetector, distance } from "./detector.js";
+import { decodeDetector, excess } from "./detector.js";
 import { unpackImage } from "./images.js";
 import { keep, kept } from "./keep.js";
 import { createPad } from "./pad.js";
@@ -15,7 +15,7 @@ import { EMPTY, fromImage, fromPixels, seen } from "./scene.js";
 import { digitsOf } from "./strokes.js";
 
 const NOT_READ = "The picture was not read. Your drawing is kept: draw on, or undo, to have it read.";
-const detector = decodeDetector(page.detector);
+const detector = decodeDetector(page);
 const { classes, input } = page.models[0].graph;
 const isDigits = classes.join("") === "0123456789";
 const noun = isDigits ? "digit" : "picture";
@@ -144,7 +144,7 @@ const reading = createReading({
   see,
   pieces,
   // The first dot of an example is no digit yet, and nobody asked what it is.
-  isFar: (image) => detector !== null && !pad.isPreview() && distance(detector, image) > 1,
+  isFar: (image) => detector !== null && !pad.isPreview() && excess(detector, image) > 0,
   pick,
   answered: showState,
   createRows: createChooser,
