@@ -19,7 +19,7 @@ def found() -> dict[str, doctor.Finding]:
 def test_it_knows_all_extras_tools_and_data_sets() -> None:
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))
     extras = set(project["project"]["optional-dependencies"])
-    assert set(doctor.EXTRAS) == extras - {"sweep", "fuzz", "dev"}  # sweep is search
+    assert set(doctor.EXTRAS) == extras - {"fuzz", "dev"}
     assert {name: package for name, (_, package) in doctor.TOOLS.items()} == PACKAGES
     assert set(doctor.DATA) <= set(NAMES)
 
