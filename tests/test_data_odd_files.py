@@ -159,7 +159,7 @@ def test_odd_files_are_refused_by_name_or_skipped(tmp_path, name):
 def test_a_folder_in_a_class_is_refused(tmp_path):
     two_classes(tmp_path)
     (tmp_path / "train" / "blue" / "more").mkdir()
-    with pytest.raises(DataError, match=r"blue/more' cannot be read: Is a directory"):
+    with pytest.raises(DataError, match=r"blue/more' is a folder; name the pictures in it"):
         load_data(f"folder:{tmp_path}")
 
 

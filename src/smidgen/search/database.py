@@ -114,7 +114,8 @@ def _storage(address: str, attempts: int = 10) -> Any:
             )
     except (IntegrityError, OperationalError, ProgrammingError) as problem:
         # Two shells that begin together both find no tables, and the slower one cannot make them.
-        if attempts == 1 or "already exists" not in str(problem):
+        is_race = isinstance(problem, IntegrityError) or "already exists" in str(problem)
+        if attempts == 1 or not is_race:
             raise
         time.sleep(RACE_S)
         return _storage(address, attempts - 1)
