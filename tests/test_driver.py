@@ -24,6 +24,7 @@ from smidgen.search.folder import Tables
 from smidgen.search.space import Space, load_space
 from smidgen.search.study import Images, Settings, Study
 from smidgen.search.table import to_csv
+from smidgen.train.native import library
 from smidgen.trials import driver as driver_module
 from smidgen.trials.driver import Driver, Progress, epochs_of
 from smidgen.trials.workers import Shared, Task, Workers, processes, train_candidate
@@ -183,6 +184,7 @@ def test_the_table_does_not_depend_on_the_number_of_workers(shared: Shared, tmp_
 
 
 def test_a_search_ends_without_a_word(tmp_path: Path) -> None:
+    library()  # whose compilation is announced, where no test has asked for it yet
     process = search_in_a_process(tmp_path / "out", jobs=2, stderr=subprocess.PIPE)
     assert process.communicate()[1] == b""
     assert process.returncode == 0

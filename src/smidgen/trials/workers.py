@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from filelock import FileLock
 from joblib import Parallel, delayed
+from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from numpy.typing import NDArray
 
@@ -138,6 +140,14 @@ def _by_joblib(
                     f"{deaths} training processes were killed one after the other (out of "
                     "memory?); the same command goes on from there"
                 ) from None
+    # Once more at each call, for what was registered last is done first.
+    atexit.unregister(_end_workers)
+    atexit.register(_end_workers)
+
+
+def _end_workers() -> None:
+    """Ends the idle workers before joblib removes, at exit, the files that they have mapped."""
+    get_reusable_executor().shutdown(wait=True)
 
 
 def _named(train: Callable[[Task], float], task: Task) -> tuple[Task, float]:
