@@ -22,7 +22,9 @@ ExportTargets = Annotated[
 ]
 ExportFormat = Annotated[
     str,
-    typer.Option("--format", help="onnx, c or html.", autocompletion=one_of("onnx", "c", "html")),
+    typer.Option(
+        "--format", help="onnx, c, html or hub.", autocompletion=one_of("onnx", "c", "html", "hub")
+    ),
 ]
 
 
@@ -45,7 +47,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Write into a folder in use.")] = False,
     json_: Json = False,
 ) -> None:
-    """Write a network as C, as ONNX or as one HTML file, and prove it equal to its source."""
+    """Write a network as C, ONNX, a page or a folder for the hub, proven equal to its source."""
     from smidgen.data import load_data
     from smidgen.export import export
     from smidgen.target import load
@@ -67,7 +69,11 @@ def _summary(written: dict[str, Any]) -> Iterator[str]:
     yield from written["files"]
     yield f"{written['weight_bytes']:,} bytes of weights"
     accuracy = written["accuracy"]
-    yield f"{percent(accuracy['float'])} in float, {percent(accuracy['integer'])} in integers"
+    yield ", ".join(
+        f"{percent(accuracy[key])} in {name}"
+        for key, name in (("float", "float"), ("integer", "integers"))
+        if key in accuracy
+    )
     for proof in written["proofs"]:
         if proof["max_abs_diff"] == 0:
             yield f"{proof['runner']}: {proof['images']:,} images the same to the bit"
