@@ -227,6 +227,11 @@ class Run:
         """Keeps a text, such as the card, under that name."""
         write_whole(self.path / name, text)
 
+    def remove(self, name: str) -> None:
+        """Removes a text that is no longer true, if it is there."""
+        with explained(self.path / name, "remove"):
+            (self.path / name).unlink(missing_ok=True)
+
     def path_of(self, folder: str, name: str) -> Path:
         """The path of a file in the subfolder `plots` or `badges`, which is made if necessary."""
         make_folder(self.path / folder)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from smidgen.cli.completion import complete_target, one_of
-from smidgen.cli.options import DataDir, Json
+from smidgen.cli.options import DataDir, Json, Quiet
 from smidgen.cli.output import console, emit, percent
 
 ExportTargets = Annotated[
@@ -45,6 +45,7 @@ def export(
         bool, typer.Option("--allow-mismatch", help="Write an export that is not equal, too.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Write into a folder in use.")] = False,
+    quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
     """Write a network as C, ONNX, a page or a folder for the hub, proven equal to its source."""
@@ -54,7 +55,7 @@ def export(
 
     screen = console(json_)
     loaded = [load(target) for target in targets]
-    with screen.status("quantising, writing and proving"):
+    with console(json_, quiet).status("quantising, writing and proving"):
         data = load_data(loaded[0].data, data_dir)
         written = export(
             loaded, data, format_, out, bits, allow_mismatch, force, with_preprocessing
