@@ -23,7 +23,8 @@ from PIL import Image
 
 from smidgen.data import Data
 from smidgen.errors import ExportError, MissingExtraError
-from smidgen.export import export
+from smidgen.export import hub as export_hub
+from smidgen.export import write_export
 from smidgen.hub import is_hub_id
 from smidgen.inference import count_correct, logits
 from smidgen.target import Target, load
@@ -46,7 +47,7 @@ def metadata(folder: Path) -> dict[str, object]:
 
 def test_a_run_becomes_a_folder_for_the_hub(run_folder: Path, few: Data, tmp_path: Path) -> None:
     target, out = load(run_folder), tmp_path / "out"
-    written = export([target], few, "hub", out)
+    written = write_export([target], few, "hub", out)
     names = ["config.json", "model.safetensors", "parity.json", "README.md"]
     assert sorted(written["files"]) == sorted(str(out / name) for name in names)
     assert written["parity"] == {"images": 60, "label_mismatches": 0, "max_abs_diff": 0.0}
@@ -69,7 +70,7 @@ def test_a_run_becomes_a_folder_for_the_hub(run_folder: Path, few: Data, tmp_pat
 
 
 def test_shipped_weights_are_free_and_name_their_data(few: Data, tmp_path: Path) -> None:
-    export([load("tiny_mnist")], few, "hub", tmp_path)
+    write_export([load("tiny_mnist")], few, "hub", tmp_path)
     assert metadata(tmp_path)["license"] == "mit"
     assert metadata(tmp_path)["datasets"] == ["ylecun/mnist"]
 
@@ -83,7 +84,7 @@ def test_a_networks_file_goes_along(few: Data, tmp_path: Path) -> None:
     path.write_text(NETWORK)
     model = draw_weights(create_model(str(path)))
     target = as_target(str(path), few, model, "folder:/home/me/private/pictures?grey")
-    export([target], few, "hub", tmp_path / "out")
+    write_export([target], few, "hub", tmp_path / "out")
     path.unlink()
     opened = load(tmp_path / "out")
     assert opened.data == "folder:pictures?grey"
@@ -97,7 +98,7 @@ def test_a_networks_file_goes_along(few: Data, tmp_path: Path) -> None:
 def test_python_code_is_refused(few: Data, tmp_path: Path) -> None:
     target = as_target("own.py:Net", few, create_model("tiny_mnist").eval(), "digits")
     with pytest.raises(ExportError, match="opening a bundle does not run; write the network as"):
-        export([target], few, "hub", tmp_path / "out")
+        write_export([target], few, "hub", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -105,9 +106,9 @@ def test_an_export_that_does_not_open_equal_is_refused(
     few: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = replace(load("tiny_mnist"), model=draw_weights(create_model("tiny_mnist")))
-    monkeypatch.setattr("smidgen.export.hub.load", lambda _: other)
+    monkeypatch.setattr(export_hub, "load", lambda _: other)
     with pytest.raises(ExportError, match="not equal to its source"):
-        export([load("tiny_mnist")], few, "hub", tmp_path / "out")
+        write_export([load("tiny_mnist")], few, "hub", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -206,7 +207,7 @@ def hub() -> Iterator[Hub]:
 
 
 def test_a_network_is_taken_from_the_hub(hub: Hub, few: Data, tmp_path: Path) -> None:
-    export([load("tiny_mnist")], few, "hub", tmp_path / "bundle")
+    write_export([load("tiny_mnist")], few, "hub", tmp_path / "bundle")
     hub.folders["someone/tiny"] = tmp_path / "bundle"
     Image.fromarray(few.test.images[0, 0].numpy().astype(np.uint8)).save(tmp_path / "digit.png")
     (tmp_path / "home").mkdir()

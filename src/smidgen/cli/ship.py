@@ -50,14 +50,14 @@ def export(
 ) -> None:
     """Write a network as C, ONNX, a page or a folder for the hub, proven equal to its source."""
     from smidgen.data import load_data
-    from smidgen.export import export
+    from smidgen.export import write_export
     from smidgen.target import load
 
     screen = console(json_)
     loaded = [load(target) for target in targets]
     with console(json_, quiet).status("quantising, writing and proving"):
         data = load_data(loaded[0].data, data_dir)
-        written = export(
+        written = write_export(
             loaded, data, format_, out, bits, allow_mismatch, force, with_preprocessing
         )
     if json_:

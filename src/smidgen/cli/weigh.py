@@ -267,7 +267,8 @@ def _list_budgets(json_: bool) -> None:
 def _print_verdict(
     verdict: Verdict, claims: list[Claim], title: str, format_: VerdictFormat
 ) -> None:
-    from smidgen.budget.formats import shown, to_github, to_junit
+    from smidgen.budget.formats import to_github, to_junit
+    from smidgen.budget.judge import shown
 
     rules = [*verdict.rules, *(_as_rule(claim) for claim in claims if claim.passed is not None)]
     if format_ is VerdictFormat.GITHUB:

@@ -23,7 +23,7 @@ FORMATS = {"c": make_c, "html": make_html, "hub": make_hub, "onnx": make_onnx}
 BITS = (8, 4, 2)
 
 
-def export(
+def write_export(
     targets: Sequence[Target],
     data: Data,
     kind: str,
