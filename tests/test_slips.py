@@ -100,7 +100,7 @@ SLIPS = {
     "check tiny_mnist --budget 8000": ["'8000'", "choose from era-10k"],
     "check tiny_mnist --claims READNE.md": ["'READNE.md'", "check the path"],
     "grade nope --budget era-8k": ["'nope'", "check the path"],
-    "grade empty --budget era-8k": ["'empty'", "one .py file or one subfolder"],
+    "grade empty --budget era-8k": ["'empty'", "one .py file, notebook or subfolder"],
     "data minst": ["'minst'", "did you mean 'mnist'?"],
     "train tiny_mnist --data photos": ["'photos'", "folder:DIR", "choose from"],
     "data folder:nope": ["'nope'", "check the path"],

@@ -304,7 +304,9 @@ def free_folder(name: str) -> Path:
 
     Of a network from a file, the name is that of its class or function.
     """
-    name = name.rpartition(":")[2].rpartition("/")[2].removesuffix(".py").removesuffix(".toml")
+    name = name.rpartition(":")[2].rpartition("/")[2]
+    for suffix in (".py", ".ipynb", ".toml"):
+        name = name.removesuffix(suffix)
     name = file_name(name)
     numbered = (Path("runs", f"{name}-{number}") for number in itertools.count(2))
     return next(path for path in itertools.chain([Path("runs", name)], numbered)

@@ -1,12 +1,14 @@
-"""Networks from anyone's Python file: `path/to/file.py:ClassOrFunction`, or just the file."""
+"""Networks from anyone's Python file or notebook: `path/to/file.py:ClassOrFunction`."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib.abc
 import importlib.util
 import inspect
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -17,11 +19,14 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from smidgen.errors import ModelError, did_you_mean, shown
+from smidgen.ipynb import Notebook, read_notebook
+
+SUFFIXES = (".py", ".ipynb")
 
 
 def is_source(target: str) -> bool:
-    """Whether a TARGET names a Python file."""
-    return _split(target)[0].suffix == ".py"
+    """Whether a TARGET names a Python file or a notebook."""
+    return _split(target)[0].suffix in SUFFIXES
 
 
 def is_network(target: str) -> bool:
@@ -34,9 +39,10 @@ def build(target: str, **options: Any) -> nn.Module:
 
     Of the options it gets those that it has parameters for. Without a name the file must hold
     exactly one module class that needs no other arguments. The file is executed, with its folder
-    importable. Raises ModelError, in one line, for a file that cannot be read or imported or that
-    trains when imported, for a name that is not there or a choice that is ambiguous, and for a
-    constructor that fails or needs arguments.
+    importable; of a notebook its definitions are, and a warning names what was left out. Raises
+    ModelError, in one line, for a file that cannot be read or imported or that trains when
+    imported, for a name that is not there or a choice that is ambiguous, and for a constructor that
+    fails or needs arguments.
     """
     path, name = _split(target)
     if not os.path.isfile(path):  # unlike Path's, for any name
@@ -90,12 +96,14 @@ def target_of(model: type[nn.Module] | nn.Module) -> str:
 
 def _split(target: str) -> tuple[Path, str]:
     path, colon, name = target.rpartition(":")
-    return (Path(path), name) if colon and path.endswith(".py") else (Path(target), "")
+    return (Path(path), name) if colon and path.endswith(SUFFIXES) else (Path(target), "")
 
 
 def _import(path: Path) -> ModuleType:
     """The file as a module, executed now."""
-    spec = importlib.util.spec_from_file_location(f"smidgen_target_{path.stem}", path)
+    spec = importlib.util.spec_from_file_location(
+        f"smidgen_target_{path.stem}", path, loader=_loader(path)
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -123,6 +131,31 @@ def _import(path: Path) -> ModuleType:
             f"cannot import {str(path)!r}: {_said(failure)}; `python {path}` says where"
         ) from failure
     return module
+
+
+def _loader(path: Path) -> importlib.abc.Loader | None:
+    """What executes the definitions of a notebook; None for a Python file, which Python does."""
+    if path.suffix != ".ipynb":
+        return None
+    notebook = read_notebook(path)
+    if notebook.left_out:
+        warnings.warn(said_left_out(notebook), stacklevel=2)
+    return _NotebookLoader(notebook.source, str(path.resolve()))
+
+
+def said_left_out(notebook: Notebook) -> str:
+    """What of a notebook was not run, in one line; the first few by name."""
+    named = [shown(line[:60]) for line in notebook.left_out[:3]]
+    more = [f"{len(notebook.left_out) - 3} more"] if len(notebook.left_out) > 3 else []
+    return f"of the notebook, definitions were taken; left out: {', '.join([*named, *more])}"
+
+
+class _NotebookLoader(importlib.abc.Loader):
+    def __init__(self, source: str, path: str) -> None:
+        self._source, self._path = source, path
+
+    def exec_module(self, module: ModuleType) -> None:
+        exec(compile(self._source, self._path, "exec"), vars(module))
 
 
 def _named(module: ModuleType, path: Path, name: str) -> Any:

@@ -7,11 +7,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from smidgen.data import Data
+from smidgen.entry import find_entry
 from smidgen.errors import DataError, ModelError, RunError, SmidgenError, shown
 from smidgen.hub import fetch, is_hub_id
 from smidgen.inputs import InputShape, Preprocess, class_names
@@ -73,8 +75,8 @@ def load(target: str | Path, weights: bool = True, input_shape: InputShape | Non
 
     A zoo name means its shipped weights. With `weights` false the network may have none: it is then
     a zoo model drawn from a fixed seed, a network's file (`net.toml`), which takes images of
-    `input_shape`, of its own where that is not said, or a class or function in a file
-    (`path/to/file.py:Net`), for which they are guessed.
+    `input_shape`, of its own where that is not said, or a class or function in a Python file or a
+    notebook (`path/to/file.py:Net`), for which they are guessed, or a folder with one such file.
     Raises ModelError and RunError for what is not there, or does not fit.
     """
     if not isinstance(target, str | Path):
@@ -85,25 +87,30 @@ def load(target: str | Path, weights: bool = True, input_shape: InputShape | Non
     target = str(target)
     if is_network(target):
         shape = input_shape or network_input(target)
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(0)
-            model = create_model(target, pretrained=weights, input=shape)
-        return untrained(target, model, shape)
+        return untrained(target, _seeded(target, pretrained=weights, input=shape), shape)
     if is_source(target):
         return untrained(target, create_model(target, pretrained=weights), input_shape)
     if os.path.isfile(os.path.join(target, "config.json")):  # unlike Path's, for any text
         return _from_bundle(Path(target))
     if os.path.isdir(target):
+        entry = None if weights else find_entry(Path(target))
+        if entry is not None and entry != target:
+            return load(entry, weights, input_shape)
         return _from_run(Run.open(target))
     if is_hub_id(target):
         return _from_bundle(fetch(target))
     if not weights and not has_weights(target):
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(0)
-            return untrained(target, create_model(target), input_shape)
+        return untrained(target, _seeded(target), input_shape)
     model = create_model(target, pretrained=True)
     _, data, classes, preprocess = _read_header(weights_header(target))
     return Target(target, model, preprocess, classes, data, run=None, trained=True)
+
+
+def _seeded(name: str, **options: Any) -> nn.Module:
+    """The model, with the same weights at each call where they are drawn."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        return create_model(name, **options)
 
 
 def _from_bundle(path: Path) -> Target:

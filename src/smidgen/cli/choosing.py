@@ -67,7 +67,7 @@ def _is_model(name: str) -> bool:
         return "layers" in read_toml(Path(name), RecipeError)
     if name in list_recipes():
         return False
-    return name.partition(":")[0].endswith(".py") or name in complete_model(name)
+    return name.partition(":")[0].endswith((".py", ".ipynb")) or name in complete_model(name)
 
 
 def changes_of(**options: Any) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class Isolation(StrEnum):
 
 _any_target = typer.Argument(
     metavar="TARGET",
-    help="A model's name, a run or bundle folder, net.toml or FILE.py[:NAME].",
+    help="A model's name, a run or bundle folder, net.toml, FILE.py[:NAME] or FILE.ipynb[:NAME].",
     autocompletion=complete_target,
 )
 AnyTarget = Annotated[str, _any_target]
@@ -73,7 +73,7 @@ def describe(
     with _prints_to_stderr():
         loaded = load(target, weights=False, input_shape=_parse(input_))
         anatomy = describe(loaded.model, loaded.preprocess.shape, loaded.name)
-    _say_guess(target, input_, anatomy)
+    _say_guess(None if loaded.trained else loaded.name, input_, anatomy)
     if json_:
         return emit(anatomy.to_dict())
     if format_ is TableFormat.MARKDOWN:
@@ -112,7 +112,7 @@ def check(
 
     rules = load_budget(budget) if budget else None
     known, verdict, stated = _weigh(target, rules, _read(claims) if claims else "", _parse(input_))
-    _say_guess(target, input_, known.anatomy)
+    _say_guess(None if known.classes else known.name, input_, known.anatomy)
     passed = verdict.passed and not any(claim.passed is False for claim in stated)
     if json_:
         listed = {"claims": [vars(claim) for claim in stated]} if claims else {}
@@ -126,7 +126,9 @@ def check(
 
 
 def grade(
-    folder: Annotated[Path, typer.Argument(help="Submissions: a .py file or a subfolder each.")],
+    folder: Annotated[
+        Path, typer.Argument(help="Submissions: a .py file, notebook or folder each.")
+    ],
     budget: GradedBudget,
     out: Annotated[
         Path | None, typer.Option(help="Write grades.csv, grades.json and grades.html there.")
@@ -219,11 +221,11 @@ def _parse(text: str | None) -> InputShape | None:
     return InputShape.parse(text) if text else None
 
 
-def _say_guess(target: str, given: str | None, anatomy: Anatomy) -> None:
+def _say_guess(untrained: str | None, given: str | None, anatomy: Anatomy) -> None:
     """Says on stderr which images a file's network was weighed for, where nobody said it."""
     from smidgen.source import is_source
 
-    if given is None and is_source(target):
+    if given is None and untrained and is_source(untrained):
         console(json_=True).print(
             f"weighed for images of {anatomy.input_shape}; --input CxHxW says others"
         )

@@ -33,6 +33,7 @@ class Recorded(Frozen):
     status: Literal["recorded", "error", "forked"]
     note: Text
     missing: list[Word] = Field(default_factory=list, max_length=100)  # modules stood in for
+    left_out: Text = ""  # of a notebook
     name: Word = ""
     network: Transcript | None = None
     classes: int | None = None

@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from smidgen.check import load_with_runs, summarise
-from smidgen.errors import SmidgenError
+from smidgen.entry import find_entry
+from smidgen.errors import ModelError, SmidgenError
 from smidgen.grade.answers import named, one_line, pack, write_answer
-from smidgen.grade.entry import find_entry
 from smidgen.grade.sandbox import limit
 from smidgen.grade.stand_ins import StandInFinder
 from smidgen.inputs import InputShape
+from smidgen.ipynb import read_notebook
 from smidgen.network.scribe import transcribe
+from smidgen.source import said_left_out
 
 _FORK = {"os.fork", "os.forkpty"}
 _REFUSED = _FORK | {
@@ -90,17 +92,26 @@ def _record(submission: Path, job: dict[str, Any]) -> tuple[dict[str, Any], dict
 
 def _network(submission: Path, job: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     shape = InputShape.of(job["input"]) if job["input"] else None
-    loaded, runs = load_with_runs(find_entry(submission), shape)
+    entry = find_entry(submission)
+    if entry is None:
+        raise ModelError("no file in the folder defines a network; put it in one model.py")
+    loaded, runs = load_with_runs(entry, shape)
     network, tensors = transcribe(loaded.model, loaded.preprocess.shape)
     training = summarise(runs, job["last_epochs"]) if runs else None
     return {
         "status": "recorded",
         "note": "",
+        "left_out": one_line(_left_out(entry)),
         "name": one_line(loaded.name)[:200],
         "network": network,
         "classes": len(loaded.classes) if loaded.trained else None,
         "training": asdict(training) if training else None,
     }, tensors
+
+
+def _left_out(entry: str) -> str:
+    notebook = read_notebook(Path(entry)) if entry.endswith(".ipynb") else None
+    return said_left_out(notebook) if notebook and notebook.left_out else ""
 
 
 if __name__ == "__main__":

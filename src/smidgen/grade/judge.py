@@ -81,7 +81,7 @@ def _judge(
         budget = budget.model_copy(update={"classes": recorded.classes})
     training = recorded.training if job["is_trained"] else None
     verdict = judge(budget, anatomy, probe(model, shape), training).to_dict()
-    notes = _stood_in(recorded.missing)
+    notes = [*filter(None, [one_line(recorded.left_out)]), *_stood_in(recorded.missing)]
     if undeclared:
         names = ", ".join(sorted(undeclared))
         notes.append(one_line(f"counted as parameters, though not declared as such: {names}"))

@@ -22,13 +22,14 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from smidgen.budget import load_budget
+from smidgen.entry import is_trained
 from smidgen.errors import BudgetError, RunError
 from smidgen.grade.answers import LARGEST_MB, Judged, is_whole, named, one_line, unpack
 from smidgen.grade.copying import Copied, copy_submission
-from smidgen.grade.entry import is_trained
 from smidgen.grade.kernel import die_with_parent
 from smidgen.grade.sandbox import Isolation, choose_isolation, wrapped
 from smidgen.inputs import InputShape
+from smidgen.source import SUFFIXES
 
 Status = Literal["passed", "failed", "error", "timeout", "crashed", "exited", "forked"]
 
@@ -73,7 +74,7 @@ class Grade:
 
 
 def find_submissions(folder: Path | str) -> list[Path]:
-    """The Python files and subfolders of a folder, sorted, hidden ones left out.
+    """The Python files, notebooks and subfolders of a folder, sorted, hidden ones left out.
 
     Raises RunError where there are none.
     """
@@ -86,11 +87,11 @@ def find_submissions(folder: Path | str) -> list[Path]:
     found = [
         path
         for path in entries
-        if not path.name.startswith((".", "__")) and (path.is_dir() or path.suffix == ".py")
+        if not path.name.startswith((".", "__")) and (path.is_dir() or path.suffix in SUFFIXES)
     ]
     if not found:
         raise RunError(
-            f"{str(folder)!r} holds no submissions; each is one .py file or one subfolder"
+            f"{str(folder)!r} holds no submissions; each is one .py file, notebook or subfolder"
         )
     return found
 

@@ -1,4 +1,4 @@
-"""The file of a submission that defines its network."""
+"""The file of a folder that defines its network."""
 
 from __future__ import annotations
 
@@ -6,31 +6,35 @@ import ast
 from pathlib import Path
 
 from smidgen.errors import ModelError
+from smidgen.ipynb import read_notebook
 
 _DEEPEST = 5  # folders below the submission
 _NOT_ITS_OWN = ("site-packages", "node_modules", "dist", "build")
 
 
-def find_entry(submission: Path) -> str:
+def find_entry(submission: Path) -> str | None:
     """The target inside a submission: itself, or the file of a folder that defines a network.
 
-    That is model.py, or else the one file with a module class; in the folder itself, or else in
-    its subfolders, level by level. Raises ModelError where it is not clear.
+    That is model.py, or else the one file with a module class, or else the one notebook; in the
+    folder itself, or else in its subfolders, level by level. None where there is none. Raises
+    ModelError where it is not clear.
     """
     if submission.is_file() or is_trained(submission):
         return str(submission)
     folders = [submission]
     for _ in range(_DEEPEST):
         files = [path for folder in folders for path in sorted(folder.glob("*.py"))]
+        notebooks = [path for folder in folders for path in sorted(folder.glob("*.ipynb"))]
         found = [path for path in files if path.name == "model.py"]
         found = found or [path for path in files if _defines_module(path)]
+        found = found or [path for path in notebooks if _defines_module(path)]
         if len(found) == 1:
             return str(found[0])
         if found:
             names = ", ".join(str(path.relative_to(submission)) for path in found)
             raise ModelError(f"{names} define networks; put it in one model.py")
         folders = [path for folder in folders for path in sorted(folder.iterdir()) if _is_own(path)]
-    raise ModelError("no file in the folder defines a network; put it in one model.py")
+    return None
 
 
 def is_trained(submission: Path) -> bool:
@@ -52,8 +56,9 @@ def _is_own(path: Path) -> bool:
 def _defines_module(path: Path) -> bool:
     """Whether the source has a class with a base called Module, without running it."""
     try:
-        tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        is_notebook = path.suffix == ".ipynb"
+        tree = ast.parse(read_notebook(path).source if is_notebook else path.read_bytes())
+    except (ModelError, OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return any(
         ast.unparse(base).rpartition(".")[2] == "Module"
