@@ -107,9 +107,9 @@ def emulate(firmware: Path, core: str, large: bool) -> None:
 def run_javascript(document: dict[str, Any], images: Images) -> Logits:
     """The int32 logits by the page's interpreter, in Node, of a graph's document.
 
-    Each core runs it on a part of the images.
+    Each core runs it on a part of the images, if there are enough to be worth a process.
     """
-    parts = np.array_split(images, min(os.cpu_count() or 1, len(images)))
+    parts = np.array_split(images, min(os.cpu_count() or 1, 1 + len(images) // 100))
     with ThreadPoolExecutor(len(parts)) as pool:
         return np.concatenate(list(pool.map(partial(_run_node, document), parts)))
 
