@@ -229,6 +229,22 @@ def test_a_plan_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_quiet_leaves_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # Its teacher knows other data, of which a warning says that it was left out.
+    typed = ["train", "smidgen_1epoch", "--data", "digits", "--epochs", "1"]
+    assert cli.run([*typed, "--out", "one", "--quiet"]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert [line.split()[0] for line in said.out.splitlines()] == [
+        "train", "test", "23,404", "one",
+    ]  # fmt: skip
+    assert cli.run([*typed, "--out", "one", "--quiet"]) == 2
+    assert "'one' is not empty" in capsys.readouterr().err
+
+
 def test_recipe_prints_what_train_trains_by(run: Path) -> None:
     done = smidgen(
         "recipe", "tiny_net", "--data", "digits", "--epochs", 2, "--batch-size", 64, "--lr", 0.01,
@@ -269,7 +285,7 @@ def test_an_interrupted_training_says_how_to_go_on(
     from smidgen.cli import training
 
     @contextmanager
-    def stopping(json_: bool) -> Iterator[Any]:
+    def stopping(*_: bool) -> Iterator[Any]:
         yield stop
 
     def stop(progress: Any) -> None:

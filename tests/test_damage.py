@@ -272,7 +272,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
             fit(recipe_of_three, few_images, disk / "run")
         run = Run.open(disk / "run")
         names = {path.name for path in run.path.iterdir()}
-        assert names == {"recipe.toml", "metrics.csv", "last.pt"}
+        assert names == {"recipe.toml", "metrics.csv", "last.pt", "README.md"}
         assert len(run.checkpoint()["rows"]) == 1
         enlarge(disk, 2000)
         resumed = resume(run.path, few_images)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from smidgen.evaluate import classify
+from smidgen.evaluate import predict
 from smidgen.inputs import InputShape, Preprocess
 from smidgen.target import Target
 
@@ -35,7 +35,7 @@ def test_a_picture_of_any_size_is_classified_by_its_colours(
     pixels = np.zeros((30, 20, 3), np.uint8)
     pixels[:8], pixels[8:22], pixels[22:] = (255, 0, 0), (10, 20, 200), (0, 255, 0)
     Image.fromarray(pixels).save(tmp_path / "stripes.png")
-    (found,) = classify(colours, [tmp_path / "stripes.png"])
+    (found,) = predict(colours, [tmp_path / "stripes.png"])
     assert found["label"] == "blue"  # the part in the middle, 20 × 13
     logits = [(level / 255 - 0.5) / 0.25 for level in (10, 20, 200)]
     expected = torch.tensor(logits).softmax(0).tolist()
@@ -44,5 +44,5 @@ def test_a_picture_of_any_size_is_classified_by_its_colours(
 
 def test_a_grey_picture_is_three_equal_channels(colours: Target, tmp_path: Path) -> None:
     Image.fromarray(np.arange(96, dtype=np.uint8).reshape(8, 12)).save(tmp_path / "grey.png")
-    (found,) = classify(colours, [tmp_path / "grey.png"])
+    (found,) = predict(colours, [tmp_path / "grey.png"])
     assert list(found["probabilities"].values()) == pytest.approx([1 / 3] * 3, abs=1e-6)

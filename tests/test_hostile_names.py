@@ -30,7 +30,7 @@ from smidgen.cli.output import console, emit, table
 from smidgen.data import Data, Split
 from smidgen.errors import RunError
 from smidgen.escape import plain
-from smidgen.export import export
+from smidgen.export import write_export
 from smidgen.recipe import Recipe
 from smidgen.run import Run
 from smidgen.target import Target
@@ -69,7 +69,7 @@ def test_a_c_export_compiles_and_gives_the_names_back(
     target: tuple[Target, Data], tmp_path: Path
 ) -> None:
     need("gcc")
-    export([target[0]], target[1], "c", tmp_path / "out")
+    write_export([target[0]], target[1], "c", tmp_path / "out")
     main = "".join(f"puts(smidgen_class_name({i}));" for i in range(3))
     (tmp_path / "main.c").write_text(
         f'#include <stdio.h>\n#include "model.h"\nint main(void) {{ {main} return 0; }}\n'
@@ -105,7 +105,7 @@ class Elements(HTMLParser):
 
 def test_a_page_holds_the_names_as_data(target: tuple[Target, Data], tmp_path: Path) -> None:
     need("node")
-    export([target[0]], target[1], "html", tmp_path / "out")
+    write_export([target[0]], target[1], "html", tmp_path / "out")
     parser = Elements()
     parser.feed((tmp_path / "out" / "index.html").read_text("utf-8"))
     assert sorted(kind for kind, _ in parser.scripts) == ["application/json", "module"]
@@ -119,7 +119,7 @@ def test_onnx_takes_the_names(target: tuple[Target, Data], tmp_path: Path) -> No
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     target, data = target
     target.model._modules = {str(i): each for i, each in enumerate(target.model)}
-    written = export([target], data, "onnx", tmp_path / "out", allow_mismatch=True)
+    written = write_export([target], data, "onnx", tmp_path / "out", allow_mismatch=True)
     assert written["parity"]["images"] == 60
 
 

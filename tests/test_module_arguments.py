@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import smidgen
 from smidgen.data import Data
-from smidgen.errors import BudgetError, ModelError, RecipeError
+from smidgen.errors import BudgetError, DataError, ExportError, ModelError, RecipeError
 
 
 class Other(nn.Module):
@@ -49,6 +50,20 @@ def test_a_module_is_held_to_a_budget() -> None:
     assert model.training
 
 
+def test_pictures_are_named_by_a_name_or_a_target(tmp_path: Path, digits: Data) -> None:
+    path = tmp_path / "digit.png"
+    Image.fromarray(digits.test.images[0, 0].numpy()).save(path)
+    (by_name,) = smidgen.predict("tiny_mnist", path)
+    assert [by_name] == smidgen.predict(smidgen.load("tiny_mnist"), [str(path)])
+    assert by_name["label"] == max(by_name["probabilities"], key=by_name["probabilities"].get)
+
+
+def test_an_export_is_proven_on_the_data_that_are_named(tmp_path: Path) -> None:
+    written = smidgen.export("tiny_mnist", "hub", tmp_path / "out", data="digits")
+    assert written["parity"] == {"images": 300, "label_mismatches": 0, "max_abs_diff": 0.0}
+    assert (tmp_path / "out" / "config.json").is_file()
+
+
 def test_data_and_recipe_may_be_names(tmp_path: Path) -> None:
     run = smidgen.train(
         recipe="tiny_mnist", data="digits", epochs=1, workers=1, out=tmp_path / "run"
@@ -77,6 +92,9 @@ def test_data_and_recipe_may_be_names(tmp_path: Path) -> None:
         (lambda: smidgen.train("tiny_mnist", epocs=1), RecipeError, "did you mean 'epochs'"),
         (lambda: smidgen.describe("tiny_mnist"), ModelError, r"'tiny_mnist' is no module; .*load"),
         (lambda: smidgen.load(Other()), ModelError, "not a Other"),
+        (lambda: smidgen.predict("tiny_mnist", "a.png"), DataError, "'a.png'.*check the path"),
+        (lambda: smidgen.export("tiny_mnist", "tflite", "x", "digits"), ExportError, "'tflite'"),
+        (lambda: smidgen.export([], "c", "x", "digits"), ExportError, "takes one target, not 0"),
     ],
 )
 def test_what_cannot_be_is_one_line(

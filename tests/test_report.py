@@ -23,7 +23,7 @@ from smidgen.errors import RunError
 from smidgen.inputs import InputShape, Preprocess
 from smidgen.mnist import CLASSES, GLYPH
 from smidgen.report.badge import badge
-from smidgen.report.card import _limits
+from smidgen.report.card import limits
 from smidgen.report.trial import Answers
 from smidgen.run import Run
 
@@ -338,5 +338,5 @@ def test_report_keeps_a_readme_true(digits_runs: Path) -> None:
 
 def test_the_card_says_what_images_the_network_knows() -> None:
     photo = Preprocess("photo", InputShape(3, 48, 64), (0.5,) * 3, (0.25,) * 3)
-    assert "28 × 28 grey images, in which one light shape" in _limits(GLYPH)
-    assert "48 × 64 colour images, the largest part in the middle" in _limits(photo)
+    assert "28 × 28 grey images, in which one light shape" in limits(GLYPH)
+    assert "48 × 64 colour images, the largest part in the middle" in limits(photo)

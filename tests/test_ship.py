@@ -20,7 +20,7 @@ from torch import nn
 
 from smidgen.data import Data, Split
 from smidgen.errors import ExportError, MissingExtraError
-from smidgen.export import export, formats
+from smidgen.export import formats, write_export
 from smidgen.inputs import InputShape
 from smidgen.target import Target
 from smidgen.zoo import create_model, has_weights, list_models, weights_header
@@ -58,7 +58,7 @@ def export_or_skip(kind: str, *arguments: Any, **options: Any) -> dict[str, Any]
     for program in PROOFS[kind]:
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed")
-    return export(*arguments, **options)
+    return write_export(*arguments, **options)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_onnx_of_channels_normalised_differently_is_equal(
 
 def test_preprocessing_inside_is_of_onnx(target: Target, few: Data, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="--with-preprocessing is for onnx; c takes bytes as the"):
-        export([target], few, "c", tmp_path / "out", with_preprocessing=True)
+        write_export([target], few, "c", tmp_path / "out", with_preprocessing=True)
     assert not (tmp_path / "out").exists()
 
 
@@ -177,13 +177,13 @@ def test_a_folder_in_use_is_left_alone(target: Target, few: Data, tmp_path: Path
     (tmp_path / "model.c").write_text("mine", encoding="utf-8")
     (tmp_path / "notes.txt").write_text("mine too", encoding="utf-8")
     with pytest.raises(ExportError, match="has something in it; choose another, or --force"):
-        export([target], few, "c", tmp_path)
+        write_export([target], few, "c", tmp_path)
     assert (tmp_path / "model.c").read_text("utf-8") == "mine"
     export_or_skip("c", [target], few, "c", tmp_path, force=True)
     assert (tmp_path / "model.c").read_text("utf-8") != "mine"
     assert (tmp_path / "notes.txt").read_text("utf-8") == "mine too"
     with pytest.raises(ExportError, match="is a file; --out names a folder"):
-        export([target], few, "c", tmp_path / "notes.txt")
+        write_export([target], few, "c", tmp_path / "notes.txt")
 
 
 @pytest.mark.parametrize(
@@ -199,13 +199,13 @@ def test_what_cannot_be_asked_for(
     count: int, kind: str, bits: int, message: str, target: Target, few: Data, tmp_path: Path
 ) -> None:
     with pytest.raises(ExportError, match=message):
-        export([target] * count, few, kind, tmp_path / "out", bits)
+        write_export([target] * count, few, kind, tmp_path / "out", bits)
 
 
 def test_networks_of_other_classes_are_refused(target: Target, few: Data, tmp_path: Path) -> None:
     other = replace(target, classes=("cat", "dog"))
     with pytest.raises(ExportError, match="trained for cat, dog, not for the classes of 'digits'"):
-        export([other], few, "c", tmp_path / "out")
+        write_export([other], few, "c", tmp_path / "out")
 
 
 @pytest.mark.parametrize("kind", ["c", "html"])
@@ -214,7 +214,7 @@ def test_without_a_runner_nothing_is_written(
 ) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(MissingExtraError, match="is not installed; on Debian: apt-get install"):
-        export([target], few, kind, tmp_path / "out")
+        write_export([target], few, kind, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -86,7 +86,7 @@ SLIPS = {
     "sweep tiny_mnist --grid seed=1 --set full=true": ["full = true", "on validation"],
     "sweep tiny_mnist --grid optimizer.lr": ["--grid", "key=value"],
     "describe own.py --input 28x28": ["'28x28'", "CxHxW", "3x32x32"],
-    "export tiny_mnist --format tflite --out x": ["'tflite'", "c, html, onnx"],
+    "export tiny_mnist --format tflite --out x": ["'tflite'", "c, html, hub, onnx"],
     "evaluate tiny_mnist --plot x.png": ["--plot x.png", "add --robust"],
     "bench speed": ["'speed'", "standard"],
     "serve tiny_mnst": ["'tiny_mnst'", "did you mean 'tiny_mnist'?"],
@@ -167,6 +167,7 @@ def test_a_slip_is_one_line_and_exit_2(
         ("search --budget era-8k --data digits", "optuna", "smidgen[search]"),
         ("search --budget era-8k --data digits --backend ray", "ray", "smidgen[ray]"),
         ("search --budget era-8k --data digits --tensorboard", "tensorboard", "[tensorboard]"),
+        ("train tiny_mnist --data digits --tensorboard", "tensorboard", "[tensorboard]"),
     ],
 )
 def test_an_extra_that_is_missing_is_named_with_its_command(

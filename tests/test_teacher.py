@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from smidgen.data import Data, Split
 from smidgen.errors import ModelError, RecipeError, RunError
 from smidgen.inference import logits
+from smidgen.inputs import Preprocess
 from smidgen.mnist import GLYPH
 from smidgen.recipe import Recipe, load_recipe, override, to_toml
-from smidgen.train import fit, resume
+from smidgen.train import fit, plan, resume, teacher
 from smidgen.train.batches import Batch, epoch_batches
 from smidgen.train.data_parallel import DataParallel
 from smidgen.train.distributed import Process
@@ -31,6 +32,29 @@ PLAIN = GLYPH.with_statistics(0.0, 1.0)
 
 def with_teacher(recipe: Recipe, *networks: Path | str, **settings: float) -> Recipe:
     return override(recipe, {"teacher": {"networks": list(map(str, networks)), **settings}})
+
+
+def test_a_plan_times_a_few_answers_of_the_teacher(
+    few: Data, recipe: Recipe, run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def counted(module: nn.Module, images: Tensor, preprocess: Preprocess) -> Tensor:
+        asked.append(len(images))
+        return logits(module, images, preprocess)
+
+    monkeypatch.setattr(teacher, "logits", counted)
+    monkeypatch.setattr(teacher, "CHUNK", 10)
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    assert plan(recipe, few, batches=2)["teacher_seconds"] == 0
+    planned = plan(with_teacher(recipe, run_folder), few, batches=2)
+    assert asked == [10, 30]
+    assert planned["teacher_seconds"] > 0
+    with pytest.raises(RecipeError, match="was trained on the validation images too"):
+        plan(
+            with_teacher(recipe.model_copy(update={"data": "mnist"}), "smidgen_teacher"),
+            replace(few, name="mnist"),
+        )
 
 
 def linear() -> nn.Module:

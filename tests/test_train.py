@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -345,6 +346,41 @@ def test_a_training_does_not_import_torchs_compiler(tmp_path: Path) -> None:
         "sys.exit('torch._dynamo' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
+
+
+def test_the_watch_sees_each_row_and_the_card_the_epochs_so_far(
+    few: Data, recipe: Recipe, tmp_path: Path
+) -> None:
+    rows: list[Any] = []
+    cards: list[str] = []
+
+    def watch(progress: Progress) -> None:
+        path = tmp_path / "run" / "README.md"
+        if progress.row:
+            rows.append(progress.row)
+            cards.append(path.read_text() if path.exists() else "")
+
+    three = recipe.model_copy(update={"epochs": 3})
+    run = fit(three, few, tmp_path / "run", watch=watch)
+    assert rows == run.metrics()
+    assert [card.count("\n| ") for card in cards] == [0, 3, 4]  # two lines of heading
+    assert cards[2].startswith("# tiny_mnist on digits, 2 of 3 epochs\n")
+    assert not run.has_card()
+
+
+def test_tensorboard_reads_the_epochs(few: Data, recipe: Recipe, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="tensorboard is of the extra `tensorboard`")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from smidgen.train.tensorboard import write_tensorboard
+
+    with write_tensorboard(tmp_path / "run") as watch:
+        run = fit(recipe, few, tmp_path / "run", watch=watch)
+    read = EventAccumulator(str(run.path / "tensorboard")).Reload()
+    for name in ("train_loss", "val_accuracy", "lr"):
+        found = {event.step: event.value for event in read.Scalars(name)}
+        expected = {round(row["epoch"]): row[name] for row in run.metrics()}
+        assert found == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.9])

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from smidgen.anatomy import describe
     from smidgen.check import check
     from smidgen.data import load_data
-    from smidgen.evaluate import evaluate
+    from smidgen.evaluate import evaluate, predict
+    from smidgen.export import export
     from smidgen.target import load
     from smidgen.train import train
     from smidgen.zoo import create_model, list_models, register_model
@@ -55,9 +56,11 @@ __all__ = [
     "create_model",
     "describe",
     "evaluate",
+    "export",
     "list_models",
     "load",
     "load_data",
+    "predict",
     "register_model",
     "train",
 ]
@@ -67,9 +70,11 @@ _MODULES = {
     "create_model": "zoo",
     "describe": "anatomy",
     "evaluate": "evaluate",
+    "export": "export",
     "list_models": "zoo",
     "load": "target",
     "load_data": "data",
+    "predict": "evaluate",
     "register_model": "zoo",
     "train": "train",
 }

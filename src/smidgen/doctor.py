@@ -15,7 +15,7 @@ EXTRAS = {
     "search": ("smidgen search", ("optuna",)),
     "ray": ("a search on a cluster", ("optuna", "ray")),
     "postgresql": ("a search by many shells", ("optuna", "psycopg")),
-    "tensorboard": ("smidgen search --tensorboard", ("tensorboard",)),
+    "tensorboard": ("--tensorboard of train and search", ("tensorboard",)),
     "hub": ("the Hugging Face Hub", ("huggingface_hub",)),
 }
 DATA = ("mnist", "fashion_mnist", "kmnist", "cifar10")

@@ -73,12 +73,17 @@ def _opened(
     return target, data or load_data(target.data)
 
 
-def classify(target: Target, paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """For each picture its label, the label's probability, and all probabilities by class.
+def predict(
+    target: Target | str | Path, pictures: Path | str | Sequence[Path | str]
+) -> list[dict[str, Any]]:
+    """For each picture: image, label, probability, and probabilities by class.
 
-    A grey picture is three equal channels to a network of colours. Raises DataError for a picture
-    that cannot be read.
+    A target is what `load` takes or gives; a picture a PNG, JPEG, WebP, BMP or GIF file of any
+    size. A grey one is three equal channels to a network of colours. Raises DataError for a
+    picture that cannot be read.
     """
+    target = target if isinstance(target, Target) else load(target)
+    paths = [Path(each) for each in ([pictures] if isinstance(pictures, str | Path) else pictures)]
     images = torch.from_numpy(np.stack([read_image(path, target.preprocess) for path in paths]))
     probabilities = logits(target.model, images, target.preprocess).softmax(dim=1)
     best = probabilities.max(dim=1)

@@ -36,6 +36,7 @@ from torch import Tensor
 from smidgen.errors import RunError, shown
 from smidgen.escape import file_name
 from smidgen.files import append_whole, explained, make_folder, remove_parts, sha256, write_whole
+from smidgen.notebook import html_curves, html_table
 
 if TYPE_CHECKING:
     from smidgen.recipe import Recipe  # with pydantic, a tenth of a second to import
@@ -175,6 +176,25 @@ class Run:
         """Keeps the logits of the final look at the test set."""
         write_whole(self.path / "test_logits.safetensors", serialise({"logits": logits}, {}))
 
+    def _repr_html_(self) -> str:
+        """The figures of the run and its curves, as far as it is trained."""
+        rows = self.metrics() if self._has("metrics.csv") else []
+        result = self.result() if self.has_result() else {}
+        names = {"train": "training", "val": "validation", "test": "test"}
+        figures = {"data": self.recipe.data, "epochs": f"{len(rows)} of {self.recipe.epochs}"}
+        for key, name in names.items():
+            accuracy = result.get(f"{key}_accuracy")
+            if accuracy is not None:
+                figures[f"{name} accuracy"] = f"{100 * accuracy:.2f} %"
+        if result:
+            figures["parameters"] = f"{result['params']:,}"
+            figures["training"] = f"{result['images_seen']:,} images in {result['seconds']:.1f} s"
+        figures["folder"] = str(self.path)
+        curves = {name: [row[f"{key}_accuracy"] for row in rows] for key, name in names.items()}
+        return html_table(figures.items(), caption=self.recipe.model) + html_curves(
+            "accuracy by epoch", curves
+        )
+
     def has_checkpoint(self) -> bool:
         """Whether an epoch has been finished, so that the run can be resumed."""
         return self._has("last.pt")
@@ -226,6 +246,11 @@ class Run:
     def write_text(self, name: str, text: str) -> None:
         """Keeps a text, such as the card, under that name."""
         write_whole(self.path / name, text)
+
+    def remove(self, name: str) -> None:
+        """Removes a text that is no longer true, if it is there."""
+        with explained(self.path / name, "remove"):
+            (self.path / name).unlink(missing_ok=True)
 
     def path_of(self, folder: str, name: str) -> Path:
         """The path of a file in the subfolder `plots` or `badges`, which is made if necessary."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from smidgen.data import Data
 from smidgen.errors import DataError, ModelError, RunError, SmidgenError, shown
+from smidgen.hub import fetch, is_hub_id
 from smidgen.inputs import InputShape, Preprocess, class_names
 from smidgen.mnist import CLASSES, GLYPH
 from smidgen.network import forward, guess_input, noise, private_copy
@@ -66,7 +67,9 @@ def target_of(module: nn.Module, data: Data) -> Target:
 
 
 def load(target: str | Path, weights: bool = True, input_shape: InputShape | None = None) -> Target:
-    """The network that a zoo name, a run folder, a bundle folder or a file stands for.
+    """The network that a zoo name, a run folder, a bundle, or a file stands for.
+
+    A bundle is a folder, or `owner/name` on the Hugging Face hub, which needs the extra `hub`.
 
     A zoo name means its shipped weights. With `weights` false the network may have none: it is then
     a zoo model drawn from a fixed seed, a network's file (`net.toml`), which takes images of
@@ -92,6 +95,8 @@ def load(target: str | Path, weights: bool = True, input_shape: InputShape | Non
         return _from_bundle(Path(target))
     if os.path.isdir(target):
         return _from_run(Run.open(target))
+    if is_hub_id(target):
+        return _from_bundle(fetch(target))
     if not weights and not has_weights(target):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
@@ -120,6 +125,8 @@ def _from_bundle(path: Path) -> Target:
             f"{str(source)!r} names the Python file {shown(header['model'])}, which opening a "
             "bundle does not run; name a model of the zoo"
         )
+    if is_network(header.get("model", "")):  # it lies in the bundle, whatever its folder is called
+        header["model"] = str(path / Path(header["model"]).name)
     return _with_weights(header, read_weights(path / "model.safetensors")[0], path, None)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -14,7 +13,7 @@ from smidgen.anatomy.layout import Layout
 from smidgen.anatomy.rules import layouts
 from smidgen.anatomy.structure import Structure, examine
 from smidgen.errors import ModelError, shown
-from smidgen.escape import markdown
+from smidgen.escape import html_text, markdown
 from smidgen.inputs import InputShape
 from smidgen.network import (
     Call,
@@ -29,6 +28,7 @@ from smidgen.network import (
     record,
 )
 from smidgen.network.operations import PartlyOverwritten
+from smidgen.notebook import html_table
 
 
 @dataclass(frozen=True)
@@ -125,12 +125,9 @@ class Anatomy:
         return "\n".join([f"**{markdown(self.model)}**", "", *lines, "", *facts])
 
     def _repr_html_(self) -> str:
-        heading, *body = (tuple(map(html.escape, row)) for row in self.rows())
-        lines = ["<tr>" + "".join(f"<th>{cell}</th>" for cell in heading) + "</tr>"]
-        lines += ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in body]
-        facts = "".join(f"<li>{html.escape(fact)}</li>" for fact in self.facts())
-        title = f"<caption>{html.escape(self.model)}</caption>"
-        return f"<table>{title}{''.join(lines)}</table><ul>{facts}</ul>"
+        heading, *body = self.rows()
+        facts = "".join(f"<li>{html_text(fact)}</li>" for fact in self.facts())
+        return f"{html_table(body, heading, self.model)}<ul>{facts}</ul>"
 
 
 @one_thread_per_operator()

@@ -90,7 +90,7 @@ def _engine_snapshots(recipe: Recipe, data: Data) -> list[Snapshot]:
         for epoch in range(recipe.epochs):
             meter = Meter(epoch, recipe, len(data.train), seconds, copy_weights)
             train_epoch(engine, optimizer, data.train, epoch, meter)
-            meter.finish()
+            meter.report(meter.finish())
             seconds = meter.seconds()
     return snapshots
 

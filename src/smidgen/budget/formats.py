@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from smidgen.budget.judge import Rule
+from smidgen.budget.judge import Rule, shown
 from smidgen.escape import plain
-
-
-def shown(value: int | float | str) -> str:
-    """A limit or a measurement as people read it; a float is a share."""
-    if isinstance(value, float):
-        return f"{100 * value:.2f} %"
-    return f"{value:,}" if isinstance(value, int) else value
 
 
 def sentence(rule: Rule) -> str:

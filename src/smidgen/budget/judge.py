@@ -7,11 +7,19 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from smidgen.budget.rules import Budget
+from smidgen.notebook import html_table
 
 if TYPE_CHECKING:  # this module loads without torch
     from smidgen.anatomy import Anatomy, Behaviour
 
 Value = int | float | str
+
+
+def shown(value: Value) -> str:
+    """A limit or a measurement as people read it; a float is a share."""
+    if isinstance(value, float):
+        return f"{100 * value:.2f} %"
+    return f"{value:,}" if isinstance(value, int) else value
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,16 @@ class Verdict:
             "rules": [asdict(rule) for rule in self.rules],
             "unmeasured": list(self.unmeasured),
         }
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (rule.rule, shown(rule.limit), shown(rule.actual),
+             "ok" if rule.passed else "BROKEN", rule.note)
+            for rule in self.rules
+        ]  # fmt: skip
+        left_out = f"<p>Not measured: {', '.join(self.unmeasured)}</p>" if self.unmeasured else ""
+        caption = "passed" if self.passed else "failed"
+        return html_table(rows, ("rule", "limit", "actual", "verdict", ""), caption) + left_out
 
 
 @dataclass(frozen=True)

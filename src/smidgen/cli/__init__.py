@@ -80,9 +80,11 @@ def run(arguments: Sequence[str]) -> int:
     """The exit code of one command line: 0 fine, 1 a check failed, 2 misuse or bad input.
 
     A user's mistake becomes one line on stderr, and with --json {"error": ...} on stdout, too. A
-    warning becomes a line without an exit.
+    warning becomes a line without an exit, and with --quiet nothing.
     """
     with warnings.catch_warnings():
+        if "--quiet" in arguments:
+            warnings.simplefilter("ignore")
         warnings.showwarning = lambda message, *_: _complain(str(message))
         try:
             code = app(list(arguments) or ["--help"], prog_name="smidgen", standalone_mode=False)

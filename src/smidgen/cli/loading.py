@@ -13,16 +13,18 @@ if TYPE_CHECKING:
     from smidgen.data import Data
 
 
-def load_shown(name: str, data_dir: Path | None) -> Data:
-    """The data set of that name; on a terminal, stderr shows how many pictures are decoded."""
+def load_shown(name: str, data_dir: Path | None, quiet: bool = False) -> Data:
+    """The data set of that name; on a terminal, stderr shows how many pictures are decoded,
+    unless it is quiet.
+    """
     from smidgen.data import load_data
 
-    with counting("decoding pictures") as watch:
+    with counting("decoding pictures", quiet) as watch:
         return load_data(name, data_dir, watch=watch)
 
 
 @contextmanager
-def counting(title: str) -> Iterator[Callable[[int, int], None]]:
+def counting(title: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
     """What is called with how many are done, of how many: a bar on stderr, if that is a terminal.
 
     The bar is seen from the first call on.
@@ -30,7 +32,7 @@ def counting(title: str) -> Iterator[Callable[[int, int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     screen = console(json_=True)  # stderr, whether or not stdout is kept for JSON
-    if not screen.is_terminal:
+    if quiet or not screen.is_terminal:
         yield lambda done, total: None
         return
     columns = (TextColumn(title), BarColumn(), MofNCompleteColumn())

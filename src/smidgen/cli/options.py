@@ -71,6 +71,7 @@ ModelName = Annotated[
         help="A model of the zoo, net.toml or FILE.py[:NAME].", autocompletion=complete_model
     ),
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors and the result only.")]
 BudgetName = Annotated[
     str | None,
     typer.Option(help="A shipped budget's name, or a .toml file.", autocompletion=complete_budget),

@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 WIDTH_OF_FILES = 120  # of output that is piped or captured, and so has no terminal's width
 
 
-def console(json_: bool = False) -> Console:
-    """The console for people: stdout, or stderr when stdout is kept for JSON.
+def console(json_: bool = False, quiet: bool = False) -> Console:
+    """The console for people: stdout, or stderr when stdout is kept for JSON. A quiet one prints
+    nothing.
 
     What it prints may hold names from outside, so that it knows no marks of rich's own.
     """
     from rich.console import Console
 
-    out = Console(stderr=json_, highlight=False, markup=False, emoji=False)
+    out = Console(stderr=json_, highlight=False, markup=False, emoji=False, quiet=quiet)
     if not out.is_terminal:
         out.width = WIDTH_OF_FILES
     return out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ from smidgen.cli.options import (
     DATA_NAMES,
     DataDir,
     Json,
+    Quiet,
     Settings,
     complete_data,
 )
@@ -107,6 +109,7 @@ def search(
     emit_: Emit = None,
     data: Annotated[str, typer.Option(help=DATA_NAMES, autocompletion=complete_data)] = "mnist",
     data_dir: DataDir = None,
+    quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
     """Search the best network under a budget, on validation images, and prove it at the end."""
@@ -119,12 +122,9 @@ def search(
     own = {"data": data, "rungs": _rungs(rungs), "batch": batch, "seed": seed, "sampler": sampler}
     if emit_ is not None and emit_.exists():
         raise SearchError(f"--emit {str(emit_)!r} is there already; choose another folder")
-    if resume is not None:
-        searcher = _Searcher(read_settings(resume), resume, data_dir, json_)
-    else:
-        searched = _settings(budget, space, recipe, settings, own)
-        searcher = _Searcher(searched, out or free_folder(f"search-{space}"), data_dir, json_)
-    searcher.run(effort, plan, emit_)
+    folder = resume or out or free_folder(f"search-{space}")
+    searched = read_settings(folder) if resume else _settings(budget, space, recipe, settings, own)
+    _Searcher(searched, folder, data_dir, quiet, json_).run(effort, plan, emit_)
 
 
 def _settings(
@@ -148,11 +148,15 @@ def _settings(
     return validate(Searched, document | own, "search", SearchError, typed)
 
 
+@dataclass(frozen=True)
 class _Searcher:
     """Runs one search and shows it, in JSON or for people."""
 
-    def __init__(self, settings: Searched, out: Path, data_dir: Path | None, json_: bool) -> None:
-        self.settings, self.out, self.data_dir, self.json_ = settings, out, data_dir, json_
+    settings: Searched
+    out: Path
+    data_dir: Path | None
+    quiet: bool
+    json_: bool
 
     def run(self, effort: Any, plan_only: bool, emit_to: Path | None) -> None:
         """Plans or searches, and prints the document."""
@@ -163,12 +167,13 @@ class _Searcher:
         from smidgen.search.run import search
 
         people = console(self.json_)
-        _say_what_is_left_out(self.settings)
-        data = load_shown(self.settings.data, self.data_dir)
+        if not self.quiet:
+            _say_what_is_left_out(self.settings)
+        data = load_shown(self.settings.data, self.data_dir, self.quiet)
         if plan_only:
             planned = plan(self.settings, data, effort)
             return emit(planned) if self.json_ else people.print("\n".join(_plan_lines(planned)))
-        with interruptible(self._how_to_go_on), _watched(people) as watch:
+        with interruptible(self._how_to_go_on), _watched(people, self.quiet) as watch:
             document = search(
                 self.settings, data, self.out, effort, data_dir=self.data_dir, watch=watch
             )
@@ -229,8 +234,11 @@ def _plan_lines(planned: dict[str, Any]) -> Iterator[str]:
 
 
 @contextmanager
-def _watched(people: Any) -> Iterator[Watch]:
+def _watched(people: Any, quiet: bool) -> Iterator[Watch]:
     """A live table on a terminal, a plain line a round elsewhere."""
+    if quiet:
+        yield lambda progress, study: None
+        return
     if not people.is_terminal:
 
         def plain(progress: Progress, study: Study) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from smidgen.cli.completion import complete_target, one_of
-from smidgen.cli.options import DataDir, Json
+from smidgen.cli.options import DataDir, Json, Quiet
 from smidgen.cli.output import console, emit, percent
 
 ExportTargets = Annotated[
@@ -22,7 +22,9 @@ ExportTargets = Annotated[
 ]
 ExportFormat = Annotated[
     str,
-    typer.Option("--format", help="onnx, c or html.", autocompletion=one_of("onnx", "c", "html")),
+    typer.Option(
+        "--format", help="onnx, c, html or hub.", autocompletion=one_of("onnx", "c", "html", "hub")
+    ),
 ]
 
 
@@ -43,18 +45,19 @@ def export(
         bool, typer.Option("--allow-mismatch", help="Write an export that is not equal, too.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Write into a folder in use.")] = False,
+    quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
-    """Write a network as C, as ONNX or as one HTML file, and prove it equal to its source."""
+    """Write a network as C, ONNX, a page or a folder for the hub, proven equal to its source."""
     from smidgen.data import load_data
-    from smidgen.export import export
+    from smidgen.export import write_export
     from smidgen.target import load
 
     screen = console(json_)
     loaded = [load(target) for target in targets]
-    with screen.status("quantising, writing and proving"):
+    with console(json_, quiet).status("quantising, writing and proving"):
         data = load_data(loaded[0].data, data_dir)
-        written = export(
+        written = write_export(
             loaded, data, format_, out, bits, allow_mismatch, force, with_preprocessing
         )
     if json_:
@@ -67,7 +70,11 @@ def _summary(written: dict[str, Any]) -> Iterator[str]:
     yield from written["files"]
     yield f"{written['weight_bytes']:,} bytes of weights"
     accuracy = written["accuracy"]
-    yield f"{percent(accuracy['float'])} in float, {percent(accuracy['integer'])} in integers"
+    yield ", ".join(
+        f"{percent(accuracy[key])} in {name}"
+        for key, name in (("float", "float"), ("integer", "integers"))
+        if key in accuracy
+    )
     for proof in written["proofs"]:
         if proof["max_abs_diff"] == 0:
             yield f"{proof['runner']}: {proof['images']:,} images the same to the bit"

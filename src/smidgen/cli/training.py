@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +23,7 @@ from smidgen.cli.options import (
     Grey,
     Json,
     ModelName,
+    Quiet,
     RecipeName,
     Settings,
     Size,
@@ -33,11 +34,16 @@ from smidgen.cli.output import console, emit, interruptible, percent, table
 from smidgen.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from smidgen.recipe import Recipe
     from smidgen.train import Progress, Watch
 
 Plan = Annotated[
     bool, typer.Option("--plan", help="Say what it would take, by a few batches, and stop.")
+]
+Tensorboard = Annotated[
+    bool, typer.Option("--tensorboard", help="Write RUN/tensorboard, too; needs that extra.")
 ]
 Grid = Annotated[
     list[str],
@@ -73,6 +79,8 @@ def train(
     glyph: Glyph = False,
     skip_bad: SkipBad = False,
     plan: Plan = False,
+    tensorboard: Tensorboard = False,
+    quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
     """Train a model by a recipe; the run folder holds weights, curves, pictures and the card."""
@@ -81,10 +89,10 @@ def train(
         full=full, teacher=teacher, data=data,
     )  # fmt: skip
     pictures = {"size": size, "grey": grey, "glyph": glyph, "skip_bad": skip_bad}
-    trainer = _Trainer("cpu" if no_cuda else device, data_dir, json_)
+    trainer = _Trainer("cpu" if no_cuda else device, data_dir, tensorboard, quiet, json_)
     if resume is not None:
-        is_plain = not (model or recipe or settings or changes or any(pictures.values()))
-        return trainer.resume(resume, is_plain)
+        named = (model, recipe, settings, changes, *pictures.values())
+        return trainer.resume(resume, is_plain=not any(named))
     chosen = choose_recipe(model, recipe, settings, changes, pictures)
     return trainer.plan(chosen, seeds) if plan else trainer.fit(chosen, seeds, out)
 
@@ -95,6 +103,8 @@ class _Trainer:
 
     device: str
     data_dir: Path | None
+    tensorboard: bool
+    quiet: bool
     json_: bool
 
     def fit(self, recipe: Recipe, seeds: int | None, out: Path | None) -> None:
@@ -105,11 +115,14 @@ class _Trainer:
 
         folder = out or free_folder(recipe.model)
         if seeds is not None:
-            return _train_seeds(recipe, seeds, folder, self.data_dir, self.json_)
+            if self.tensorboard:
+                raise RecipeError("--tensorboard is for one training; leave it out with --seeds")
+            people = console(self.json_, self.quiet)
+            return _train_seeds(recipe, seeds, folder, self.data_dir, self.json_, people)
         if is_main_process():
             require_unused(folder)  # before what takes time
-        data = load_shown(recipe.data, self.data_dir)
-        with interruptible(lambda: _how_to_resume(folder)), _progress(self.json_) as watch:
+        data = load_shown(recipe.data, self.data_dir, self.quiet)
+        with interruptible(lambda: _how_to_resume(folder)), self._watch(folder) as watch:
             run = fit(recipe, data, folder, device=self.device, watch=watch)
         return _report(run, data, self.json_)
 
@@ -117,15 +130,19 @@ class _Trainer:
         """Prints what one training would do, of as many seeds."""
         from smidgen.train import plan
 
-        planned = plan(recipe, load_shown(recipe.data, self.data_dir), device=self.device)
+        planned = plan(
+            recipe, load_shown(recipe.data, self.data_dir, self.quiet), device=self.device
+        )
         if self.json_:
             return emit(planned | {"seeds": seeds or 1})
+        taught = planned["teacher_seconds"]
+        teacher = f"about {taught:.0f} s for the teacher's answers, then " if taught else ""
         each = f", for each of {seeds} seeds" if seeds else ""
         console().print(
             f"{planned['model']}, {planned['params']:,} parameters, on {planned['images']:,} "
             f"images of {planned['data']}: {planned['steps']:,} steps in {planned['epochs']:,} "
-            f"epochs, backend {planned['backend']}\nabout {planned['seconds']:.0f} s of training "
-            f"and {planned['bytes']:,} bytes without pictures{each}",
+            f"epochs, backend {planned['backend']}\n{teacher}about {planned['seconds']:.0f} s of "
+            f"training and {planned['bytes']:,} bytes without pictures{each}",
             soft_wrap=True,
         )
         return None
@@ -141,10 +158,26 @@ class _Trainer:
         if run.has_result() and run.has_card():
             console(self.json_).print(f"{path} has finished; nothing was changed")
             return _print_result(run, self.json_)
-        data = load_shown(run.recipe.data, self.data_dir)
-        with interruptible(lambda: _how_to_resume(path)), _progress(self.json_) as watch:
+        data = load_shown(run.recipe.data, self.data_dir, self.quiet)
+        with interruptible(lambda: _how_to_resume(path)), self._watch(path) as watch:
             run = resume(path, data, device=self.device, watch=watch)
         return _report(run, data, self.json_)
+
+    @contextmanager
+    def _watch(self, folder: Path) -> Iterator[Watch]:
+        """Shows a training, and writes it for TensorBoard where that was asked for."""
+        from smidgen.train.distributed import is_main_process
+        from smidgen.train.tensorboard import write_tensorboard
+
+        is_written = self.tensorboard and is_main_process()
+        written = write_tensorboard(folder) if is_written else nullcontext(lambda progress: None)
+        with written as write, _progress(self.json_, self.quiet) as show:
+
+            def watch(progress: Progress) -> None:
+                write(progress)
+                show(progress)
+
+            yield watch
 
 
 def _how_to_resume(folder: Path) -> str:
@@ -169,6 +202,7 @@ def sweep(
     seeds: Annotated[int, typer.Option(help="Trainings of each combination.", min=1)] = 1,
     out: Annotated[Path | None, typer.Option(help="Where the runs go.")] = None,
     data_dir: DataDir = None,
+    quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
     """Train every combination of some values, and rank them on the validation images."""
@@ -178,14 +212,14 @@ def sweep(
     from smidgen.sweep import ranking
     from smidgen.sweep import sweep as sweep_grid
 
-    people = console(json_)
     values = _grid_values(grid)
     chosen = choose_recipe(model, recipe, settings, {"full": False}, {})
     folder = out or free_folder(f"sweep-{model}")
     coming = sweep_grid(chosen, values, seeds, folder, data_dir=data_dir)
     count = math.prod(map(len, values.values())) * seeds
     with interruptible(lambda: _how_to_repeat(folder)):
-        rows = ranking(list(track(coming, "training", total=count, console=people)))
+        bar = track(coming, "training", total=count, console=console(json_, quiet))
+        rows = ranking(list(bar))
     if json_:
         return emit({"model": model, "rows": rows})
     cells = [
@@ -194,6 +228,7 @@ def sweep(
     ]
     ranked = table(("recipe", "mean validation accuracy", "seeds", "seconds"), cells)
     ranked.columns[0].no_wrap = False  # a grid of many keys makes long names
+    people = console()
     people.print(ranked)
     return people.print(str(folder))
 
@@ -250,7 +285,9 @@ def quickstart(
     )
 
 
-def _train_seeds(recipe: Recipe, seeds: int, out: Path, data_dir: Path | None, json_: bool) -> None:
+def _train_seeds(
+    recipe: Recipe, seeds: int, out: Path, data_dir: Path | None, json_: bool, people: Console
+) -> None:
     from rich.markup import escape
     from rich.progress import track
 
@@ -258,7 +295,6 @@ def _train_seeds(recipe: Recipe, seeds: int, out: Path, data_dir: Path | None, j
     from smidgen.report import write_report
     from smidgen.sweep import fit_seeds, write_summary
 
-    people = console(json_)
     coming = fit_seeds(recipe, seeds, out, data_dir=data_dir)
     title = escape(f"{recipe.model}, {seeds} seeds")
     with interruptible(lambda: _how_to_repeat(out)):
@@ -266,7 +302,7 @@ def _train_seeds(recipe: Recipe, seeds: int, out: Path, data_dir: Path | None, j
     summary = write_summary(runs, out)
     score = summary["test_accuracy"]
     low, high = score["interval"]
-    people.print(
+    console(json_).print(
         f"{recipe.model}: mean {percent(score['mean'], 3)} ± {percent(score['sd'], 3)} (sd), "
         f"minimum {percent(score['min'])}, n = {score['n']}, "
         f"95 % interval of the mean {percent(low, 3)} to {percent(high, 3)}\n{out}"
@@ -303,19 +339,21 @@ def _print_result(run: Any, json_: bool) -> None:
 
 
 @contextmanager
-def _progress(json_: bool) -> Iterator[Watch]:
+def _progress(json_: bool, quiet: bool = False) -> Iterator[Watch]:
     """A live line on a terminal, one plain line an epoch elsewhere."""
     from smidgen.train.distributed import is_main_process
 
     people = console(json_)
-    if not is_main_process():
+    if quiet or not is_main_process():
         yield lambda progress: None
         return
 
     def describe(progress: Progress) -> str:
+        validated = (progress.row or {}).get("val_accuracy")
+        validation = "" if validated is None else f"validation {percent(validated)}  "
         return (
             f"epoch {progress.epoch}/{progress.epochs}  loss {progress.loss:.4f}  "
-            f"accuracy {percent(progress.accuracy)}  "
+            f"accuracy {percent(progress.accuracy)}  {validation}"
             f"{progress.images_per_second:,.0f} images/s"
         )
 

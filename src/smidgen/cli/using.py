@@ -171,11 +171,11 @@ def predict(
     json_: Json = False,
 ) -> None:
     """Name the class of pictures of any size: photos as they are, glyphs also dark on light."""
-    from smidgen.evaluate import classify
+    from smidgen.evaluate import predict
     from smidgen.target import load
 
     loaded = load(target)
-    predictions = classify(loaded, images)
+    predictions = predict(loaded, images)
     if json_:
         return emit({"predictions": predictions})
     for each in predictions:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from smidgen.cli.completion import complete_budget, complete_target
-from smidgen.cli.options import BudgetName, Input, Json
+from smidgen.cli.options import BudgetName, Input, Json, Quiet
 from smidgen.cli.output import console, emit, table
 from smidgen.errors import BudgetError, DataError
 
@@ -138,6 +138,7 @@ def grade(
     isolation: Annotated[
         Isolation, typer.Option(help="strict: grade only where there is a sandbox.")
     ] = Isolation.AUTO,
+    quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
     """Hold every submission of a folder to a budget; exit code 1 unless all of them pass.
@@ -155,7 +156,7 @@ def grade(
     coming = grade_folder(
         folder, budget, limits, input_shape=_parse(input_), isolation=chosen, earlier=earlier
     )
-    grades, files = _collect(coming, count, budget, out, screen)
+    grades, files = _collect(coming, count, budget, out, console(json_, quiet))
     if json_:
         emit({"budget": budget, "submissions": [grade.to_dict() for grade in grades]})
     else:
@@ -266,7 +267,8 @@ def _list_budgets(json_: bool) -> None:
 def _print_verdict(
     verdict: Verdict, claims: list[Claim], title: str, format_: VerdictFormat
 ) -> None:
-    from smidgen.budget.formats import shown, to_github, to_junit
+    from smidgen.budget.formats import to_github, to_junit
+    from smidgen.budget.judge import shown
 
     rules = [*verdict.rules, *(_as_rule(claim) for claim in claims if claim.passed is not None)]
     if format_ is VerdictFormat.GITHUB:

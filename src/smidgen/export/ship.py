@@ -14,15 +14,16 @@ from smidgen.data import Data
 from smidgen.errors import ExportError, did_you_mean
 from smidgen.escape import markdown
 from smidgen.export.formats import Export, make_c, make_html, make_onnx
+from smidgen.export.hub import make_hub
 from smidgen.export.parity import Parity
 from smidgen.files import make_folder, write_whole
 from smidgen.target import Target
 
-FORMATS = {"c": make_c, "html": make_html, "onnx": make_onnx}
+FORMATS = {"c": make_c, "html": make_html, "hub": make_hub, "onnx": make_onnx}
 BITS = (8, 4, 2)
 
 
-def export(
+def write_export(
     targets: Sequence[Target],
     data: Data,
     kind: str,
@@ -44,6 +45,7 @@ def export(
     made = _maker(kind, with_preprocessing)(targets, data, bits)
     if not allow_mismatch:
         _require_equal(made.proofs)
+    card = made.files.pop("README.md", None) or _card(targets, data, kind, made).encode()
     document: dict[str, Any] = {
         "files": [str(out / name) for name in (*made.files, "parity.json", "README.md")],
         "weight_bytes": made.weight_bytes,
@@ -54,11 +56,8 @@ def export(
     if weighed := made.footprint:
         document["footprint"] = asdict(weighed) | {"ram_bytes": weighed.ram_bytes}
     proofs = {key: value for key, value in document.items() if key != "files"}
-    reports = {
-        "parity.json": json.dumps(proofs, indent=2) + "\n",
-        "README.md": _card(targets, data, kind, made),
-    }
-    _write(made.files | {name: text.encode() for name, text in reports.items()}, out)
+    proven = json.dumps(proofs, indent=2) + "\n"
+    _write(made.files | {"parity.json": proven.encode(), "README.md": card}, out)
     return document
 
 

@@ -34,8 +34,12 @@ def find_entry(submission: Path) -> str:
 
 
 def is_trained(submission: Path) -> bool:
-    """Whether a submission is a run, a series of seeds or a bundle, and not only source."""
-    known = any((submission / name).exists() for name in ("recipe.toml", "config.json"))
+    """Whether a submission is a run, a series of seeds or a bundle, and not only source.
+
+    Source may bring a recipe or a config.json along, but no epochs or weights beside them.
+    """
+    pairs = (("recipe.toml", "metrics.csv"), ("config.json", "model.safetensors"))
+    known = any(all((submission / name).exists() for name in pair) for pair in pairs)
     return known or any(submission.glob("seed-*/result.json"))
 
 

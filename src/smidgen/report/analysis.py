@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from smidgen import metrics
 from smidgen.budget import Budget, Verdict
-from smidgen.budget.formats import shown
+from smidgen.budget.judge import shown
 from smidgen.escape import markdown
 from smidgen.report.figures import accuracy, interval, percent
 from smidgen.report.trial import Answers, Trial

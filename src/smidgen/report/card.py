@@ -76,27 +76,38 @@ def card(
         "## Machine",
         _machine(result),
         "## Limits",
-        _limits(data.preprocess),
+        limits(data.preprocess),
     ]
     return "\n\n".join(sections) + "\n"
 
 
-def _limits(preprocess: Preprocess) -> str:
+def limits(preprocess: Preprocess) -> str:
+    """What a network that takes such images cannot do, as Markdown."""
     channels, height, width = preprocess.shape
     colour = "grey" if channels == 1 else "colour"
     return LIMITS.format(height=height, width=width, colour=colour, seen=SEEN[preprocess.kind])
 
 
 def _front_matter(trial: Trial) -> str:
-    """YAML between two rules; every value is on one line."""
     result = trial.results[0]
-    name, hub_name = KNOWN_DATA.get(result["data"], (result["data"], None))
-    over = f", mean over {trial.seeds} seeds" if trial.seeds > 1 else ", one seed"
-    mean = round(trial.summary["mean"], 6)
-    metric = {"type": "accuracy", "name": f"test accuracy{over}", "value": mean}
-    dataset = {"name": name, "type": hub_name or result["data"], "split": "test"}
+    over = f"mean over {trial.seeds} seeds" if trial.seeds > 1 else "one seed"
+    return front_matter(result["model"], result["data"], trial.summary["mean"], over)
+
+
+def front_matter(
+    model: str, data: str, accuracy: float, over: str, license_: str | None = None
+) -> str:
+    """The metadata that the hub reads: YAML between two rules, every value on one line.
+
+    `accuracy` is a fraction on the test images of the data; `over` says of what. `license_` is one
+    of the hub's identifiers.
+    """
+    name, hub_name = KNOWN_DATA.get(data, (data, None))
+    metric = {"type": "accuracy", "name": f"test accuracy, {over}", "value": round(accuracy, 6)}
+    dataset = {"name": name, "type": hub_name or data, "split": "test"}
     task = {"type": "image-classification"}
     entries: dict[str, Any] = {
+        **({"license": license_} if license_ else {}),
         "library_name": "smidgen",
         "pipeline_tag": "image-classification",
         "tags": ["smidgen", "tinyml", "image-classification"],
@@ -104,7 +115,7 @@ def _front_matter(trial: Trial) -> str:
         "metrics": ["accuracy"],
         "model-index": [
             {
-                "name": result["model"],
+                "name": model,
                 "results": [{"task": task, "dataset": dataset, "metrics": [metric]}],
             }
         ],

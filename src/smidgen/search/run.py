@@ -18,8 +18,9 @@ from smidgen.search.finish import finish
 from smidgen.search.folder import Tables, opened
 from smidgen.search.study import Images, Settings, Study, require_one_that_fits
 from smidgen.search.table import to_csv
-from smidgen.search.tensorboard import Board, require_tensorboard
+from smidgen.search.tensorboard import Board
 from smidgen.sweep import fit_seeds
+from smidgen.train.tensorboard import require_tensorboard
 from smidgen.trials.driver import Driver, Progress
 from smidgen.trials.workers import Shared, Workers, processes, train_candidate
 

@@ -4,21 +4,9 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
-from smidgen.errors import MissingExtraError
 from smidgen.search.study import Trial
-
-
-def require_tensorboard() -> Any:
-    """torch's writer. Raises MissingExtraError, which says how to install what it needs."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise MissingExtraError(
-            "--tensorboard needs tensorboard; install it with: pip install 'smidgen[tensorboard]'"
-        ) from None
-    return SummaryWriter
+from smidgen.train.tensorboard import require_tensorboard
 
 
 class Board:

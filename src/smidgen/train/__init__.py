@@ -23,7 +23,7 @@ from torch import nn
 from smidgen.data import Data, Split, load_data
 from smidgen.errors import ModelError
 from smidgen.network import forward, noise, private_copy
-from smidgen.recipe import Recipe, recipe_for
+from smidgen.recipe import Recipe, Teacher, recipe_for
 from smidgen.run import Run, free_folder
 from smidgen.source import files_of, is_network, is_source, target_of
 from smidgen.train.batches import epoch_batches
@@ -34,10 +34,10 @@ from smidgen.train.distributed import join_processes
 from smidgen.train.optimizer import Optimizer
 from smidgen.train.progress import Meter, Progress, Watch
 from smidgen.train.random_streams import INIT, generator
-from smidgen.train.record import finish, score
+from smidgen.train.record import card_so_far, finish, score
 from smidgen.train.resolve import resolve
 from smidgen.train.schedule import learning_rate
-from smidgen.train.teacher import with_soft_labels, without_foreign_teacher
+from smidgen.train.teacher import time_teachers, with_soft_labels, without_foreign_teacher
 from smidgen.train.verify import TOLERANCE, report_difference, smallest_difference
 from smidgen.train.written import with_written
 from smidgen.zoo import create_model
@@ -54,13 +54,15 @@ def train(
     recipe: Path | str | None = None,
     data: Data | str | None = None,
     out: Path | str | None = None,
+    *,
+    watch: Watch = _silent,
     **settings: Any,
 ) -> Run:
     """The finished run of a model, as `smidgen train` would train it.
 
     `model` is a name, a file (`net.toml`, `FILE.py:NAME`), or a class of a file; for a module a
     fresh one of its class is trained. `recipe` is a name or a file, by default the model's own,
-    and without a model says the model; `data` is a data set or its name;
+    and without a model says the model; `data` is a data set or its name; `watch` is that of `fit`;
     `settings` change its keys (`epochs=5`), those of a table as one dictionary
     (`optimizer={"name": "adam", "lr": 0.01}`).
     """
@@ -68,7 +70,8 @@ def train(
     if isinstance(data, str):
         settings, data = settings | {"data": data}, None
     chosen = recipe_for(name, recipe, settings, source="settings")
-    return fit(chosen, data or load_data(chosen.data), out or free_folder(chosen.model))
+    folder = out or free_folder(chosen.model)
+    return fit(chosen, data or load_data(chosen.data), folder, watch=watch)
 
 
 def fit(
@@ -81,7 +84,8 @@ def fit(
 ) -> Run:
     """The finished run of a recipe, in the new folder `out`.
 
-    `watch` is called with the progress about ten times a second. Raises ModelError, RecipeError
+    `watch` is called with the progress about ten times a second, and with the figures of each epoch
+    at its end. Raises ModelError, RecipeError
     and RunError for what cannot start, TrainingError when the loss is no longer finite or the
     kernels that the recipe asks for do not compute torch's gradient; a training that fails in its
     first epoch leaves no folder behind. The run's recipe names the data that it was given.
@@ -102,10 +106,13 @@ def fit(
 def plan(recipe: Recipe, data: Data, *, device: str = "auto", batches: int = 20) -> dict[str, Any]:
     """What `fit` would do, from a few batches that are timed; no folder is written.
 
-    images, steps and backend; `seconds` of the training alone; `bytes` of weights, checkpoint and
-    answers in the run's folder, without its pictures. Raises what `fit` raises before it trains.
+    images, steps and backend; `seconds` of the training alone; `teacher_seconds` before it, for the
+    answers that it learns from; `bytes` of weights, checkpoint and answers in the run's folder,
+    without its pictures. Raises what `fit` raises before it trains.
     """
     recipe = without_foreign_teacher(recipe.model_copy(update={"data": data.name}))
+    taught = time_teachers(data.train if recipe.full else data.fit_split()[0], recipe, data)
+    recipe = recipe.model_copy(update={"teacher": Teacher()})
     engine, fitted, validation = _prepare(recipe, new_module(recipe, data), data, device)
     optimizer = Optimizer(engine.weights, engine.recipe.optimizer)
     steps = math.ceil(len(fitted) / recipe.batch_size)
@@ -129,6 +136,7 @@ def plan(recipe: Recipe, data: Data, *, device: str = "auto", batches: int = 20)
         "steps": recipe.epochs * steps,
         "backend": engine.recipe.backend,
         "seconds": seconds * recipe.epochs * steps,
+        "teacher_seconds": taught,
         "bytes": sum(t.nbytes for t in tensors) + 4 * len(data.test) * len(data.classes),
     }
 
@@ -195,10 +203,12 @@ def _train(
             row = meter.finish() | {"lr": lr} | score("val", engine, validation)
             if recipe.watch_test:
                 row |= score("test", engine, data.test)
+            meter.report(row)
             done = Progressed((*done.rows, row), done.test_reads + recipe.watch_test)
             if process.rank == 0:
                 run.append_metrics(row)
                 save(run, engine.weights, optimizer, done, data)
+                run.write_text("README.md", card_so_far(recipe, done.rows))
     process.leave()
     if process.rank == 0:
         finish(run, engine, data, done)

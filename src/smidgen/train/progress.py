@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from smidgen.errors import TrainingError
 from smidgen.recipe import Recipe
+from smidgen.run import METRICS, Row
 
 LOOK_EVERY = 20  # steps between two looks at the clock
 REPORT_EVERY = 0.1  # seconds between two reports
@@ -19,7 +20,10 @@ REPORT_EVERY = 0.1  # seconds between two reports
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training stands: `epoch` counts from 1; loss and accuracy are the epoch's so far."""
+    """Where a training stands: `epoch` counts from 1; loss and accuracy are the epoch's so far.
+
+    `row` is the epoch's row of metrics.csv once the epoch has finished, None before.
+    """
 
     epoch: int
     epochs: int
@@ -29,7 +33,11 @@ class Progress:
     accuracy: float
     images_per_second: float
     seconds_left: float
-    finished_epoch: bool = False
+    row: Row | None = None
+
+    @property
+    def finished_epoch(self) -> bool:
+        return self.row is not None
 
 
 Watch = Callable[[Progress], None]
@@ -57,25 +65,27 @@ class Meter:
             self.reported = time.perf_counter()
             self.watch(self._progress())
 
-    def finish(self) -> dict[str, float | None]:
+    def finish(self) -> Row:
         """The epoch's row: images, seconds of training alone, loss and accuracy."""
         self.stopped = time.perf_counter()
-        progress = self._progress(finished_epoch=True)
-        row: dict[str, float | None] = {
+        progress = self._progress()
+        return {
             "epoch": self.epoch + 1,
             "images_seen": progress.images_seen,
             "seconds": self.seconds(),
             "train_loss": progress.loss,
             "train_accuracy": progress.accuracy,
         }
-        self.watch(progress)
-        return row
+
+    def report(self, row: Row) -> None:
+        """Calls the watch with a finished epoch and its whole row."""
+        self.watch(replace(self._progress(), row=dict.fromkeys(METRICS) | row))
 
     def seconds(self) -> float:
         """Seconds of training alone since the first epoch; they no longer grow after `finish`."""
         return self.seconds_before + (self.stopped or time.perf_counter()) - self.started
 
-    def _progress(self, finished_epoch: bool = False) -> Progress:
+    def _progress(self) -> Progress:
         loss, hits = self.sums.tolist()
         if not math.isfinite(loss):
             raise TrainingError(
@@ -94,5 +104,4 @@ class Meter:
             accuracy=hits / self.seen,
             images_per_second=rate,
             seconds_left=(total - before - self.seen) / rate,
-            finished_epoch=finished_epoch,
         )

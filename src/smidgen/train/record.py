@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import torch
 import torch.nn.functional as F
 
 from smidgen.data import Data, Split
+from smidgen.escape import markdown
 from smidgen.inference import accuracy, logits
-from smidgen.run import Run
+from smidgen.recipe import Recipe
+from smidgen.run import METRICS, Row, Run
 from smidgen.train.checkpoint import Progressed
 from smidgen.train.data_parallel import DataParallel
 
@@ -29,6 +32,17 @@ def score(name: str, engine: DataParallel, split: Split | None) -> dict[str, flo
         f"{name}_loss": F.cross_entropy(answers, split.labels).item(),
         f"{name}_accuracy": accuracy(answers, split.labels),
     }
+
+
+def card_so_far(recipe: Recipe, rows: Sequence[Row]) -> str:
+    """The card of a run that has not finished, as Markdown: its epochs so far."""
+    names = [name for name in METRICS if name != "epoch" and rows[-1].get(name) is not None]
+    heading = ["epoch", *names]
+    table = [heading, ["---:"] * len(heading)]
+    table += [[f"{row['epoch']:.0f}", *(f"{row[name] or 0:.6g}" for name in names)] for row in rows]
+    lines = ("| " + " | ".join(name.replace("_", " ") for name in row) + " |" for row in table)
+    title = f"{markdown(recipe.model)} on {markdown(recipe.data)}, {len(rows)} of {recipe.epochs}"
+    return "\n".join([f"# {title} epochs", "", *lines, ""])
 
 
 def finish(run: Run, engine: DataParallel, data: Data, done: Progressed) -> None:
@@ -47,6 +61,7 @@ def finish(run: Run, engine: DataParallel, data: Data, done: Progressed) -> None
         answers = logits(module, images, data.preprocess).cpu()
         run.write_test_logits(answers)
         test_accuracy = accuracy(answers, data.test.labels)
+    run.remove("README.md")  # that of the epochs; a finished run's is written after its result
     run.write_result(_result(run, engine, data, done, test_accuracy))
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import time
 import warnings
+from collections.abc import Iterator
 
 import torch
 
 from smidgen.data import Data, Split
 from smidgen.errors import RecipeError
-from smidgen.inference import logits
+from smidgen.inference import CHUNK, logits
 from smidgen.recipe import Recipe, Teacher
 from smidgen.target import Target, load
 from smidgen.train.distributed import is_main_process
@@ -39,12 +42,29 @@ def with_soft_labels(split: Split, recipe: Recipe, data: Data) -> Split:
     if not recipe.teacher.networks:
         return split
     soft = torch.zeros(len(split), len(data.classes))
-    for name in recipe.teacher.networks:
-        teacher = load(name)
-        _refuse(teacher, name, recipe, data)
+    for teacher in _load_teachers(recipe, data):
         answers = logits(teacher.model, split.images, teacher.preprocess)
         soft += (answers / recipe.teacher.temperature).softmax(dim=1)
     return Split(split.images, split.labels, soft / len(recipe.teacher.networks))
+
+
+def time_teachers(split: Split, recipe: Recipe, data: Data) -> float:
+    """About how many seconds `with_soft_labels` takes, by one batch for each core; raises as it."""
+    images = split.images[: CHUNK * (os.cpu_count() or 1)]
+    taken = 0.0
+    for teacher in _load_teachers(recipe, data):
+        logits(teacher.model, images[:CHUNK], teacher.preprocess)  # what is first is slower
+        started = time.perf_counter()
+        logits(teacher.model, images, teacher.preprocess)
+        taken += time.perf_counter() - started
+    return taken * len(split) / max(len(images), 1)
+
+
+def _load_teachers(recipe: Recipe, data: Data) -> Iterator[Target]:
+    for name in recipe.teacher.networks:
+        teacher = load(name)
+        _refuse(teacher, name, recipe, data)
+        yield teacher
 
 
 def _refuse(teacher: Target, name: str, recipe: Recipe, data: Data) -> None:
