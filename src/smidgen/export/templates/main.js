@@ -3,6 +3,7 @@
 import { agreement, createChooser, describe } from "./chooser.js";
 import { play } from "./demo.js";
 import { decodeDetector, excess } from "./detector.js";
+import { createGame, JURY } from "./game.js";
 import { unpackImage } from "./images.js";
 import { keep, kept } from "./keep.js";
 import { createPad } from "./pad.js";
@@ -19,6 +20,7 @@ const detector = decodeDetector(page);
 const { classes, input } = page.models[0].graph;
 const isDigits = classes.join("") === "0123456789";
 const noun = isDigits ? "digit" : "picture";
+const todo = `Draw a ${noun} on the paper with a finger, a pen, a mouse or the arrow keys.`;
 
 function pick(image, label) {
   pad.put({ picture: fromImage(image), strokes: [] });
@@ -70,6 +72,7 @@ function look() {
     if (location.hash && !arriving) history.replaceState(null, "", location.pathname + location.search);
   }
   shown = pad.drawn();
+  game.changed();
   reading.schedule();
 }
 
@@ -108,6 +111,34 @@ function showState(verdicts, chosen) {
   if (!clocks.has(chosen.name)) clocks.set(chosen.name, createClock(element("latency")));
   if (chosen.verdict && chosen.verdict !== timed) clocks.get(chosen.name)(chosen.verdict.time);
   timed = chosen.verdict;
+  game.answered(verdicts, chosen);
+}
+
+/** Shows what the game asks for and its score; without a state, that nobody plays. */
+function showGame(state) {
+  element("play").textContent = state ? "Stop" : "Play";
+  element("play").setAttribute("aria-pressed", state !== null);
+  element("score").hidden = element("next").hidden = state === null;
+  element("todo").textContent = state ? `Draw a ${state.asked} that ${state.name} gets wrong and most others read.` : todo;
+  element("score").textContent = state ? `fooled ${state.fooled} of ${state.tries}` : "";
+}
+
+function listenToGame() {
+  element("play").hidden = element("rules").hidden = !isDigits || page.models.length <= JURY;
+  element("play").addEventListener("click", () => {
+    if (game.isOn()) return game.stop();
+    game.start();
+    element("paper").focus();
+  });
+  element("next").addEventListener("click", () => {
+    game.next();
+    element("paper").focus();
+  });
+  addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !game.isOn()) return;
+    game.stop();
+    element("play").focus();
+  });
 }
 
 function listen() {
@@ -131,9 +162,11 @@ let refused = false;
 let arriving = true; // the address may still carry a drawing
 const bars = createBars(element("bars"), classes);
 const pad = createPad(element("paper"), look);
+const game = createGame(pad, classes, { show: showGame, say });
 listen();
+listenToGame();
 listenToPictures(open, refuse);
-introduce(`Draw a ${noun}`, isDigits ? "read handwriting" : "read drawings", `Draw a ${noun} on the paper with a finger, a pen, a mouse or the arrow keys.`);
+introduce(`Draw a ${noun}`, isDigits ? "read handwriting" : "read drawings", todo);
 if (!window.PointerEvent) {
   say("This browser does not report pens, fingers and mice; draw with the keys, or open a picture.", true);
 }
