@@ -55,7 +55,7 @@ def test_nothing_is_hidden_and_nothing_overlaps(page, address, screen, scheme):
 
 @pytest.mark.parametrize("screen", SCREENS)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_overlaps_while_one_plays(page, address, screen, scheme):
+def test_nothing_overlaps_while_one_plays_and_teaches(page, address, screen, scheme):
     page.emulate_media(color_scheme=scheme)
     show(page, screen)
     with watched(page, address):
@@ -65,6 +65,12 @@ def test_nothing_overlaps_while_one_plays(page, address, screen, scheme):
         assert page.evaluate(OVERLAPS) == []
         assert {text: ratio for text, ratio in page.evaluate(CONTRASTS) if ratio < 4.5} == {}
         page.keyboard.press("Escape")
+        page.locator("#teach").click()
+        page.locator("#sign").fill("WWWWWWWWWWWW")
+        draw(page, SEVEN)
+        page.get_by_role("button", name="Add").click()
+        expect(page.locator("#lesson p")).to_have_text("Your signs: WWWWWWWWWWWW (1 of 5).")
+        assert page.evaluate(OVERLAPS) == []
 
 
 def box(page, selector):
