@@ -31,9 +31,9 @@ bookkeeping: beside them it trained 1.18 times as fast, so ratios to it are on t
 *Seconds* are those of training alone. Times to an accuracy are read off weights that were
 noted down while training and scored afterwards; nothing is chosen by them.
 
-The roofline's measure is torch's own float32 matrix product, run in turn with the training. Where a
-share exceeds 100 %, the library behind convolutions makes more of this processor than the one
-behind matrix products.
+The roofline has two measures, both run in turn with the training: fused multiply-adds in registers
+(`train/native/peak.c`), which no program exceeds, and torch's own float32 matrix product, which a
+good convolution can.
 
 CUDA is not measured: no GPU was at hand. The path is the same code with the images on the device.
 """

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import nn
 
 from smidgen.bench import against_standard_loop, augmentation
-from smidgen.bench.rates import engine_rate, matmul_flops, training_flops
+from smidgen.bench.rates import engine_rate, matmul_flops, multiply_add_flops, training_flops
 from smidgen.bench.report import cells, markdown
 from smidgen.bench.standard import (
     Normalise,
@@ -23,6 +23,7 @@ from smidgen.bench.standard import (
 from smidgen.data import Data, normalise
 from smidgen.mnist import INPUT_SHAPE
 from smidgen.recipe import Augment, Recipe, override
+from smidgen.train.native import library
 
 
 def test_the_standard_loop_sees_what_the_engine_sees(few: Data, recipe: Recipe) -> None:
@@ -126,3 +127,23 @@ def test_a_target_that_was_never_reached_is_a_dash() -> None:
     heading, row = cells("accuracy", {"fast": runs})
     assert heading == ["recipe", "seeds", "mean accuracy", "seconds", "to 99 %"]
     assert row == ["fast", "5", "98.31%", "2.5", "–"]
+
+
+def test_the_yardstick_counts_a_product_and_a_sum_for_each_lane_of_each_chain() -> None:
+    kernels = library()
+    if kernels is None:
+        pytest.skip("there is no C compiler")
+    assert kernels.smidgen_multiply_add(1) == 2 * 12 * kernels.smidgen_lanes()
+    assert multiply_add_flops(1_000) > 0
+
+
+def test_a_roofline_names_both_of_its_measures() -> None:
+    figures = {"images_per_second": 2_000.0, "flops_per_image": 5e6, "matmul_share": 0.25}
+    figures |= {"matmul_flops_per_second": 4e10, "peak_flops_per_second": 1e11, "share": 0.1}
+    heading, row = cells("roofline", {"net": figures})
+    assert dict(zip(heading[:4], row[:4], strict=True)) == {
+        "model": "net", "images/s": "2,000", "MFLOP an image": "5.00", "GFLOP/s at most": "100",
+    }  # fmt: skip
+    assert row[4:] == ["10%", "40", "25%"]
+    without = cells("roofline", {"net": figures | {"peak_flops_per_second": None, "share": None}})
+    assert without[1][3:5] == ["nan", "nan%"]

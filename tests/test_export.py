@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from drawn_networks import photos
+from drawn_networks import draw_network, draw_shape, photos
 from networks import EveryOperation, draw_weights, images, shared
 from torch import nn
 
@@ -138,6 +138,17 @@ def test_host_c_is_the_graph(
     batch = images(30, 2, graphs[name].input_shape).numpy()
     found = run_host_c(write(graphs[name], tmp_path), batch, BUILDS[build])
     assert np.array_equal(found, graphs[name].run(batch))
+
+
+@needs("gcc")
+@pytest.mark.parametrize("seed", [46, 47, 48])
+def test_drawn_networks_read_nothing_outside_of_their_tables(seed: int, tmp_path: Path) -> None:
+    """In that of seed 46, the column of sums' other inputs is that of biases, which go further."""
+    batch = images(32, seed, draw_shape(seed))
+    model = draw_network(seed, draw_shape(seed), products=seed % 4 == 0).eval()
+    graph = quantize(model, batch, photos(batch, MEAN, STD), "drawn", "01234")
+    found = run_host_c(write(graph, tmp_path), batch[:4].numpy(), BUILDS["small, sanitized"])
+    assert np.array_equal(found, graph.run(batch[:4].numpy()))
 
 
 def test_the_header_says_what_an_image_is(graphs: dict[str, Graph]) -> None:

@@ -74,6 +74,23 @@ def test_modules_are_bundled_once_each_and_in_order(node):
     assert run.stdout == "42\n"
 
 
+def test_comments_on_lines_of_their_own_are_left_out():
+    source = """// The head.
+
+/** What comes back,
+ * in two lines. */
+export function f() {
+  // why
+  return "// kept"; // kept
+}
+"""
+    script = bundle("main", {"main": source}.__getitem__)
+    assert script == (
+        'const module_main = (() => {\n\nfunction f() {\n  return "// kept"; // kept\n}\n\n'
+        "return { f };\n})();"
+    )
+
+
 def test_the_page_is_one_file_that_may_load_nothing():
     document = {"models": [], "samples": [], "images": [], "detector": None, "x": "</script><b>"}
     page = render(document)

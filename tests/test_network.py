@@ -95,7 +95,7 @@ def test_a_value_written_in_place_is_another_value() -> None:
     assert isinstance(total, ops.Add)
     assert total.left is total.right is relu.outputs[0]
     assert relu.in_place
-    assert relu.inputs == list(stem.outputs)
+    assert relu.inputs == stem.outputs
 
 
 @pytest.mark.parametrize(

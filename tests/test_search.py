@@ -47,10 +47,10 @@ def counted(parts: Chain, preprocess: Preprocess) -> Count:
 
 @pytest.mark.parametrize("hundred", range(10))
 def test_a_drawn_network_is_counted_as_describe_counts_it(hundred: int) -> None:
+    spaces = [load_space(name) for name in list_spaces()]
     for seed in range(100 * hundred, 100 * hundred + 100):
-        space = load_space(list_spaces()[seed % 3])
         preprocess = COLOUR if seed % 2 else GLYPH
-        parts = expand(space.draw(RandomTrial(seed)).network, preprocess.shape, 10)
+        parts = expand(spaces[seed % 3].draw(RandomTrial(seed)).network, preprocess.shape, 10)
         assert count(parts) == counted(parts, preprocess), seed
 
 

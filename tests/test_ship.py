@@ -146,6 +146,26 @@ def test_a_page_of_photos_is_proven(coloured: tuple[Target, Data], tmp_path: Pat
     assert "Draw a" not in page
 
 
+def test_a_watch_hears_how_far_a_page_is(coloured: tuple[Target, Data], tmp_path: Path) -> None:
+    target, data = coloured
+    heard: list[tuple[str, int, int]] = []
+    export_or_skip("html", [target], data, "html", tmp_path, watch=lambda *step: heard.append(step))
+    assert list(dict.fromkeys(what for what, _, _ in heard)) == [
+        "colour: to integers",
+        "colour: its answers",
+        "writing the page",
+        "colour: the page's answers",
+        "comparing with the float network",
+    ]
+    assert [step for step in heard if step[0] == "colour: its answers"] == [
+        ("colour: its answers", 0, 60),
+        ("colour: its answers", 60, 60),
+    ]
+    of_page = [done for what, done, _ in heard if what == "colour: the page's answers"]
+    assert (of_page[0], of_page[-1]) == (0, 60)
+    assert of_page == sorted(of_page)
+
+
 def test_a_page_holds_networks_of_one_input(coloured: tuple[Target, Data], tmp_path: Path) -> None:
     target, data = coloured
     wide = replace(data.preprocess, shape=InputShape(3, 15, 12))

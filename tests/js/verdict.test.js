@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { unpackImage } from "../../src/smidgen/export/templates/images.js";
-import { argmax, percent, softmax } from "../../src/smidgen/export/templates/verdict.js";
+import { argmax, isAdded, percent, softmax } from "../../src/smidgen/export/templates/verdict.js";
 
 test("probabilities are by hand", () => {
   const [a, b] = softmax([5, 6], Math.log(2));
@@ -26,4 +26,10 @@ test("an image is unpacked", () => {
   assert.equal(image.length, 784);
   assert.deepEqual([...image.subarray(0, 5)], [0, 0, 9, 8, 0]);
   assert.equal(image[259], 7);
+});
+
+test("a verdict has an added class where one of its images does", () => {
+  assert.equal(isAdded(null), false);
+  assert.equal(isAdded({ added: [null, null] }), false);
+  assert.equal(isAdded({ added: [null, "heart"] }), true);
 });

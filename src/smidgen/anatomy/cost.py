@@ -92,30 +92,36 @@ def stored(record: Record) -> Stored:
     heavy = sum(sizes.get(name, 0) for name in weights)
     light = sum(sizes.get(name, 0) for name in kept - weights)
     uses = _uses(record.flowing)
+    makers = {value: op for op in record.flowing for value in op.outputs}
+    layers = {op: _state(op) for op in record.flowing if macs(op)}
     for calls in norms.values():
-        light += _left_by_norm(calls, record.flowing, uses)
+        light += _left_by_norm(calls, {_folds_into(op, makers, uses) for op in calls}, layers)
     return Stored(heavy, light)
 
 
 def _left_by_norm(
-    calls: list[ops.BatchNorm], flowing: list[Operation], uses: dict[Value, list[Operation]]
+    calls: list[ops.BatchNorm],
+    producers: set[Operation | None],
+    layers: dict[Operation, frozenset[str]],
 ) -> int:
-    """The numbers that one batch norm, called so often, leaves after folding."""
+    """The numbers that one batch norm, called so often, leaves after folding into `producers`.
+
+    `layers` are all operations that multiply, and what they read.
+    """
     channels = calls[0].input.shape[1]
-    producers = {_folds_into(op, flowing, uses) for op in calls}
-    layers = {_state(op) for op in producers if op is not None}
-    elsewhere = {_state(op) for op in flowing if macs(op) and op not in producers}
-    if None in producers or layers & elsewhere:
+    into = {_state(op) for op in producers if op is not None}
+    elsewhere = {state for op, state in layers.items() if op not in producers}
+    if None in producers or into & elsewhere:
         return 2 * channels
     without_bias = {_state(op) for op in producers if op is not None and not _has_bias(op)}
     return channels * len(without_bias)
 
 
 def _folds_into(
-    norm: ops.BatchNorm, flowing: list[Operation], uses: dict[Value, list[Operation]]
+    norm: ops.BatchNorm, makers: dict[Value, Operation], uses: dict[Value, list[Operation]]
 ) -> Operation | None:
     """The layer whose output this batch norm alone reads, if there is one."""
-    value, makers = norm.input, {v: op for op in flowing for v in op.outputs}
+    value = norm.input
     while len(uses[value]) == 1 and (maker := makers.get(value)) is not None:
         if _matrices(maker):
             return maker

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import resource
 import tempfile
@@ -27,6 +28,7 @@ from smidgen.recipe import Augment, Recipe, load_recipe, override
 from smidgen.train import fit, new_module, train_epoch
 from smidgen.train.data_parallel import DataParallel
 from smidgen.train.distributed import Process
+from smidgen.train.native import library
 from smidgen.train.optimizer import Optimizer
 from smidgen.train.progress import Meter
 from smidgen.train.resolve import resolve
@@ -87,7 +89,11 @@ def _rate_on(cores: int, recipe: Recipe, split: Split, data: Data) -> float:
 
 
 def roofline(models: list[str], data: Data, rounds: int = 3) -> dict[str, Any]:
-    """Training FLOP/s of each model as a share of the float32 matrix product on all cores."""
+    """Training FLOP/s of each model as a share of the most that all cores can do.
+
+    Of fused multiply-adds in float32 (`share`; NaN where there are no kernels), and of torch's
+    matrix product (`matmul_share`).
+    """
     found = {}
     for name in models:
         recipe = _resolved(override(_recipe(name), {"precision": "float32"}), data)
@@ -95,12 +101,17 @@ def roofline(models: list[str], data: Data, rounds: int = 3) -> dict[str, Any]:
         count = max(recipe.batch_size, min(6_400, int(4e11 / flops)))
         split = Split(data.train.images[:count], data.train.labels[:count])
         engine_rate(recipe, split, data)
-        pairs = [(engine_rate(recipe, split, data), matmul_flops()) for _ in range(rounds)]
+        taken = [
+            (engine_rate(recipe, split, data), multiply_add_flops(), matmul_flops())
+            for _ in range(rounds)
+        ]
         found[name] = {
-            "images_per_second": median(rate for rate, _ in pairs),
+            "images_per_second": median(rate for rate, _, _ in taken),
             "flops_per_image": flops,
-            "matmul_flops_per_second": median(peak for _, peak in pairs),
-            "share": median(rate * flops / peak for rate, peak in pairs),
+            "peak_flops_per_second": median(peak or math.nan for _, peak, _ in taken),
+            "share": median(rate * flops / (peak or math.nan) for rate, peak, _ in taken),
+            "matmul_flops_per_second": median(product for _, _, product in taken),
+            "matmul_share": median(rate * flops / product for rate, _, product in taken),
         }
     return found
 
@@ -127,6 +138,18 @@ def training_flops(module: nn.Module, shape: InputShape) -> float:
     """
     products = [layer.macs for layer in describe(module, shape).layers if layer.macs]
     return 2.0 * (3 * sum(products) - products[0])
+
+
+def multiply_add_flops(rounds: int = 30_000_000) -> float | None:
+    """FLOP/s of fused multiply-adds in float32 vectors, on each core; None without the kernels."""
+    kernels, cores = library(), os.cpu_count() or 1
+    if kernels is None:
+        return None
+    with ThreadPoolExecutor(cores) as pool:
+        started = time.perf_counter()
+        each: list[int] = list(pool.map(kernels.smidgen_multiply_add, [rounds] * cores))
+        seconds = time.perf_counter() - started
+    return rounds * sum(each) / seconds
 
 
 def matmul_flops(size: int = 1024, repeats: int = 20) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from rich.table import Table
@@ -11,7 +12,7 @@ Rows = list[list[str]]
 TITLES = {
     "standard": "tiny_mnist by its document's recipe: training, images/s",
     "scaling": "Training on one core and on all cores, images/s",
-    "roofline": "Training FLOP/s over those of a float32 matrix product on all cores",
+    "roofline": "Training FLOP/s over the most that all cores can do in float32",
     "growth": "Twice the images, and more epochs",
     "augmentation": "Rotation, translation, scale and shear, images/s",
     "inference": "Inference, ms a batch",
@@ -53,7 +54,10 @@ def cells(suite: str, measured: Any) -> Rows:
             heading = ["model", *next(iter(measured.values()))]
             return [heading, *([model, *_rates(row)] for model, row in measured.items())]
         case "roofline":
-            heading = ["model", "images/s", "MFLOP an image", "GFLOP/s of a product", "share"]
+            heading = [
+                *("model", "images/s", "MFLOP an image"),
+                *("GFLOP/s at most", "share", "of a matrix product", "share"),
+            ]
             return [heading, *([model, *_roof(row)] for model, row in measured.items())]
         case "growth":
             return [["", ""], *([name, f"{figure:,.3g}"] for name, figure in measured.items())]
@@ -86,8 +90,10 @@ def _roof(row: dict[str, float]) -> list[str]:
     return [
         f"{row['images_per_second']:,.0f}",
         f"{row['flops_per_image'] / 1e6:.2f}",
+        f"{(row['peak_flops_per_second'] or math.nan) / 1e9:.0f}",
+        f"{row['share'] or math.nan:.0%}",
         f"{row['matmul_flops_per_second'] / 1e9:.0f}",
-        f"{row['share']:.0%}",
+        f"{row['matmul_share']:.0%}",
     ]
 
 

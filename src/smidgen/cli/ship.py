@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from smidgen.cli.completion import complete_target, one_of
 from smidgen.cli.options import DataDir, Json, Quiet
 from smidgen.cli.output import console, emit, percent
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from smidgen.export.parity import Watch
 
 ExportTargets = Annotated[
     list[str],
@@ -49,20 +55,36 @@ def export(
     json_: Json = False,
 ) -> None:
     """Write a network as C, ONNX, a page or a folder for the hub, proven equal to its source."""
-    from smidgen.data import load_data
-    from smidgen.export import write_export
-    from smidgen.target import load
-
     screen = console(json_)
-    loaded = [load(target) for target in targets]
-    with console(json_, quiet).status("quantising, writing and proving"):
+    with _progress(console(json_, quiet)) as watch:
+        from smidgen.data import load_data
+        from smidgen.export import write_export
+        from smidgen.target import load
+
+        loaded = [load(target) for target in targets]
         data = load_data(loaded[0].data, data_dir)
+        watch("quantising, writing and proving", 0, 0)
         written = write_export(
-            loaded, data, format_, out, bits, allow_mismatch, force, with_preprocessing
+            loaded, data, format_, out, bits, allow_mismatch, force, with_preprocessing, watch
         )
     if json_:
         return emit(written)
     return screen.print("\n".join(_summary(written)))
+
+
+@contextmanager
+def _progress(screen: Console) -> Iterator[Watch]:
+    """A live line on a terminal: what is done, how far it is, and the time so far."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
+        task = bar.add_task("loading", total=None)
+
+        def watch(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total or None)
+
+        yield watch
 
 
 def _summary(written: dict[str, Any]) -> Iterator[str]:

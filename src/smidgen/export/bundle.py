@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 _IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./(\w+)\.js";\n', re.MULTILINE)
+_COMMENT = re.compile(r"^ *(?://[^\n]*|/\*\*.*?\*/)\n", re.MULTILINE | re.DOTALL)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|class) (\w+))", re.MULTILINE)
 
 
@@ -14,14 +15,15 @@ def bundle(entry: str, read: Callable[[str], str]) -> str:
 
     `read` gives the source of a module by its name. Modules may import names from siblings,
     `import { a, b } from "./x.js";`, and export functions, constants and classes where they are
-    declared; each becomes a function that returns its exports, so that names do not clash.
+    declared; each becomes a function that returns its exports, so that names do not clash. Comments
+    on lines of their own, a fifth of the bytes, are left out; no other line may begin as one does.
     """
     wrapped: dict[str, str] = {}
 
     def add(name: str) -> None:
         if name in wrapped:
             return
-        source = read(name)
+        source = _COMMENT.sub("", read(name))
         for _, dependency in _IMPORT.findall(source):
             add(dependency)
         wrapped[name] = _wrap(name, source)

@@ -30,7 +30,17 @@ from smidgen.export.frames import (
 )
 from smidgen.export.html import render
 from smidgen.export.onnx import run_onnx, write_onnx
-from smidgen.export.parity import Parity, compare, run_cortex_m, run_host_c, run_javascript
+from smidgen.export.parity import (
+    WATCHED,
+    Parity,
+    Watch,
+    compare,
+    run_cortex_m,
+    run_host_c,
+    run_javascript,
+    silent,
+    watched,
+)
 from smidgen.export.qdq import write_qdq
 from smidgen.export.toolchain import find, is_installed
 from smidgen.inference import accuracy, logits
@@ -161,22 +171,33 @@ def make_onnx(
     return Export(files, proofs, 4 * weights, _accuracies(target, data, integers))
 
 
-def make_html(targets: Sequence[Target], data: Data, bits: int) -> Export:
+def make_html(targets: Sequence[Target], data: Data, bits: int, watch: Watch = silent) -> Export:
     """`index.html`, the page of glyphs or of photos; its networks are run in Node as they stand
-    in it."""
+    in it. `watch` hears of each step that may take more than a second."""
     find("node")
     require_one_input(targets, data)
-    graphs = [quantize_for(data, t.model, t.preprocess, t.name, bits) for t in targets]
     images = data.test.images.numpy()
-    expected = [graph.run(images) for graph in graphs]
+    graphs, expected = list[Graph](), list[NDArray[np.int32]]()
+    for t in targets:
+        watch(f"{t.name}: to integers", 0, 0)
+        graphs.append(quantize_for(data, t.model, t.preprocess, t.name, bits))
+        batches = (images[at : at + WATCHED] for at in range(0, len(images), WATCHED))
+        answers = map(graphs[-1].run, batches)
+        expected.append(watched(answers, f"{t.name}: its answers", len(images), watch))
+    watch("writing the page", 0, 0)
     page = render(build_document(targets, data, graphs, expected))
     written = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
     assert written is not None
     networks = [model["graph"] for model in json.loads(written[1])["models"]]
     proofs = [
-        compare(f"{graph.name} in JavaScript by Node", logits, run_javascript(network, images))
+        compare(
+            f"{graph.name} in JavaScript by Node",
+            logits,
+            run_javascript(network, images, watch, f"{graph.name}: the page's answers"),
+        )
         for graph, logits, network in zip(graphs, expected, networks, strict=True)
     ]
+    watch("comparing with the float network", 0, 0)
     weight_bytes = sum(graph.weight_bytes for graph in graphs)
     accuracy = _accuracies(targets[0], data, expected[0])
     return Export({"index.html": page.encode()}, proofs, weight_bytes, accuracy)

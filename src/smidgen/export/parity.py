@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +29,9 @@ from smidgen.export.toolchain import (
 
 Images = NDArray[np.uint8]  # (N, H, W) or (N, 1, H, W)
 Logits = NDArray[Any]  # (N, classes)
+# Is told what is done now, how many images of it are done, and of how many; 0 is not known.
+Watch = Callable[[str, int, int], None]
+WATCHED = 500  # images between two reports
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,21 @@ class Parity:
             f"{self.runner}: {self.label_mismatches:,} of {self.images:,} labels differ, "
             f"logits by at most {self.max_abs_diff:.2g}"
         )
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """A Watch that says nothing."""
+
+
+def watched(answers: Iterable[Logits], what: str, images: int, watch: Watch) -> Logits:
+    """The logits of parts of the images in one array; `watch` hears of each part."""
+    parts, done = list[Logits](), 0
+    watch(what, done, images)
+    for part in answers:
+        parts.append(part)
+        done += len(part)
+        watch(what, done, images)
+    return np.concatenate(parts)
 
 
 def compare(
@@ -104,14 +122,18 @@ def emulate(firmware: Path, core: str, large: bool) -> None:
     run(["qemu-system-arm", *machine, *files], cwd=firmware.parent, time_s=3600)
 
 
-def run_javascript(document: dict[str, Any], images: Images) -> Logits:
+def run_javascript(
+    document: dict[str, Any], images: Images, watch: Watch = silent, what: str = "Node"
+) -> Logits:
     """The int32 logits by the page's interpreter, in Node, of a graph's document.
 
-    Each core runs it on a part of the images.
+    The cores run it side by side on parts of the images, if there are enough to be worth it;
+    `watch` hears of each, as `what`.
     """
-    parts = np.array_split(images, min(os.cpu_count() or 1, len(images)))
-    with ThreadPoolExecutor(len(parts)) as pool:
-        return np.concatenate(list(pool.map(partial(_run_node, document), parts)))
+    cores = os.cpu_count() or 1
+    parts = np.array_split(images, max(1, min(cores, len(images) // 100), len(images) // WATCHED))
+    with ThreadPoolExecutor(cores) as pool:
+        return watched(pool.map(partial(_run_node, document), parts), what, len(images), watch)
 
 
 def _run_node(document: dict[str, Any], images: Images) -> Logits:

@@ -15,7 +15,7 @@ from smidgen.errors import ExportError, did_you_mean
 from smidgen.escape import markdown
 from smidgen.export.formats import Export, make_c, make_html, make_onnx
 from smidgen.export.hub import make_hub
-from smidgen.export.parity import Parity
+from smidgen.export.parity import Parity, Watch, silent
 from smidgen.files import make_folder, write_whole
 from smidgen.target import Target
 
@@ -32,17 +32,19 @@ def write_export(
     allow_mismatch: bool = False,
     force: bool = False,
     with_preprocessing: bool = False,
+    watch: Watch = silent,
 ) -> dict[str, Any]:
     """Writes an export of `kind`, one of FORMATS, and returns the document of `smidgen export`.
 
     The folder `out` also gets `parity.json`, with the proofs, and `README.md`, the export's card.
     Several targets go only into one "html". An "onnx" `with_preprocessing` takes uint8 images
-    (batch, H, W, C). Raises ExportError for a network that cannot be exported, for an export that
-    is not equal to its source (unless `allow_mismatch`) and for a folder that has something in it
-    (unless `force`), and MissingExtraError where nothing on this machine can run the export.
+    (batch, H, W, C). `watch` hears how far an "html" is. Raises ExportError for a network that
+    cannot be exported, for an export that is not equal to its source (unless `allow_mismatch`) and
+    for a folder that has something in it (unless `force`), and MissingExtraError where nothing on
+    this machine can run the export.
     """
     _check(targets, data, kind, out, bits, force)
-    made = _maker(kind, with_preprocessing)(targets, data, bits)
+    made = _maker(kind, with_preprocessing, watch)(targets, data, bits)
     if not allow_mismatch:
         _require_equal(made.proofs)
     card = made.files.pop("README.md", None) or _card(targets, data, kind, made).encode()
@@ -70,8 +72,12 @@ def _require_equal(proofs: Sequence[Parity]) -> None:
         )
 
 
-def _maker(kind: str, with_preprocessing: bool) -> Callable[[Sequence[Target], Data, int], Export]:
+def _maker(
+    kind: str, with_preprocessing: bool, watch: Watch
+) -> Callable[[Sequence[Target], Data, int], Export]:
     if not with_preprocessing:
+        if kind == "html":
+            return partial(make_html, watch=watch)
         return FORMATS[kind]
     if kind != "onnx":
         raise ExportError(

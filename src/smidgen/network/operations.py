@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -61,11 +62,11 @@ class Executed:
     outputs: tuple[Value, ...]
     in_place: bool = False
 
-    @property
-    def inputs(self) -> list[Value]:
+    @cached_property
+    def inputs(self) -> tuple[Value, ...]:
         """The values that it reads, in the order of the operands and as often."""
         own = (getattr(self, each.name) for each in fields(self) if each.name != "outputs")
-        return [value for item in own for value in _values(item)]
+        return tuple(value for item in own for value in _values(item))
 
     @property
     def flows(self) -> bool:

@@ -25,6 +25,7 @@ from smidgen.recipe import Recipe
 from smidgen.run import Run
 from smidgen.train import fit, resume
 
+IDLE_S = 86_400  # joblib does not notice the death of a worker that it starts for one that left
 DEATHS = 3  # of workers, one after the other, without a candidate that finishes in between
 
 
@@ -115,7 +116,8 @@ def train_candidate(shared: Shared, task: Task) -> float:
 
 def processes(train: Callable[[Task], float], jobs: int) -> Workers:
     """Trains in processes of this machine; -1 is one for each core."""
-    return functools.partial(_by_joblib, Parallel(jobs, return_as="generator_unordered"), train)
+    parallel = Parallel(jobs, return_as="generator_unordered", idle_worker_timeout=IDLE_S)
+    return functools.partial(_by_joblib, parallel, train)
 
 
 def _by_joblib(

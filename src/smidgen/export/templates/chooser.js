@@ -2,9 +2,11 @@
 // number of parameters, as high as it is accurate, with what it says inside. One is chosen.
 
 import { count } from "./panels.js";
+import { isAdded } from "./verdict.js";
 
 const SMALLEST = 1.9; // of the circles' diameters, in rem
 const LARGEST = 3;
+const FITS = 4; // characters in a circle
 
 /** A network for people: 690 parameters, 98.70 %, 0.9 kB. */
 export function describe({ params, accuracy, weight_bytes: bytes }) {
@@ -34,18 +36,19 @@ export function createChooser(models, list) {
 }
 
 function show(row, radio, verdict, chosen) {
-  const said = verdict ? (verdict.none ? "–" : verdict.label) : "";
+  const none = verdict?.none || isAdded(verdict); // those that the reader has added have no share
+  const said = verdict ? (none ? "–" : verdict.label.length > FITS ? "…" : verdict.label) : "";
   row.querySelector(".prediction").textContent = said;
   row.querySelector(".prediction").classList.toggle("long", said.length > 1);
-  row.classList.toggle("other", Boolean(verdict && chosen && !verdict.none && verdict.label !== chosen.label));
+  row.classList.toggle("other", Boolean(verdict && chosen && !none && verdict.label !== chosen.label));
   row.dataset.says = verdict?.label ?? "";
-  radio.setAttribute("aria-description", verdict && !verdict.none ? `says ${verdict.label}` : "");
+  radio.setAttribute("aria-description", verdict && !none ? `says ${verdict.label}` : "");
 }
 
 /** What the networks agree on, in a sentence: who says something other than the chosen one. */
 export function agreement(verdicts, chosen) {
   if (verdicts.length < 2 || !chosen || verdicts.includes(null)) return "";
-  if (chosen.none) return "";
+  if (chosen.none || isAdded(chosen)) return "";
   const others = verdicts.filter(({ label }) => label !== chosen.label).map(({ label }) => label);
   if (!others.length) return `All ${verdicts.length} say ${chosen.label}.`;
   const said = [...new Set(others)].map((label) => {

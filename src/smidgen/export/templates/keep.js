@@ -3,7 +3,7 @@
 
 import { EMPTY } from "./scene.js";
 
-const KEY = `smidgen ${location.pathname}`;
+const KEY = `smidgen ${globalThis.location?.pathname}`;
 
 /** Saves the scene that `scene()` gives when the page is left. */
 export function keep(scene) {
@@ -38,10 +38,12 @@ function unpack({ image, ink, box }) {
   return { image: fromBase64(image), ink: { ...ink, data: fromBase64(ink.data) }, box };
 }
 
-function toBase64(bytes) {
+/** Bytes as text. */
+export function toBase64(bytes) {
   return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
 }
 
-function fromBase64(text) {
+/** The bytes of a text. */
+export function fromBase64(text) {
   return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 }

@@ -92,6 +92,7 @@ const reading = createReading({
   see: () => refused || !image ? [] : [image],
   pieces: (seen) => piecesOfImage(seen, input, null),
   isFar: () => false,
+  recognise: () => null,
   pick,
   answered: () => {},
   createRows: (models, list) => models.map((model) => createRow(model, list, createRanking)),

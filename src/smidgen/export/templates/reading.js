@@ -6,21 +6,24 @@ import { soon, watchWork } from "./idle.js";
 import { decode, run } from "./network.js";
 import { count, showImage, showMistakes } from "./panels.js";
 import { PictureError } from "./picture.js";
-import { argmax, percent, softmax } from "./verdict.js";
+import { argmax, isAdded, percent, softmax } from "./verdict.js";
 
 export const element = (id) => document.getElementById(id);
 export const page = JSON.parse(element("data").textContent);
 
 const REST_MS = 350; // without a change, and the answer is spoken and its pieces are weighed
 
+const WORD = 8; // characters of a long answer, at least
+
 /** Puts the page's networks into its list. `see()` gives the images that they read, from left to
  * right, and none where there is no ink; the last is shown inside, and `pieces(image)` are its pieces.
- * `isFar(image)` says that it belongs to no class; `pick(image, label)` shows a test image;
+ * `isFar(image)` says that it belongs to no class; `recognise(network, tensors)` gives the name of a
+ * class that the reader has added, or null; `pick(image, label)` shows a test image;
  * `answered(verdicts, chosen)` is called after each answer, with null for a network that has not
  * answered yet; `invite()` says what to do while there is no image; `noun` and `place` are the
  * reader's words. `createRows(models, list)` shows the networks. */
 export function createReading(options) {
-  const { noun, invite, place, see, pieces, isFar, pick, answered, createRows } = options;
+  const { noun, invite, place, see, pieces, isFar, recognise, pick, answered, createRows } = options;
   const bySize = [...page.models].sort((a, b) => a.params - b.params);
   const rows = createRows(bySize, element("models"));
   const models = bySize.map((model, i) => ({ ...model, network: null, row: rows[i], verdict: null, stale: true }));
@@ -45,8 +48,9 @@ export function createReading(options) {
     const start = performance.now();
     images = see();
     const image = images.at(-1) ?? null;
-    none = images.some(isFar);
-    chosen.verdict = judge(chosen, images, none);
+    chosen.verdict = judge(chosen, images, recognise);
+    none = images.some((image, i) => !chosen.verdict.added[i] && isFar(image));
+    if (chosen.verdict) chosen.verdict.none = none;
     performance.clearMeasures("answer");
     performance.measure("answer", { start });
     for (const model of models) model.stale = model !== chosen;
@@ -69,7 +73,8 @@ export function createReading(options) {
     if (at >= 0) {
       const model = models[at];
       model.stale = false;
-      model.verdict = judge(ready(model), images, none);
+      model.verdict = judge(ready(model), images, () => null);
+      if (model.verdict) model.verdict.none = none || isAdded(chosen.verdict);
       if (models.some(({ stale }) => stale)) soon(showOthers);
     }
     showRows();
@@ -89,9 +94,12 @@ export function createReading(options) {
       ? ["", invite()]
       : verdict.none
         ? ["none of these", `Far from every ${noun} they learned. Best guess: ${verdict.label}.`]
-        : [verdict.label, `${percent(verdict.probability)} sure${images.length > 1 ? " of all" : ""}, says ${chosen.name}`];
+        : isAdded(verdict)
+          ? [verdict.label, `You taught this, by the features of ${chosen.name}.`]
+          : [verdict.label, `${percent(verdict.probability)} sure${images.length > 1 ? " of all" : ""}, says ${chosen.name}`];
     element("answer").textContent = word;
     element("answer").classList.toggle("word", word.length > 2);
+    element("answer").classList.toggle("long", word.length > WORD && !verdict.none);
     element("sure").textContent = sure;
   }
 
@@ -126,10 +134,11 @@ function ready(model) {
 }
 
 /** What a network says of images, one after the other, with the tensors and the probabilities of the
- * last; null without images. */
-function judge({ network }, images, none) {
+ * last, and the names of added classes in `added`; null without images. */
+function judge({ network }, images, recognise) {
   if (!images.length) return null;
-  const verdict = { none, label: "", probability: 1 };
+  const verdict = { none: false, label: "", probability: 1, added: [] };
+  const labels = [];
   for (const image of images) {
     const start = performance.now();
     const tensors = run(network, image);
@@ -137,9 +146,11 @@ function judge({ network }, images, none) {
     const probabilities = softmax(tensors.at(-1).data, network.logit_scale);
     const best = argmax(probabilities);
     Object.assign(verdict, { tensors, time, probabilities });
-    verdict.label += network.classes[best];
+    verdict.added.push(recognise(network, tensors));
+    labels.push(verdict.added.at(-1) ?? network.classes[best]);
     verdict.probability *= probabilities[best];
   }
+  verdict.label = labels.join(labels.some((label) => label.length > 1) ? " " : "");
   return verdict;
 }
 

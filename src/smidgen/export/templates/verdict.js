@@ -20,3 +20,8 @@ export function percent(probability) {
   if (probability < 0.005) return "< 1 %";
   return `${Math.round(probability * 100)} %`;
 }
+
+/** Whether a verdict has a class in it that the reader has added. */
+export function isAdded(verdict) {
+  return Boolean(verdict?.added.some(Boolean));
+}

@@ -253,3 +253,5 @@ static void step(const network *n)
 #include "thread_pool.c"
 
 int32_t smidgen_lanes(void) { return LANES; }
+
+#include "peak.c"

@@ -34,6 +34,7 @@ SOURCES = (
     "layers.c",
     "images.c",
     "thread_pool.c",
+    "peak.c",
 )
 COMPILER_LIMIT_S = 600  # five seconds on an idle machine; others may keep it busy
 
@@ -115,6 +116,8 @@ def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
     loaded.smidgen_create_pool.restype = c_void_p
     loaded.smidgen_run_pool.argtypes = [c_void_p, POINTER(POINTER(CNetwork)), c_int32]
     loaded.smidgen_destroy_pool.argtypes = loaded.smidgen_pool_threads.argtypes = [c_void_p]
+    loaded.smidgen_multiply_add.argtypes = [c_int64]
+    loaded.smidgen_multiply_add.restype = c_int32
     loaded.smidgen_run_pool.restype = loaded.smidgen_destroy_pool.restype = None
     return loaded
 
