@@ -6,6 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Iterator
+from statistics import median
 
 import torch
 
@@ -16,6 +17,7 @@ from smidgen.recipe import Recipe, Teacher
 from smidgen.target import Target, load
 from smidgen.train.distributed import is_main_process
 
+TIMED = 3  # batches, of which one may be disturbed, and the first is slower
 OTHERWISE = "name another, or none: --set teacher.networks=[]"
 
 
@@ -53,10 +55,12 @@ def time_teachers(split: Split, recipe: Recipe, data: Data) -> float:
     images = split.images[: CHUNK * (os.cpu_count() or 1)]
     taken = 0.0
     for teacher in _load_teachers(recipe, data):
-        logits(teacher.model, images[:CHUNK], teacher.preprocess)  # what is first is slower
-        started = time.perf_counter()
-        logits(teacher.model, images, teacher.preprocess)
-        taken += time.perf_counter() - started
+        times = []
+        for _ in range(TIMED):
+            started = time.perf_counter()
+            logits(teacher.model, images, teacher.preprocess)
+            times.append(time.perf_counter() - started)
+        taken += median(times)
     return taken * len(split) / max(len(images), 1)
 
 
