@@ -102,6 +102,11 @@ def test_python_code_is_refused(few: Data, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_bits_are_of_integers(few: Data, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="--bits 4 is for integers"):
+        write_export([load("tiny_mnist")], few, "hub", tmp_path / "out", bits=4)
+
+
 def test_an_export_that_does_not_open_equal_is_refused(
     few: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,8 +221,19 @@ def test_a_network_is_taken_from_the_hub(hub: Hub, few: Data, tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     local = hub.run(tmp_path / "home", "predict", "tiny_mnist", *arguments[2:])
     assert json.loads(done.stdout) == json.loads(local.stdout)
+    hub.folders.clear()  # what was fetched stays
+    again = hub.run(tmp_path / "home", *arguments)
+    assert (again.stdout, again.stderr) == (done.stdout, done.stderr) == (done.stdout, "")
     fetched = {path.rpartition("/")[2] for path in hub.asked if path.startswith("/someone/")}
     assert fetched == {"config.json", "model.safetensors"}
+
+
+def test_without_a_network_a_line_says_so(hub: Hub, tmp_path: Path) -> None:
+    unused = replace(hub, url="http://127.0.0.1:9")  # where nobody listens
+    done = unused.run(tmp_path, "evaluate", "someone/tiny")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("smidgen: there is no folder or file 'someone/tiny', and it")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(

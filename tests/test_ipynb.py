@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def test_definitions_are_taken_and_all_else_is_named(tmp_path: Path) -> None:
     assert found.left_out == (
         "!pip install torchsummary",
         "%matplotlib inline",
-        "RATE, EPOCHS = (0.1, 20)",  # only plain names are constants
+        "RATE, EPOCHS = 0.1, 20",  # only plain names are constants
         "device = torch.device('cuda')",
         "raise SystemExit('this is not run')",
         "%%bash",
@@ -69,6 +70,21 @@ def test_definitions_are_taken_and_all_else_is_named(tmp_path: Path) -> None:
         "for epoch in range(EPOCHS):",
         "Net?",
     )
+
+
+def test_decorators_long_numbers_and_imports_from_the_future_are_kept(tmp_path: Path) -> None:
+    long = "f" * 5000  # hexadecimal digits; as decimal ones Python would refuse to print them
+    cells = [
+        "import dataclasses\nfrom torch import nn; train = 1; print(train)",
+        "from __future__ import annotations\nLONG = 0x" + long,
+        "@dataclasses.dataclass(\n    frozen=True)\nclass Point:\n    x: Undefined\n",
+    ]
+    found = read_notebook(write(tmp_path / "a.ipynb", cells))
+    names: dict[str, Any] = {}
+    exec(compile(found.source, "a.ipynb", "exec"), names)
+    assert names["Point"](3).x == 3
+    assert names["LONG"] == int(long, 16)
+    assert found.left_out == ("print(train)",)
 
 
 def test_a_notebook_is_weighed_and_says_what_was_left_out(tmp_path: Path) -> None:
@@ -154,5 +170,5 @@ def test_made_up_cells_are_read_or_left_out(
     path = tmp_path_factory.getbasetemp() / "made-up.ipynb"
     path.write_text(json.dumps({"cells": cells}))
     found = read_notebook(path)
-    compile(found.source, "notebook", "exec")
+    ast.parse(found.source)
     assert all("\n" not in line for line in found.left_out)

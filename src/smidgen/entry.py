@@ -9,6 +9,7 @@ from smidgen.errors import ModelError
 from smidgen.ipynb import read_notebook
 
 _DEEPEST = 5  # folders below the submission
+_MOST_FOLDERS = 1000  # of one level; what has more is no submission
 _NOT_ITS_OWN = ("site-packages", "node_modules", "dist", "build")
 
 
@@ -23,6 +24,8 @@ def find_entry(submission: Path) -> str | None:
         return str(submission)
     folders = [submission]
     for _ in range(_DEEPEST):
+        if len(folders) > _MOST_FOLDERS:
+            break
         files = [path for folder in folders for path in sorted(folder.glob("*.py"))]
         notebooks = [path for folder in folders for path in sorted(folder.glob("*.ipynb"))]
         found = [path for path in files if path.name == "model.py"]

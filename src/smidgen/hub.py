@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 from pathlib import Path
@@ -13,6 +14,7 @@ from smidgen.errors import MissingExtraError, RunError
 CONFIG, WEIGHTS, NETWORK = "config.json", "model.safetensors", "net.toml"
 LIBRARY = "smidgen"  # what a bundle's config.json names as its library
 LARGEST = 2**20  # bytes of a config.json
+TIMEOUT = 10  # seconds until the hub answers
 _ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 
 
@@ -29,8 +31,9 @@ def fetch(target: str) -> Path:
     """The folder, in the cache of huggingface_hub, of the bundle that is `owner/name` on the hub.
 
     `$HF_ENDPOINT`, `$HF_HOME`, `$HF_TOKEN` and `$HF_HUB_OFFLINE` are as everywhere with the hub.
-    Raises MissingExtraError without the extra, RunError for what is not there or no bundle of
-    smidgen's; of that no weights are downloaded.
+    What was fetched before is used where there is no network. Raises MissingExtraError without the
+    extra, RunError for what is not there or no bundle of smidgen's; of that no weights are
+    downloaded.
     """
     config = _download(target, CONFIG)
     model = _model(config)
@@ -47,7 +50,8 @@ def fetch(target: str) -> Path:
 def _download(target: str, name: str, revision: str | None = None) -> Path:
     """A file of a repository, in a folder that is called like the revision."""
     try:
-        from huggingface_hub import hf_hub_download
+        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+        from huggingface_hub.utils.logging import set_verbosity
         from huggingface_hub.utils.tqdm import disable_progress_bars
     except ImportError:
         raise MissingExtraError(
@@ -55,14 +59,24 @@ def _download(target: str, name: str, revision: str | None = None) -> Path:
             "Hugging Face hub: pip install 'smidgen[hub]'"
         ) from None
     disable_progress_bars()
-    try:
-        return Path(hf_hub_download(target, name, revision=revision))
+    set_verbosity(logging.ERROR)
+    reason = ""
+    try:  # a download would try again for half a minute
+        get_hf_file_metadata(hf_hub_url(target, name, revision=revision), timeout=TIMEOUT)
     except Exception as problem:  # its own, of a HTTP library that has changed, of the system
-        reason = " ".join(str(problem).split())[:200] or type(problem).__name__
+        reason = _said(problem)
+    try:
+        found = hf_hub_download(target, name, revision=revision, local_files_only=bool(reason))
+    except Exception as problem:
         raise RunError(
             f"there is no folder or file {target!r}, and it cannot be had from the hub; check the "
-            f"name and the connection: {reason}"
+            f"name and the connection: {reason or _said(problem)}"
         ) from None
+    return Path(found)
+
+
+def _said(problem: Exception) -> str:
+    return " ".join(str(problem).split())[:200] or type(problem).__name__
 
 
 def _model(config: Path) -> str | None:

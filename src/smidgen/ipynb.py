@@ -55,11 +55,20 @@ def read_notebook(path: Path) -> Notebook:
             continue
         left_out += [found[0].strip() for found in _MAGIC.finditer(cell)]
         for statement in tree.body:
+            text = _segment(plain, statement)
             if isinstance(statement, _DEFINES) or _is_constant(statement, constants):
-                kept.append(ast.unparse(statement))
+                kept.append(text)
             elif not isinstance(statement, ast.Pass):
-                left_out.append(_first_line(ast.unparse(statement)))
+                left_out.append(_first_line(text))
+    kept.sort(key=lambda text: not text.startswith("from __future__"))  # they must come first
     return Notebook("\n".join(kept) + "\n", tuple(left_out))
+
+
+def _segment(source: str, statement: ast.stmt) -> str:
+    """The text of a statement, its decorators included."""
+    text = ast.get_source_segment(source, statement) or ""
+    decorators = getattr(statement, "decorator_list", [])
+    return "".join(f"@{ast.get_source_segment(source, each)}\n" for each in decorators) + text
 
 
 def _code_cells(path: Path) -> Iterator[str]:

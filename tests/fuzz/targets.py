@@ -7,6 +7,7 @@ is kept in `tests/fuzz/corpus`.
 
 from __future__ import annotations
 
+import ast
 import functools
 import io
 import json
@@ -32,6 +33,7 @@ from smidgen.claims import check_claims
 from smidgen.data.idx import read_idx, read_split
 from smidgen.errors import SmidgenError
 from smidgen.inputs import InputShape, Preprocess
+from smidgen.ipynb import read_notebook
 from smidgen.mnist import GLYPH
 from smidgen.preprocess import read_image
 from smidgen.recipe import load_recipe, override, parse_recipe, parse_setting, to_toml
@@ -133,6 +135,12 @@ def bundle(content: bytes) -> None:
     json.dumps([loaded.name, loaded.classes, loaded.data], ensure_ascii=False).encode()
 
 
+def notebook(content: bytes) -> None:
+    found = read_notebook(written("notebook.ipynb", content))
+    ast.parse(found.source)
+    assert all("\n" not in line for line in found.left_out)
+
+
 def claims(content: bytes) -> None:
     found = check_claims(content.decode(errors="replace"), *known())
     rules = [
@@ -166,6 +174,12 @@ def idx_examples() -> list[bytes]:
 
 def toml_examples(kind: str) -> list[bytes]:
     return [path.read_bytes() for path in sorted((SHIPPED / kind).glob("*.toml"))]
+
+
+def notebook_examples() -> list[bytes]:
+    path = SHIPPED.parents[1] / "examples" / "quickstart.ipynb"
+    cells = [{"cell_type": "code", "source": ["%magic\n", "WIDTH = 2 * 8\n", "class A: pass"]}]
+    return [path.read_bytes(), json.dumps({"cells": cells, "nbformat": 4}).encode()]
 
 
 def picture_examples() -> list[bytes]:
@@ -212,5 +226,6 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = 
     "picture": (picture, picture_examples),
     "weights": (weights_file, weights_examples),
     "bundle": (bundle, lambda: [json.dumps(CONFIG).encode()]),
+    "notebook": (notebook, notebook_examples),
     "claims": (claims, lambda: [CLAIM_LINES, *CLAIM_LINES.splitlines()]),
 }

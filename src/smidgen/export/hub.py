@@ -45,6 +45,8 @@ def make_hub(targets: Sequence[Target], data: Data, bits: int) -> Export:
     which opening a bundle would have to run.
     """
     (target,) = targets
+    if bits != 8:
+        raise ExportError(f"--bits {bits} is for integers; the hub's folder has the float weights")
     if is_source(target.name):
         raise ExportError(
             f"{target.name!r} is Python code, which opening a bundle does not run; write the "

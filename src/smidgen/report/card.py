@@ -31,7 +31,8 @@ LIMITS = """\
 - The network knows one thing: {height} × {width} {colour} images, {seen}.
   `smidgen predict` makes such images of other pictures.
 - It answers with one of its classes whatever it is shown; on a picture that is none of them the
-  probability means nothing.
+  probability means nothing."""
+LIMITS_OF_TRAINING = """\
 - The training accuracy is the running one of the last epoch, with dropout and augmentation on, as
   the field reports it. It is not comparable with the test accuracy, which has both off."""
 
@@ -76,7 +77,7 @@ def card(
         "## Machine",
         _machine(result),
         "## Limits",
-        limits(data.preprocess),
+        f"{limits(data.preprocess)}\n{LIMITS_OF_TRAINING}",
     ]
     return "\n\n".join(sections) + "\n"
 
