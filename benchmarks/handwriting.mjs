@@ -36,6 +36,6 @@ const pictures = drawings.map(see);
 console.log(JSON.stringify({
   seen: pictures.map((parts) => parts.map(toText)),
   says: pictures.map((parts) => networks.map((network) => read(network, parts))),
-  none: pictures.map((parts) => parts.some(isFar)),
+  none: pictures.map((parts) => 2 * parts.filter(isFar).length >= parts.length),
   refused: images.map((text) => isFar(toImage(text))),
 }));

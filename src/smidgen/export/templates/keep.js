@@ -30,12 +30,12 @@ export function kept() {
   }
 }
 
-function pack({ image, ink, box }) {
-  return { image: toBase64(image), ink: { ...ink, data: toBase64(ink.data) }, box };
+function pack({ image, images, ink, box }) {
+  return { image: toBase64(image), images: images?.map(toBase64), ink: { ...ink, data: toBase64(ink.data) }, box };
 }
 
-function unpack({ image, ink, box }) {
-  return { image: fromBase64(image), ink: { ...ink, data: fromBase64(ink.data) }, box };
+function unpack({ image, images, ink, box }) {
+  return { image: fromBase64(image), images: images?.map(fromBase64), ink: { ...ink, data: fromBase64(ink.data) }, box };
 }
 
 /** Bytes as text. */

@@ -13,7 +13,7 @@ import { openPicture, PictureError } from "./picture.js";
 import { piecesOfImage, piecesOfStrokes } from "./pieces.js";
 import { createReading, element, introduce, listenToPictures, page, say } from "./reading.js";
 import { fromFragment, toFragment } from "./share.js";
-import { EMPTY, fromImage, fromPixels, seen } from "./scene.js";
+import { EMPTY, fromImage, fromPixels, seen, seenApart } from "./scene.js";
 import { createSigns } from "./signs.js";
 import { digitsOf } from "./strokes.js";
 import { isAdded } from "./verdict.js";
@@ -36,7 +36,7 @@ function showSample() {
 }
 
 async function open(file) {
-  const picture = fromPixels(await openPicture(file));
+  const picture = fromPixels(await openPicture(file), isDigits);
   if (!picture) throw new PictureError("This picture is blank: nothing stands out from its background.");
   pad.put({ picture, strokes: [] });
 }
@@ -82,19 +82,14 @@ function look() {
 /** The images of the digits on the paper from left to right, of anything else as one. */
 function see() {
   if (refused || pad.scene() === EMPTY) return [];
-  return parts().map(seen);
-}
-
-function parts() {
-  const { picture, strokes } = pad.scene();
-  if (picture || !isDigits) return [pad.scene()];
-  return digitsOf(strokes).map((digit) => ({ picture, strokes: digit }));
+  return isDigits ? seenApart(pad.scene()) : [seen(pad.scene())];
 }
 
 /** The last image's pieces: parts of strokes, or cells of it where there is a picture. */
 function pieces(image) {
-  const { picture, strokes } = parts().at(-1);
-  return picture ? piecesOfImage(image, input, 0) : piecesOfStrokes(strokes);
+  const { picture, strokes } = pad.scene();
+  if (picture) return piecesOfImage(image, input, 0);
+  return piecesOfStrokes(isDigits ? digitsOf(strokes).at(-1) : strokes);
 }
 
 const clocks = new Map(); // of the networks, by name
@@ -151,6 +146,10 @@ function listen() {
   element("clear").addEventListener("click", () => pad.clear());
   element("link").addEventListener("click", shareLink);
   addEventListener("hashchange", openLink);
+  element("photo").addEventListener("click", () => {
+    element("file").setAttribute("capture", "environment");
+    element("file").click();
+  });
   element("sample").hidden = page.samples.length === 0;
   element("sample").addEventListener("click", showSample);
   element("paper").addEventListener("keydown", (event) => {

@@ -13,6 +13,7 @@ export const page = JSON.parse(element("data").textContent);
 
 const REST_MS = 350; // without a change, and the answer is spoken and its pieces are weighed
 
+const UNREAD = "?"; // for an image that belongs to no class, among others that do
 const WORD = 8; // characters of a long answer, at least
 
 /** Puts the page's networks into its list. `see()` gives the images that they read, from left to
@@ -30,7 +31,7 @@ export function createReading(options) {
   const flow = createFlow(page.models[0].graph.classes);
   let chosen = models.find(({ name }) => name === page.models[0].name);
   let images = [];
-  let none = false;
+  let first = null; // the verdict on these images of the network that was chosen then
   let scheduled = false;
   let rest = 0;
 
@@ -48,9 +49,7 @@ export function createReading(options) {
     const start = performance.now();
     images = see();
     const image = images.at(-1) ?? null;
-    chosen.verdict = judge(chosen, images, recognise);
-    none = images.some((image, i) => !chosen.verdict.added[i] && isFar(image));
-    if (chosen.verdict) chosen.verdict.none = none;
+    chosen.verdict = first = judge(chosen, images, recognise, isFar);
     performance.clearMeasures("answer");
     performance.measure("answer", { start });
     for (const model of models) model.stale = model !== chosen;
@@ -73,8 +72,8 @@ export function createReading(options) {
     if (at >= 0) {
       const model = models[at];
       model.stale = false;
-      model.verdict = judge(ready(model), images, () => null);
-      if (model.verdict) model.verdict.none = none || isAdded(chosen.verdict);
+      model.verdict = judge(ready(model), images, () => null, (_, i) => first.far[i]);
+      if (isAdded(first)) model.verdict.none = true;
       if (models.some(({ stale }) => stale)) soon(showOthers);
     }
     showRows();
@@ -96,7 +95,7 @@ export function createReading(options) {
         ? ["none of these", `Far from every ${noun} they learned. Best guess: ${verdict.label}.`]
         : isAdded(verdict)
           ? [verdict.label, `You taught this, by the features of ${chosen.name}.`]
-          : [verdict.label, `${percent(verdict.probability)} sure${images.length > 1 ? " of all" : ""}, says ${chosen.name}`];
+          : [verdict.label, `${percent(verdict.probability)} sure${ofWhich(verdict.far)}, says ${chosen.name}`];
     element("answer").textContent = word;
     element("answer").classList.toggle("word", word.length > 2);
     element("answer").classList.toggle("long", word.length > WORD && !verdict.none);
@@ -127,6 +126,12 @@ export function createReading(options) {
   return { schedule };
 }
 
+/** Of which images a network is sure, given which of them belong to no class. */
+function ofWhich(far) {
+  if (far.length === 1) return "";
+  return far.includes(true) ? " of the others" : " of all";
+}
+
 /** The model with its weights unpacked, which takes a moment. */
 function ready(model) {
   model.network ??= decode(model.graph);
@@ -134,22 +139,28 @@ function ready(model) {
 }
 
 /** What a network says of images, one after the other, with the tensors and the probabilities of the
- * last, and the names of added classes in `added`; null without images. */
-function judge({ network }, images, recognise) {
+ * last, the names of added classes in `added`, and in `far` which images belong to no class; `none`
+ * where that are half of them, or more. Null without images. */
+function judge({ network }, images, recognise, isFar) {
   if (!images.length) return null;
-  const verdict = { none: false, label: "", probability: 1, added: [] };
-  const labels = [];
-  for (const image of images) {
+  const verdict = { label: "", probability: 1, added: [], far: [] };
+  const guesses = [];
+  images.forEach((image, i) => {
     const start = performance.now();
     const tensors = run(network, image);
     const time = performance.now() - start;
     const probabilities = softmax(tensors.at(-1).data, network.logit_scale);
     const best = argmax(probabilities);
     Object.assign(verdict, { tensors, time, probabilities });
-    verdict.added.push(recognise(network, tensors));
-    labels.push(verdict.added.at(-1) ?? network.classes[best]);
-    verdict.probability *= probabilities[best];
-  }
+    const added = recognise(network, tensors);
+    const far = added === null && isFar(image, i);
+    verdict.added.push(added);
+    verdict.far.push(far);
+    guesses.push(added ?? network.classes[best]);
+    if (!far) verdict.probability *= probabilities[best];
+  });
+  verdict.none = 2 * verdict.far.filter(Boolean).length >= images.length;
+  const labels = guesses.map((guess, i) => (verdict.far[i] && !verdict.none ? UNREAD : guess));
   verdict.label = labels.join(labels.some((label) => label.length > 1) ? " " : "");
   return verdict;
 }
@@ -189,7 +200,10 @@ export function listenToPictures(show, refuse) {
       say(problem.message, true);
     }
   };
-  element("open").addEventListener("click", () => element("file").click());
+  element("open").addEventListener("click", () => {
+    element("file").removeAttribute("capture");
+    element("file").click();
+  });
   element("file").addEventListener("change", (event) => {
     open([...event.target.files]);
     event.target.value = "";
