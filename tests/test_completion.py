@@ -104,7 +104,7 @@ def command(tmp_path: Path) -> dict[str, str]:
         ("smidgen train net --set epo", ["epochs=", "epochs=1"]),
         ("smidgen train net --data fa", ["fashion_mnist"]),
         ("smidgen check net --budget tiny", ["tiny-mnist", "tiny-net"]),
-        ("smidgen export net --format ''", ["c", "html", "onnx"]),
+        ("smidgen export net --format ''", ["c", "html", "hub", "onnx"]),
         ("smidgen models --sort m", ["macs"]),
         ("smidgen bench sta", ["standard"]),
     ],
