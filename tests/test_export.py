@@ -114,8 +114,10 @@ BUILDS = {  # the code for size, and that for speed with and without the vector 
 }
 if platform.machine() == "x86_64":
     BUILDS["AVX2"] = ("-O3", "-march=native", "-mno-avx512f")
-FEWER = {
+FEWER = {  # of networks whose code for speed others have, too
     "heads": ["small, sanitized", "fast"],
+    "shared": ["small, sanitized", "fast"],
+    "skip_13k": ["small, sanitized", "fast"],
     "2 bits": ["small, sanitized", "fast"],
     "4 bits": ["small, sanitized", "fast, sanitized"],
 }
