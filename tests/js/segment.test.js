@@ -82,3 +82,23 @@ test("a picture of one sign is what it was, and one of too many is refused", () 
   assert.throws(() => fromPixels(rgba(paper(560, 100, many, () => 220)), true), { message: /^More than 20 signs stand in this picture/ });
   assert.equal(fromPixels(rgba(paper(560, 100, many.slice(1), () => 220)), true).images.length, 20);
 });
+
+test("a large picture is looked at in half its size", () => {
+  const double = BARS.map((bar) => bar.map((place) => 4 * place));
+  const signs = signsOf(paper(1120, 480, double, (x, y) => slope(x / 4, y / 4)));
+  assert.deepEqual(places(signs), SORTED.map((bar) => bar.map((place) => 2 * place)));
+});
+
+test("a picture of any size and any noise has signs that lie in it", () => {
+  let seed = 1;
+  const random = () => (seed = (seed * 48271) % 2147483647) / 2147483647;
+  for (const [width, height] of [[1, 1], [1, 900], [900, 1], [2, 2], [3, 700], [29, 31], [64, 40], [120, 90]]) {
+    for (const most of [0, 3, 255]) {
+      const data = Float64Array.from({ length: width * height }, () => Math.round(random() * most));
+      for (const sign of signsOf({ data, width, height })) {
+        assert.ok(sign.left >= 0 && sign.top >= 0 && sign.left + sign.width <= width && sign.top + sign.height <= height);
+        assert.ok(sign.data.some((value) => value > 0));
+      }
+    }
+  }
+});

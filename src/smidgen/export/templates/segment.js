@@ -6,14 +6,27 @@ const SHARE = 0.5; // of a part's width that lies over another's: they are one s
 const TALL = 0.4; // of the tallest sign; what is lower is a piece of its neighbour
 const PALE = 0.4; // of the strongest ink; a part that is nowhere so strong is dirt
 const DIRT = 0.12; // of the tallest part; what is smaller and lies apart is dirt
+const LARGE = 640; // pixels of a side
 const SAMPLE = 20_000; // pixels that tell the noise
 export const MOST = 20; // signs
 
 /** The inks {data, width, height, left, top} of the signs in a grey picture, from left to right; none
- * where nothing stands out. */
+ * where nothing stands out. A large picture is halved before, and so are its signs' places. */
 export function signsOf(grey) {
-  const ink = standingOut(grey);
+  const isLarge = Math.max(grey.width, grey.height) > LARGE && Math.min(grey.width, grey.height) > 1;
+  const ink = standingOut(isLarge ? halved(grey) : grey);
   return ink ? partsOf(ink) : [];
+}
+
+/** A picture of the means of four pixels each. */
+function halved({ data, width, height }) {
+  const small = { width: width >> 1, height: height >> 1 };
+  small.data = new Float64Array(small.width * small.height);
+  for (let i = 0; i < small.data.length; i++) {
+    const at = 2 * Math.floor(i / small.width) * width + 2 * (i % small.width);
+    small.data[i] = (data[at] + data[at + 1] + data[at + width] + data[at + width + 1]) / 4;
+  }
+  return small;
 }
 
 /** The ink of a photo under uneven light: how far each pixel is from the paper around it, as a share of
