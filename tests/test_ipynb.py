@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,25 @@ def test_a_network_in_a_folder_is_found(place: str, tmp_path: Path) -> None:
     write(folder / "plots.ipynb", ["import torch"])
     assert smidgen.check(folder, "era-8k").passed
     assert grade_one(folder, "era-8k", Limits()).status == "passed"
+
+
+def test_a_package_that_is_missing_is_stood_in_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By `check` as by `grade`; nobody else finds the empty module."""
+    first = "from torch import nn\nfrom no_such_package.deep import summary\nWIDTH = 8\nRATE = 0.1"
+    path = write(tmp_path / "a.ipynb", [first, NET])
+    (tmp_path / "model.py").write_text(f"{first}\n{NET}")
+    for target in (path, tmp_path / "model.py"):
+        with pytest.warns(UserWarning, match="empty modules stood in: no_such_package$"):
+            assert smidgen.check(target, "era-8k").passed
+        assert not any(name.startswith("no_such_package") for name in sys.modules)
+    (tmp_path / "model.py").write_text("import no_such_package\nclass Net(no_such_package.Net): 1")
+    with (
+        pytest.warns(UserWarning, match="stood in"),
+        pytest.raises(ModelError, match="No module named 'no_such_package'"),
+    ):
+        smidgen.check(tmp_path / "model.py", "era-8k")
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def target_of(model: type[nn.Module] | nn.Module) -> str:
     if path is None or "." in kind.__qualname__ or not Path(path).is_file():
         raise ModelError(
             f"{kind.__qualname__} is not at the top of a Python file, from which a run could be "
-            "opened again; put it into one, or name a model"
+            f"opened again; put it into one, name NOTEBOOK.ipynb:{kind.__name__}, or name a model"
         )
     return f"{path}:{kind.__name__}"
 

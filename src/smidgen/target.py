@@ -21,6 +21,7 @@ from smidgen.mnist import CLASSES, GLYPH
 from smidgen.network import forward, guess_input, noise, private_copy
 from smidgen.run import Run, read_weights
 from smidgen.source import is_network, is_source
+from smidgen.stand_ins import stand_in_for_missing
 from smidgen.zoo import create_model, has_weights, network_input, weights_header
 
 _KEYS = {"model", "data", "classes", "input", "preprocess", "mean", "std"}
@@ -89,7 +90,9 @@ def load(target: str | Path, weights: bool = True, input_shape: InputShape | Non
         shape = input_shape or network_input(target)
         return untrained(target, _seeded(target, pretrained=weights, input=shape), shape)
     if is_source(target):
-        return untrained(target, create_model(target, pretrained=weights), input_shape)
+        with stand_in_for_missing(Path(target).parent):
+            model = create_model(target, pretrained=weights)
+        return untrained(target, model, input_shape)
     if os.path.isfile(os.path.join(target, "config.json")):  # unlike Path's, for any text
         return _from_bundle(Path(target))
     if os.path.isdir(target):

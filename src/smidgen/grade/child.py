@@ -20,11 +20,11 @@ from smidgen.entry import find_entry
 from smidgen.errors import ModelError, SmidgenError
 from smidgen.grade.answers import named, one_line, pack, write_answer
 from smidgen.grade.sandbox import limit
-from smidgen.grade.stand_ins import StandInFinder
 from smidgen.inputs import InputShape
 from smidgen.ipynb import read_notebook
 from smidgen.network.scribe import transcribe
 from smidgen.source import said_left_out
+from smidgen.stand_ins import StandInFinder
 
 _FORK = {"os.fork", "os.forkpty"}
 _REFUSED = _FORK | {

@@ -1,6 +1,6 @@
-"""Empty modules in the place of missing ones that a submission imports and perhaps never needs.
+"""Empty modules in the place of missing ones that a network's file imports and perhaps never needs.
 
-Most submissions begin with torchvision, torchsummary, tqdm or the like, for a training that is not
+Many files begin with torchvision, torchsummary, tqdm or the like, for a training that is not
 run here.
 """
 
@@ -9,7 +9,9 @@ from __future__ import annotations
 import importlib.abc
 import importlib.machinery
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -51,6 +53,27 @@ class _Empty(ModuleType):
         return StandIn(self.__name__.partition(".")[0])
 
 
+@contextmanager
+def stand_in_for_missing(folder: Path) -> Iterator[None]:
+    """Inside this context, files below `folder` can import what is not installed.
+
+    A warning names it. Nothing else finds the empty modules afterwards.
+    """
+    finder = StandInFinder(folder)
+    sys.meta_path.append(finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+        for name in [name for name, module in sys.modules.items() if isinstance(module, _Empty)]:
+            if name.partition(".")[0] in finder.missing:
+                del sys.modules[name]
+        if finder.missing:
+            warnings.warn(
+                f"not installed, empty modules stood in: {', '.join(finder.missing)}", stacklevel=2
+            )
+
+
 class StandInFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Finds an empty module where a file below `folder` imports one that is not installed.
 
@@ -58,7 +81,7 @@ class StandInFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder.resolve()
+        self.folders = {folder.absolute(), folder.resolve()}
         self.missing: list[str] = []
 
     def find_spec(
@@ -75,7 +98,9 @@ class StandInFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         """Whether the import statement that led here stands in a file of the submission."""
         while frame is not None and "importlib" in frame.f_code.co_filename:
             frame = frame.f_back
-        return frame is not None and self.folder in Path(frame.f_code.co_filename).parents
+        return frame is not None and not self.folders.isdisjoint(
+            Path(frame.f_code.co_filename).parents
+        )
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
         return _Empty(spec.name)
