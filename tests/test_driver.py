@@ -201,12 +201,30 @@ def test_a_search_that_is_killed_ends_with_the_same_table(tmp_path: Path) -> Non
         while not (tmp_path / "killed" / "networks").is_dir() and time.monotonic() < deadline:
             time.sleep(0.05)
         time.sleep(chance.uniform(0, 3))
+        left = children_of(process.pid)
         process.kill()
         process.wait()
+        while any(map(is_alive, left)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not any(map(is_alive, left))  # no worker outlives its driver for long
     assert search_in_a_process(tmp_path / "killed", jobs=1).wait() == 0
     for name in ("trials.csv", "results.jsonl"):
         tables = [(tmp_path / way / name).read_text() for way in ("whole", "killed")]
         assert sorted(tables[0].splitlines()) == sorted(tables[1].splitlines())
+
+
+def children_of(process: int) -> list[int]:
+    """The processes that it has started, on Linux."""
+    listed = Path(f"/proc/{process}/task/{process}/children")
+    return [int(child) for child in listed.read_text().split()] if listed.exists() else []
+
+
+def is_alive(process: int) -> bool:
+    """Whether it runs, on Linux; one that has ended but was not waited for has no command line."""
+    try:
+        return bool(Path(f"/proc/{process}/cmdline").read_bytes())
+    except OSError:
+        return False
 
 
 def search_in_a_process(out: Path, jobs: int, **more: Any) -> subprocess.Popen[bytes]:

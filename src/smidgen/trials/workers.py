@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import atexit
 import functools
+import os
 import shutil
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -100,7 +103,7 @@ def train_candidate(shared: Shared, task: Task) -> float:
 
     It depends on the task and the data alone. A training that was killed goes on from its last
     whole epoch, and one that has finished in the folder is not begun again. Only one process at a
-    time trains in a folder: a killed search leaves workers that finish what they are at.
+    time trains in a folder: the workers of a killed search live a second longer than it.
     """
     folder = Path(task.folder)
     make_folder(folder.parent)
@@ -116,7 +119,10 @@ def train_candidate(shared: Shared, task: Task) -> float:
 
 def processes(train: Callable[[Task], float], jobs: int) -> Workers:
     """Trains in processes of this machine; -1 is one for each core."""
-    parallel = Parallel(jobs, return_as="generator_unordered", idle_worker_timeout=IDLE_S)
+    parallel = Parallel(
+        jobs, return_as="generator_unordered", idle_worker_timeout=IDLE_S,
+        initializer=_leave_with, initargs=(os.getpid(),),
+    )  # fmt: skip
     return functools.partial(_by_joblib, parallel, train)
 
 
@@ -154,3 +160,14 @@ def _end_workers() -> None:
 
 def _named(train: Callable[[Task], float], task: Task) -> tuple[Task, float]:
     return task, train(task)
+
+
+def _leave_with(driver: int) -> None:
+    """Has this worker end when its driver has: one that is killed cannot say so."""
+
+    def watch() -> None:
+        while os.getppid() == driver:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
