@@ -33,8 +33,8 @@ noted down while training and scored afterwards; nothing is chosen by them.
 
 The roofline has two measures, both run in turn with the training: fused multiply-adds in registers
 (`train/native/peak.c`), which no program exceeds, and torch's own float32 matrix product, which a
-good convolution can. Both are those of all cores; a recipe that says `workers = 1`, as most of our own
-do, keeps one of them busy.
+good convolution can. Both are those of all cores; a recipe that says `workers = 1`, as most of our
+own do, keeps one of them busy.
 
 CUDA is not measured: no GPU was at hand. The path is the same code with the images on the device.
 """
