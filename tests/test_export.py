@@ -20,6 +20,7 @@ from torch import nn
 from smidgen.check import check
 from smidgen.data import normalise
 from smidgen.errors import ExportError, MissingExtraError
+from smidgen.export import export
 from smidgen.export.c import with_about, write_c
 from smidgen.export.footprint import footprint, quantize_on_noise
 from smidgen.export.latency import latency
@@ -162,6 +163,11 @@ def test_the_header_says_what_an_image_is(graphs: dict[str, Graph]) -> None:
     assert "15 rows of 11 pixels" in header
     assert "A pixel is three bytes: red, green, blue." in header
     assert "A pixel is one byte, its level of grey." in write_c(graphs["shared"])["model.h"]
+
+
+def test_a_format_is_refused_before_any_data_is_wanted() -> None:
+    with pytest.raises(ExportError, match="unknown format 'tflite'; choose from c, html, hub"):
+        export("tiny_mnist", "tflite", "nowhere", data="idx:nowhere")
 
 
 CLASS_NAMES = """

@@ -58,9 +58,10 @@ def export(
     screen = console(json_)
     with _progress(console(json_, quiet)) as watch:
         from smidgen.data import load_data
-        from smidgen.export import write_export
+        from smidgen.export import require_format, write_export
         from smidgen.target import load
 
+        require_format(format_)  # before what takes time, or a network
         loaded = [load(target) for target in targets]
         data = load_data(loaded[0].data, data_dir)
         watch("quantising, writing and proving", 0, 0)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from smidgen.data import Data, load_data
-from smidgen.export.ship import FORMATS, write_export
+from smidgen.export.ship import FORMATS, require_format, write_export
 from smidgen.target import Target, load
 
-__all__ = ["FORMATS", "export", "write_export"]
+__all__ = ["FORMATS", "export", "require_format", "write_export"]
 
 
 def export(
@@ -29,6 +29,7 @@ def export(
     a data set or its name, by default what the network was trained on: the export is proven on its
     test images. Raises what `write_export` raises.
     """
+    require_format(format)
     given = [target] if isinstance(target, Target | str | Path) else target
     targets = [each if isinstance(each, Target) else load(each) for each in given]
     if data is None:

@@ -86,11 +86,16 @@ def _maker(
     return partial(make_onnx, with_preprocessing=True)
 
 
+def require_format(kind: str) -> None:
+    """Raises ExportError for what is not one of FORMATS."""
+    if kind not in FORMATS:
+        raise ExportError(f"unknown format {kind!r}{did_you_mean(kind, FORMATS)}")
+
+
 def _check(
     targets: Sequence[Target], data: Data, kind: str, out: Path, bits: int, force: bool
 ) -> None:
-    if kind not in FORMATS:
-        raise ExportError(f"unknown format {kind!r}{did_you_mean(kind, FORMATS)}")
+    require_format(kind)
     if bits not in BITS:
         raise ExportError(f"weights of {bits} bits are not known; choose 8, 4 or 2")
     if len(targets) != 1 and kind != "html":
