@@ -16,8 +16,6 @@ from typer.testing import CliRunner
 from smidgen.cli.data import data as data_command
 from smidgen.data import Data, Split, find_data, load_data, normalise, published
 from smidgen.data.dataset import mean_and_std, stratified_mask
-from smidgen.data.digits import FILES
-from smidgen.data.idx import read_split
 from smidgen.errors import DataError
 from smidgen.inputs import InputShape, Preprocess
 from smidgen.mnist import GLYPH
@@ -30,7 +28,7 @@ RECORDED_SPLIT += [136, 137, 153, 166, 169, 181, 184, 194, 200, 218]
 
 
 def test_the_room_opens_without_what_only_some_data_needs():
-    heavy = "{'PIL', 'pooch', 'requests', 'filelock'}"
+    heavy = "{'sklearn', 'PIL', 'pooch', 'requests', 'filelock'}"
     code = f"import sys, smidgen.data; print({heavy} & set(sys.modules))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout == "set()\n"
@@ -196,11 +194,8 @@ def test_real_mnist_is_what_it_should_be(mnist):
 
 
 def test_digits_are_scikit_learns_in_mnists_frame(digits):
-    small, bunch = read_split(FILES), datasets.load_digits()
-    assert np.array_equal(small.images[:, 0], bunch.images)
-    assert np.array_equal(small.labels, bunch.target)
     labels = torch.cat([digits.train.labels, digits.test.labels])
-    assert labels.bincount().tolist() == np.bincount(bunch.target).tolist()
+    assert labels.bincount().tolist() == np.bincount(datasets.load_digits().target).tolist()
     assert len(digits.test) == 300  # 1,797 / 6, rounded
     images = torch.cat([digits.train.images, digits.test.images])[:, 0].double()
     pixels = torch.arange(28, dtype=torch.float64)

@@ -17,7 +17,7 @@ from smidgen.testing import assert_fits
 
 @pytest.fixture(scope="session")
 def digits() -> Data:
-    """Real handwriting that comes with smidgen: nothing to download."""
+    """Real handwriting that comes with scikit-learn: nothing to download."""
     return load_data("digits")
 
 

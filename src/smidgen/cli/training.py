@@ -262,7 +262,7 @@ def quickstart(
     except DataError as problem:
         people.print(f"MNIST could not be had: {problem}")
         people.print(
-            "Training on the 1,797 digits that come with smidgen instead. "
+            "Training on scikit-learn's 1,797 embedded digits instead. "
             "The figures below are NOT MNIST figures.",
             style="bold yellow",
         )

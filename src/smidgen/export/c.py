@@ -189,7 +189,8 @@ def _row(
     row: Row = {"operation": node.op.upper(), "input": stage.inputs[0], "output": stage.output}
     row |= {"channel": stage.channel, "channels": node.shape[2], "shift": rescale.shift}
     row |= {"bias_shift": bias_shift, "bias": bias, "bias_stride": bias_stride}
-    row["other"] = stage.output  # without a second input: the code looks where it is all the same
+    # Where two maps are added, the code looks up a second input for every stage: one that exists.
+    row["other"] = stage.output
     row |= _window(stage, schedule)
     if number in starts["multipliers"]:
         row["multiplier"] = starts["multipliers"][number] + stage.channel

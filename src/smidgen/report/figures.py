@@ -18,7 +18,7 @@ KNOWN_DATA = {
 NOT_MNIST = """\
 > [!WARNING]
 > **This is not MNIST.** The run was trained and tested on the 1,797 small digits that come with
-> smidgen, because they need no download. Its accuracy says nothing about MNIST."""
+> scikit-learn, because they need no download. Its accuracy says nothing about MNIST."""
 
 
 def data_title(name: str) -> str:
