@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -31,10 +32,11 @@ from smidgen.grade import (
     sandbox,
     write_results,
 )
-from smidgen.grade.answers import Judged, pack
+from smidgen.grade.answers import Judged, pack, unpack
 from smidgen.grade.copying import copy_submission
 from smidgen.grade.judge import judge_answer
 from smidgen.grade.kernel import has_seccomp, landlock_version
+from smidgen.grade.programs import Judge
 from smidgen.inputs import InputShape
 from smidgen.network.scribe import transcribe
 
@@ -357,10 +359,10 @@ def test_a_grading_that_was_killed_leaves_whole_results_and_no_process(two: Path
         grading.kill()
         assert grading.stdout.read() == b""
     assert sorted(read_results(two / "out")) == ["a.py", "b.py"]
-    (scratch,) = two.glob("smidgen-grade-*")
-    # The folder can be in use for a moment while the kernel ends the processes.
+    scratch = str(two / "smidgen-grade-").encode()
+    # The folders can be in use for a moment while the kernel ends the processes.
     deadline = time.monotonic() + 60
-    while any(str(scratch).encode() in line for line in command_lines()):
+    while any(scratch in line for line in command_lines()):
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
@@ -390,6 +392,26 @@ def test_a_grading_that_was_killed_while_a_sandbox_was_set_up_leaves_no_process(
     while any(scratch in line for line in command_lines()):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "hangs"])
+def test_a_judge_that_ends_or_hangs_is_replaced(number: signal.Signals) -> None:
+    job = {
+        "seconds": 5.0, "memory_mb": 4096, "file_mb": 16, "isolation": "limits", "input": None,
+        "budget": load_budget("era-8k").model_dump_json(exclude_unset=True), "is_trained": False,
+    }  # fmt: skip
+    said = pack({"status": "error", "note": "all zero", "missing": []})
+    with Judge(Isolation("limits")) as judge:
+        judge.start()
+        assert judge._process
+        judge._process.send_signal(number)
+        if number == signal.SIGKILL:
+            judge._process.wait()
+        else:
+            assert judge.judge(said, job) == (None, b"")
+        code, answer = judge.judge(said, job | {"seconds": 60.0})
+    assert code == 0
+    assert json.loads(unpack(answer)[0])["note"] == "all zero"
 
 
 def command_lines() -> list[bytes]:

@@ -5,7 +5,8 @@
 
 A submission runs in a sandbox (`sandbox.py`), where it is asked for no verdict: its process sends
 the network as plain data (`child.py`), and another process, in which no code of a submission runs,
-rebuilds it, counts and judges it (`judge.py`). What is graded is the network that was sent.
+rebuilds it, counts and judges it (`judge.py`). `programs.py` starts both. What is graded is the
+network that was sent.
 """
 
 from smidgen.grade.process import Grade, Limits, find_submissions, grade_folder, grade_one

@@ -1,12 +1,15 @@
-"""The process that judges: it rebuilds the network that a submission's process sent, and weighs it.
+"""The process that judges: it rebuilds the networks that submissions send, and weighs them.
 
-The grader runs this file as a program. No code of a submission runs in it. It is a process of its
-own, with the same limits, because a network can be as large and as slow as its author likes.
+The grader runs this file as a program. No code of a submission runs in it. Each answer is judged in
+a fork of its own with the limits of a submission, because a network can be as large and as slow as
+its author likes.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import socket
 import sys
 from typing import Any
 
@@ -26,15 +29,36 @@ from smidgen.network.transcript import BATCHES, Transcript
 
 
 def main() -> None:
-    """Judges the answer on the standard input by the job that the command line names."""
-    job = json.loads(sys.argv[1])
-    answer = sys.stdin.buffer.read()
-    limit(job)
+    """Judges what comes through the socket that the command line names, until it is closed.
+
+    Each message is a job, with the file of the answer and the pipe for the verdict; what is sent
+    back is the exit code of the fork.
+    """
+    with socket.socket(fileno=int(sys.argv[1])) as grader:
+        while True:
+            message, handles, _, _ = socket.recv_fds(grader, 2**20, 2)
+            if not message:
+                return
+            process = os.fork()
+            if process == 0:
+                grader.close()
+                _judge_file(json.loads(message), *handles)
+                os._exit(0)
+            for handle in handles:
+                os.close(handle)
+            code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+            grader.send(str(code).encode())
+
+
+def _judge_file(job: dict[str, Any], file: int, verdict: int) -> None:
+    with open(file, "rb") as opened:
+        answer = opened.read()
+    limit(job | {"answer": verdict})
     try:
         document = judge_answer(answer, job)
     except BaseException as problem:  # too little memory, too deep a recursion
         document = _failed(named(problem))
-    write_answer(job["answer"], pack(document))
+    write_answer(verdict, pack(document))
 
 
 def judge_answer(answer: bytes, job: dict[str, Any]) -> dict[str, Any]:
