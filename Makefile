@@ -3,6 +3,7 @@
 # make coverage  every test, and the lines of the package that none of them runs
 # make fuzz      sixty seconds of made-up files for everything that reads one; Linux on x86-64
 # make sanitize  the kernels on 300 drawn networks under a sanitizer: BUILD=address or thread; Linux
+# make docs      the documentation as a site, in site/
 # make dist      the wheel and the source distribution in dist/, the wheel the same to the byte anywhere
 # make setup     the environment alone
 
@@ -11,7 +12,7 @@ BIN := .venv/bin
 
 BUILD ?= address
 
-.PHONY: run test coverage fuzz sanitize dist setup check clean
+.PHONY: run test coverage fuzz sanitize docs dist setup check clean
 
 run: .venv/installed
 	$(BIN)/smidgen quickstart
@@ -33,6 +34,9 @@ check: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: .venv/installed-dev
+	$(BIN)/mkdocs build
 
 # From the committed files alone; their times and modes are the commit's, not those of this checkout.
 dist: .venv/bin/python

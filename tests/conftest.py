@@ -11,13 +11,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from made_up_runs import tiny_data, write_run
+from PIL import Image
 
 from smidgen.data import Data, Split, load_data
 from smidgen.errors import DataError
 from smidgen.recipe import Recipe, parse_recipe
+
+settings.register_profile("smidgen", deadline=None)  # a busy machine is no fault of the code
+settings.load_profile("smidgen")
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -141,3 +147,15 @@ def _watched(page: Page, address: str) -> Iterator[Page]:
     page.set_viewport_size(DESK)
     with watched(page, address):
         yield page
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> None:
+    """A folder `fruit`: forty pictures of two classes, one red and one green, of odd sizes."""
+    generator = np.random.default_rng(0)
+    for name, colour in (("apple", (200, 30, 30)), ("pear", (60, 180, 40))):
+        (tmp_path / "fruit" / name).mkdir(parents=True)
+        for number in range(20):
+            noise = generator.integers(-30, 30, (40 + number, 50, 3))
+            picture = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+            Image.fromarray(picture).save(tmp_path / "fruit" / name / f"{number}.png")

@@ -228,9 +228,7 @@ def endless_layer(layer: nn.Module, side: int) -> nn.Module:
     return layer
 
 
-quickly = settings(
-    max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-)
+quickly = settings(max_examples=200, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 @quickly

@@ -166,7 +166,7 @@ def test_logits_without_digests_have_their_fingerprint(whole: Run) -> None:
 
 
 @given(st.floats(0, 1), st.integers(1, 255), st.booleans())
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 def test_a_damaged_checkpoint_is_one_line_or_whole(
     runs: Path, tmp_path: Path, share: float, change: int, is_cut: bool
 ) -> None:

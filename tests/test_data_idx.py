@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from idx_files import CODES, idx_bytes, small_set, write_set
@@ -38,7 +38,6 @@ def read_or_refuse(path: Path) -> np.ndarray | None:
     return None
 
 
-@settings(deadline=None)
 @given(array=arrays, zipped=st.booleans())
 def test_any_array_comes_back_as_it_was_written(path, array, zipped):
     content = idx_bytes(array)
@@ -50,7 +49,6 @@ def test_any_array_comes_back_as_it_was_written(path, array, zipped):
     assert read.flags.writeable
 
 
-@settings(deadline=None)
 @given(array=arrays, zipped=st.booleans(), data=st.data())
 def test_every_truncation_is_refused(path, array, zipped, data):
     content = gzip.compress(idx_bytes(array)) if zipped else idx_bytes(array)
@@ -59,7 +57,6 @@ def test_every_truncation_is_refused(path, array, zipped, data):
         read_idx(path)
 
 
-@settings(deadline=None)
 @given(array=arrays, data=st.data())
 def test_a_changed_byte_is_refused_or_changes_values_alone(path, array, data):
     content = bytearray(idx_bytes(array))
@@ -78,7 +75,6 @@ def test_a_changed_byte_is_refused_or_changes_values_alone(path, array, data):
         assert read is None or read.nbytes == array.nbytes
 
 
-@settings(deadline=None)
 @given(array=arrays, data=st.data())
 def test_a_changed_byte_never_passes_the_digest(path, array, data):
     content = bytearray(idx_bytes(array))
@@ -91,7 +87,6 @@ def test_a_changed_byte_never_passes_the_digest(path, array, data):
         read_idx(path, digest)
 
 
-@settings(deadline=None)
 @given(array=arrays, data=st.data())
 def test_a_changed_byte_inside_gzip_is_refused_or_changes_nothing(path, array, data):
     content = bytearray(gzip.compress(idx_bytes(array)))
@@ -101,7 +96,6 @@ def test_a_changed_byte_inside_gzip_is_refused_or_changes_nothing(path, array, d
     assert read is None or read.tobytes() == array.tobytes()
 
 
-@settings(deadline=None)
 @given(content=st.binary(max_size=64), zipped=st.booleans(), start=st.booleans())
 def test_no_bytes_at_all_cause_another_exception(path, content, zipped, start):
     content = b"\0\0\x08" * start + content

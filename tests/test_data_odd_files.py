@@ -104,7 +104,7 @@ FORMATS = {
 }  # fmt: skip
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.sampled_from(sorted(FORMATS)), st.data())
 def test_a_picture_cut_short_or_changed_is_refused_or_read(format_, data):
     content = bytearray(encode(Image.fromarray(LEFT_RED), format_))

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pictures import bars, plain, two_classes
 from PIL import Image
@@ -40,7 +40,6 @@ def first_levels(data: Data) -> list[list[int]]:
 # The name
 
 
-@settings(deadline=None)
 @given(
     st.builds(
         PictureOptions,
@@ -55,7 +54,6 @@ def test_options_come_back_from_the_name(options, folder):
     assert split_name(f"folder:{folder}?{options}") == (folder, options)
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_any_other_text_is_a_folder_or_refused(text):
     with contextlib.suppress(DataError):

@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import joblib
 import pytest
 from idx_files import NAMES, digests, idx_bytes, write_set
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from smidgen import create_model, describe, list_models
 from smidgen.cli import app
@@ -19,7 +21,7 @@ from smidgen.data import Data, published
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     path
-    for pattern in ("*.md", "*.yml", "*.yaml", "docs/*.md", "examples/**/*.md", ".github/**/*.*")
+    for pattern in ("*.md", "*.yml", "*.yaml", "docs/**/*.md", "examples/**/*.md", ".github/**/*.*")
     for path in ROOT.glob(pattern)
 )
 GROUP = get_command(app)
@@ -66,9 +68,9 @@ def pages(pattern: str) -> list[object]:
 
 
 @pytest.fixture
-def small_mnist(tmp_path: Path, digits: Data, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty folder to work in, where ./data holds the embedded digits in MNIST's place."""
-    arrays = (digits.train.images, digits.train.labels, digits.test.images, digits.test.labels)
+def small_mnist(tmp_path: Path, few: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty folder to work in, where ./data holds a few digits in MNIST's place."""
+    arrays = (few.train.images, few.train.labels, few.test.images, few.test.labels)
     contents = (idx_bytes(array.numpy().squeeze().astype("uint8")) for array in arrays)
     files = dict(zip(NAMES, contents, strict=True))
     write_set(tmp_path / "data" / "MNIST" / "raw", files)
@@ -141,3 +143,23 @@ def test_the_table_holds_every_model() -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_the_table_gives_the_counted_parameters(name: str) -> None:
     assert table_of_models()[name] == describe(create_model(name)).params
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "docs/tutorials").iterdir()), ids=lambda path: path.stem
+)
+def test_a_tutorial_runs_from_its_first_line_to_its_last(
+    path: Path, small_mnist: None, pictures: None
+) -> None:
+    """Blocks with a title are files; every line of `smidgen` is run, and ends as it says."""
+    text = path.read_text("utf-8")
+    for name, content in re.findall(r'^```\w+ title="([^"]+)"\n(.*?)^```$', text, re.M | re.DOTALL):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(content, "utf-8")
+    for line in [line for block in blocks(text) for line in block.splitlines()]:
+        arguments = arguments_of_smidgen(words(line))
+        if arguments:
+            with joblib.parallel_config("sequential"):  # other processes would ask for real MNIST
+                result = CliRunner().invoke(app, arguments)
+            allowed = re.findall(r"\d", line.partition("# exit ")[2]) or ["0"]
+            assert str(result.exit_code) in allowed, (line, result.output)

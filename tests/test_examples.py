@@ -11,10 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
-from PIL import Image
 
 from smidgen.cli import run
 
@@ -32,18 +30,6 @@ def start(folder: Path, *command: object) -> str:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout
-
-
-@pytest.fixture
-def pictures(tmp_path: Path) -> None:
-    """A folder `fruit`: forty pictures of two classes, one red and one green, of odd sizes."""
-    generator = np.random.default_rng(0)
-    for name, colour in (("apple", (200, 30, 30)), ("pear", (60, 180, 40))):
-        (tmp_path / "fruit" / name).mkdir(parents=True)
-        for number in range(20):
-            noise = generator.integers(-30, 30, (40 + number, 50, 3))
-            picture = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
-            Image.fromarray(picture).save(tmp_path / "fruit" / name / f"{number}.png")
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)

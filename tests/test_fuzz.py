@@ -16,7 +16,7 @@ def test_the_examples_are_read_or_refused_in_one_line(name: str) -> None:
         check(name, content)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.data())
 def test_changed_examples_are_read_or_refused_in_one_line(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted(TARGETS)))

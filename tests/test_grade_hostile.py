@@ -501,7 +501,7 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data())
 def test_no_record_with_a_wrong_part_ends_the_judge(data: st.DataObject) -> None:
     document: Any = a_record()

@@ -89,7 +89,7 @@ def test_ink_that_is_no_finite_matrix_is_refused(ink):
         scale_and_centre(ink)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 2**32 - 1))
 def test_any_ink_lies_in_a_box_of_at_most_twenty_and_peaks_at_255(height, width, seed):
     rng = np.random.default_rng(seed)
@@ -261,7 +261,7 @@ def exact(pixels: list[list[int]], height: int, width: int) -> list[list[int]]:
     ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SHAPES, st.integers(1, 60), st.integers(1, 60), st.integers(0, 2**32 - 1))
 def test_a_photo_is_averaged_exactly(shape, height, width, seed):
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 4), dtype=np.uint8)

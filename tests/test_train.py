@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -255,6 +255,16 @@ def test_learning_rates_are_those_of_torch(
         optimizer.step()
         if (step + 1) % every == 0 and step + 1 < total:
             theirs.step()
+
+
+@example(0.2, 5)  # 0.2 · 5 - 1 steps to rise in: none
+@given(st.floats(0.01, 0.99), st.integers(1, 6))
+def test_a_cycle_of_few_steps_has_rates(share: float, steps: int) -> None:
+    recipe = Recipe.model_validate(
+        {"model": "m", "epochs": 1, "optimizer": {"name": "sgd", "lr": 1.0},
+         "schedule": {"name": "onecycle", "pct_start": share}}
+    )  # fmt: skip
+    assert all(0 < learning_rate(recipe, step, steps) <= 1 for step in range(steps))
 
 
 def test_cosine_warms_up_and_ends_near_zero() -> None:

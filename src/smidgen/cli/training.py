@@ -194,11 +194,16 @@ def _how_to_repeat(folder: Path) -> str:
 
 def sweep(
     model: Annotated[
-        str, typer.Argument(help="A model of the zoo.", autocompletion=complete_model)
+        str,
+        typer.Argument(
+            help="A model of the zoo, net.toml or FILE.py[:NAME].", autocompletion=complete_model
+        ),
     ],
     grid: Grid,
     recipe: RecipeName = None,
     settings: Settings = None,
+    epochs: int | None = None,
+    data: DataName = None,
     seeds: Annotated[int, typer.Option(help="Trainings of each combination.", min=1)] = 1,
     out: Annotated[Path | None, typer.Option(help="Where the runs go.")] = None,
     data_dir: DataDir = None,
@@ -213,7 +218,8 @@ def sweep(
     from smidgen.sweep import sweep as sweep_grid
 
     values = _grid_values(grid)
-    chosen = choose_recipe(model, recipe, settings, {"full": False}, {})
+    changes = {"full": False} | changes_of(epochs=epochs, data=data)
+    chosen = choose_recipe(model, recipe, settings, changes, {})
     folder = out or free_folder(f"sweep-{model}")
     coming = sweep_grid(chosen, values, seeds, folder, data_dir=data_dir)
     count = math.prod(map(len, values.values())) * seeds
@@ -222,6 +228,10 @@ def sweep(
         rows = ranking(list(bar))
     if json_:
         return emit({"model": model, "rows": rows})
+    return _print_ranking(rows, folder)
+
+
+def _print_ranking(rows: list[dict[str, Any]], folder: Path) -> None:
     cells = [
         (row["recipe"], percent(row["val_accuracy"]), str(row["n"]), f"{row['seconds']:.0f}")
         for row in rows
@@ -230,7 +240,7 @@ def sweep(
     ranked.columns[0].no_wrap = False  # a grid of many keys makes long names
     people = console()
     people.print(ranked)
-    return people.print(str(folder))
+    people.print(str(folder))
 
 
 def _grid_values(grid: list[str]) -> dict[str, list[Any]]:

@@ -11,7 +11,8 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     """The learning rate of one step, counted from 0 through the whole training.
 
     Equal to torch's OneCycleLR (cosine annealing) and StepLR, and to a linear warm-up followed by
-    half a cosine that would reach 0 one step after the last.
+    half a cosine that would reach 0 one step after the last. A cycle that has no step to rise in,
+    which torch divides by, begins at its peak.
     """
     peak = recipe.optimizer.lr
     total = recipe.epochs * steps_per_epoch
@@ -29,7 +30,7 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
             start = peak / div
             turn = share * total - 1
             if step <= turn:
-                return _cosine(start, peak, step / turn)
+                return _cosine(start, peak, step / turn if turn else 1.0)
             return _cosine(peak, start / final, (step - turn) / (total - 1 - turn))
 
 
