@@ -11,6 +11,7 @@ from torch import nn
 from smidgen.data import normalise
 from smidgen.errors import DataError
 from smidgen.inference import accuracy, count_correct, logits
+from smidgen.inputs import InputShape, Preprocess
 from smidgen.mnist import GLYPH
 from smidgen.network import one_thread_per_operator
 
@@ -75,3 +76,29 @@ def test_threads_are_given_back_after_an_error() -> None:
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+class Viewed(nn.Sequential):
+    """Asks for contiguous maps, as many networks that people write do."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        maps = super().forward(x)
+        return maps.view(len(maps), -1)[:, :10]
+
+
+@pytest.mark.parametrize("container", [nn.Sequential, Viewed])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_chunks_are_fast_for_some_and_right_for_all(
+    container: type[nn.Module], channels: int
+) -> None:
+    torch.manual_seed(0)
+    module = container(
+        nn.Conv2d(channels, 6, 3), nn.MaxPool2d(2), nn.ReLU(), nn.Conv2d(6, 10, 3)
+    )  # fmt: skip
+    strides = [parameter.stride() for parameter in module.parameters()]
+    preprocess = Preprocess("photo", InputShape(channels, 9, 12), (0.4,), (0.2,))
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randint(256, (600, channels, 9, 12), dtype=torch.uint8, generator=generator)
+    found = logits(module, images, preprocess)
+    torch.testing.assert_close(found, module((images / 255 - 0.4) / 0.2))
+    assert [parameter.stride() for parameter in module.parameters()] == strides

@@ -6,7 +6,9 @@ Shapes: N images, C channels, H × W pixels, K classes.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -34,8 +36,37 @@ def logits(module: nn.Module, images: Tensor, preprocess: Preprocess) -> Tensor:
     chunks = images.split(CHUNK)
     if images.device.type != "cpu" or len(chunks) == 1:
         return torch.cat([forward(chunk) for chunk in chunks])
-    with one_thread_per_operator(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with (
+        _channels_last(module, lambda: forward(images[:1])),
+        one_thread_per_operator(),
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+    ):
         return torch.cat(list(pool.map(forward, chunks)))
+
+
+@contextmanager
+def _channels_last(module: nn.Module, forward: Callable[[], object]) -> Iterator[None]:
+    """Lays the kernels out so that a CPU computes convolutions twice as fast, and back at the end.
+
+    The maps follow the kernels. A network that asks for contiguous maps, by `view`, keeps its own
+    layout.
+    """
+    kernels = [parameter for parameter in module.parameters() if parameter.dim() == 4]
+    given = [kernel.data for kernel in kernels]
+
+    def lay_out(data: list[Tensor]) -> None:
+        for kernel, tensor in zip(kernels, data, strict=True):
+            kernel.data = tensor
+
+    lay_out([tensor.to(memory_format=torch.channels_last) for tensor in given])
+    try:
+        forward()
+    except RuntimeError:
+        lay_out(given)
+    try:
+        yield
+    finally:
+        lay_out(given)
 
 
 def count_correct(logits: Tensor, labels: Tensor) -> Tensor:
