@@ -282,10 +282,10 @@ def test_the_version_is_said_without_torch() -> None:
 def test_an_interrupted_training_says_how_to_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from smidgen.cli import training
+    from smidgen.cli import watching
 
     @contextmanager
-    def stopping(*_: bool) -> Iterator[Any]:
+    def stopping(*_: Any) -> Iterator[Any]:
         yield stop
 
     def stop(progress: Any) -> None:
@@ -295,7 +295,7 @@ def test_an_interrupted_training_says_how_to_go_on(
     monkeypatch.chdir(tmp_path)
     typed = ["train", "tiny_mnist", "--data", "digits", "--epochs", "2", "--out", "one"]
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_progress", stopping)
+        patch.setattr(watching, "_on_terminal", stopping)
         last = 1
         assert cli.run(typed) == 130
         advice = "smidgen train --resume one goes on after the last whole epoch"

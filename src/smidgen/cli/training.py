@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,13 +30,14 @@ from smidgen.cli.options import (
     Teachers,
 )
 from smidgen.cli.output import console, emit, interruptible, percent, table
+from smidgen.cli.watching import watching
 from smidgen.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from smidgen.recipe import Recipe
-    from smidgen.train import Progress, Watch
+    from smidgen.train import Watch
 
 Plan = Annotated[
     bool, typer.Option("--plan", help="Say what it would take, by a few batches, and stop.")
@@ -45,6 +45,7 @@ Plan = Annotated[
 Tensorboard = Annotated[
     bool, typer.Option("--tensorboard", help="Write RUN/tensorboard, too; needs that extra.")
 ]
+Open = Annotated[bool, typer.Option("--open", help="Follow it in the browser: RUN/live.html.")]
 Grid = Annotated[
     list[str],
     typer.Option(
@@ -80,6 +81,7 @@ def train(
     skip_bad: SkipBad = False,
     plan: Plan = False,
     tensorboard: Tensorboard = False,
+    open_: Open = False,
     quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
@@ -89,10 +91,9 @@ def train(
         full=full, teacher=teacher, data=data,
     )  # fmt: skip
     pictures = {"size": size, "grey": grey, "glyph": glyph, "skip_bad": skip_bad}
-    trainer = _Trainer("cpu" if no_cuda else device, data_dir, tensorboard, quiet, json_)
+    trainer = _Trainer("cpu" if no_cuda else device, data_dir, tensorboard, open_, quiet, json_)
     if resume is not None:
-        named = (model, recipe, settings, changes, *pictures.values())
-        return trainer.resume(resume, is_plain=not any(named))
+        return trainer.resume(resume, (model, recipe, settings, changes, *pictures.values()))
     chosen = choose_recipe(model, recipe, settings, changes, pictures)
     return trainer.plan(chosen, seeds) if plan else trainer.fit(chosen, seeds, out)
 
@@ -104,6 +105,7 @@ class _Trainer:
     device: str
     data_dir: Path | None
     tensorboard: bool
+    open_: bool
     quiet: bool
     json_: bool
 
@@ -115,14 +117,15 @@ class _Trainer:
 
         folder = out or free_folder(recipe.model)
         if seeds is not None:
-            if self.tensorboard:
-                raise RecipeError("--tensorboard is for one training; leave it out with --seeds")
+            if self.tensorboard or self.open_:
+                option = "--tensorboard" if self.tensorboard else "--open"
+                raise RecipeError(f"{option} is for one training; leave it out with --seeds")
             people = console(self.json_, self.quiet)
             return _train_seeds(recipe, seeds, folder, self.data_dir, self.json_, people)
         if is_main_process():
             require_unused(folder)  # before what takes time
         data = load_shown(recipe.data, self.data_dir, self.quiet)
-        with interruptible(lambda: _how_to_resume(folder)), self._watch(folder) as watch:
+        with self._watch(folder) as watch:
             run = fit(recipe, data, folder, device=self.device, watch=watch)
         return _report(run, data, self.json_)
 
@@ -147,45 +150,24 @@ class _Trainer:
         )
         return None
 
-    def resume(self, path: Path, is_plain: bool) -> None:
-        """Finishes the run in that folder; refused unless that is all that was asked for."""
+    def resume(self, path: Path, others: tuple[Any, ...]) -> None:
+        """Finishes the run in that folder; refused where any other thing was asked for."""
         from smidgen.run import Run
         from smidgen.train import resume
 
-        if not is_plain:
+        if any(others):
             raise RecipeError("--resume goes on with the run's own recipe; leave the rest out")
         run = Run.open(path)
         if run.has_result() and run.has_card():
             console(self.json_).print(f"{path} has finished; nothing was changed")
             return _print_result(run, self.json_)
         data = load_shown(run.recipe.data, self.data_dir, self.quiet)
-        with interruptible(lambda: _how_to_resume(path)), self._watch(path) as watch:
+        with self._watch(path) as watch:
             run = resume(path, data, device=self.device, watch=watch)
         return _report(run, data, self.json_)
 
-    @contextmanager
-    def _watch(self, folder: Path) -> Iterator[Watch]:
-        """Shows a training, and writes it for TensorBoard where that was asked for."""
-        from smidgen.train.distributed import is_main_process
-        from smidgen.train.tensorboard import write_tensorboard
-
-        is_written = self.tensorboard and is_main_process()
-        written = write_tensorboard(folder) if is_written else nullcontext(lambda progress: None)
-        with written as write, _progress(self.json_, self.quiet) as show:
-
-            def watch(progress: Progress) -> None:
-                write(progress)
-                show(progress)
-
-            yield watch
-
-
-def _how_to_resume(folder: Path) -> str:
-    from smidgen.run import Run
-
-    if Run(folder).has_checkpoint():
-        return f"smidgen train --resume {folder} goes on after the last whole epoch"
-    return "no epoch was finished, so that nothing is kept"
+    def _watch(self, folder: Path) -> AbstractContextManager[Watch]:
+        return watching(folder, self.json_, self.quiet, self.tensorboard, self.open_)
 
 
 def _how_to_repeat(folder: Path) -> str:
@@ -283,7 +265,7 @@ def quickstart(
         f"{recipe.epochs} {'epoch' if recipe.epochs == 1 else 'epochs'}."
     )
     folder = out or free_folder("quickstart")
-    with interruptible(lambda: _how_to_resume(folder)), _progress(json_) as watch:
+    with watching(folder, json_) as watch:
         run = fit(recipe, data, folder, watch=watch)
     _report(run, data, json_)
     people.print(
@@ -346,45 +328,3 @@ def _print_result(run: Any, json_: bool) -> None:
         f"{result['seconds']:.1f} s ({result['images_per_second']:,.0f} images/s, "
         f"{result['workers']} workers)\n{run.path}"
     )
-
-
-@contextmanager
-def _progress(json_: bool, quiet: bool = False) -> Iterator[Watch]:
-    """A live line on a terminal, one plain line an epoch elsewhere."""
-    from smidgen.train.distributed import is_main_process
-
-    people = console(json_)
-    if quiet or not is_main_process():
-        yield lambda progress: None
-        return
-
-    def describe(progress: Progress) -> str:
-        validated = (progress.row or {}).get("val_accuracy")
-        validation = "" if validated is None else f"validation {percent(validated)}  "
-        return (
-            f"epoch {progress.epoch}/{progress.epochs}  loss {progress.loss:.4f}  "
-            f"accuracy {percent(progress.accuracy)}  {validation}"
-            f"{progress.images_per_second:,.0f} images/s"
-        )
-
-    def plain(progress: Progress) -> None:
-        if progress.finished_epoch:
-            people.print(f"{describe(progress)}  {progress.seconds_left:.0f} s left")
-
-    if not people.is_terminal:
-        yield plain
-        return
-    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    with Bar(BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn(),
-             console=people) as bar:  # fmt: skip
-        task = bar.add_task("starting", total=None)
-
-        def live(progress: Progress) -> None:
-            bar.update(task, total=progress.images_total, completed=progress.images_seen,
-                       description=describe(progress))  # fmt: skip
-            if progress.finished_epoch:
-                bar.print(describe(progress))
-
-        yield live

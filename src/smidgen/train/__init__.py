@@ -31,6 +31,7 @@ from smidgen.train.checkpoint import Progressed, require_data, restore, save
 from smidgen.train.data_parallel import DataParallel
 from smidgen.train.device import choose_device
 from smidgen.train.distributed import join_processes
+from smidgen.train.follow import in_notebook, watch_in_notebook
 from smidgen.train.optimizer import Optimizer
 from smidgen.train.progress import Meter, Progress, Watch
 from smidgen.train.random_streams import INIT, generator
@@ -55,22 +56,25 @@ def train(
     data: Data | str | None = None,
     out: Path | str | None = None,
     *,
-    watch: Watch = _silent,
+    watch: Watch | None = None,
     **settings: Any,
 ) -> Run:
     """The finished run of a model, as `smidgen train` would train it.
 
     `model` is a name, a file (`net.toml`, `FILE.py:NAME`), or a class of a file; for a module a
     fresh one of its class is trained. `recipe` is a name or a file, by default the model's own,
-    and without a model says the model; `data` is a data set or its name; `watch` is that of `fit`;
-    `settings` change its keys (`epochs=5`), those of a table as one dictionary
+    and without a model says the model; `data` is a data set or its name; `watch` is that of `fit`,
+    by default one that shows the training in a notebook, and nothing elsewhere; `settings` change
+    the recipe's keys (`epochs=5`), those of a table as one dictionary
     (`optimizer={"name": "adam", "lr": 0.01}`).
     """
     name = model if isinstance(model, str | None) else target_of(model)
     if isinstance(data, str):
         settings, data = settings | {"data": data}, None
     chosen = recipe_for(name, recipe, settings, source="settings")
-    folder = out or free_folder(chosen.model)
+    folder = Path(out or free_folder(chosen.model))
+    if watch is None:
+        watch = watch_in_notebook(folder) if in_notebook() else _silent
     return fit(chosen, data or load_data(chosen.data), folder, watch=watch)
 
 
