@@ -191,6 +191,8 @@ static void convolution_forward(const network *n, const instruction *l)
                 p.in = row(n, in, in->values, b, g * inputs, y * l->stride_height - l->pad_height) -
                        l->pad_width;
                 multiply(&p, out->width);
+                if (has_norm(n, l))
+                    add_moments(n, l + 1, g * outputs, outputs, b, y);
             }
     }
 }

@@ -73,13 +73,16 @@ static void depthwise_forward(const network *n, const instruction *l)
     const feature_map *in = &n->map[l->source], *out = &n->map[l->output];
     const int32_t taps = l->kernel_height * l->kernel_width;
     for (int32_t b = 0; b < blocks(n); b++)
-        for (int32_t y = 0; y < out->height; y++)
+        for (int32_t y = 0; y < out->height; y++) {
             for (int32_t c = 0; c < out->channels; c++) {
                 const lanes *from = row(n, in, in->values, b, c, y - l->pad_height) - l->pad_width;
                 const float bias = l->bias < 0 ? 0 : n->parameters[l->bias + c];
                 SIDED(depthwise_row, l, row(n, out, out->values, b, c, y), from, row_step(in),
                       n->parameters + l->weight + c * taps, bias, out->width, 0);
             }
+            if (has_norm(n, l))
+                add_moments(n, l + 1, 0, out->channels, b, y);
+        }
 }
 
 /* The inputs' gradient is a convolution of the outputs' with the kernel turned round. */

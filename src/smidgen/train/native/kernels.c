@@ -161,11 +161,11 @@ static void put(lanes *place, lanes value, int32_t add)
 
 static lanes all(float number) { return (lanes){0} + number; }
 
+#include "norm.c"
+
 #include "conv.c"
 
 #include "depthwise.c"
-
-#include "norm.c"
 
 #include "activations.c"
 

@@ -1,29 +1,38 @@
 /* Batch norm (Ioffe & Szegedy 2015) of the shard, with the sum and the ReLU that may follow it. */
 
-/* The sums of each channel over all images and places: of its value less a number near its mean,
-   which is left in `pivot`, and of the square of that. */
-static void moments(const network *n, const feature_map *t, float *pivot, lanes *sum, lanes *square)
+/* Adds a row of some channels to the sums over all images and places: of a value less a number near
+   the channel's mean, its first value, which is left in `saved`, and of the square of that. */
+static void add_moments(const network *n, const instruction *l, int32_t first, int32_t channels,
+                        int32_t b, int32_t y)
 {
-    for (int32_t c = 0; c < t->channels; c++)
-        pivot[c] = (*row(n, t, t->values, 0, c, 0))[0];
-    memset(sum, 0, sizeof(lanes) * PARTS * (size_t)t->channels);
-    memset(square, 0, sizeof(lanes) * PARTS * (size_t)t->channels);
-    for (int32_t b = 0; b < blocks(n); b++) {
-        const lanes mask = present(n, b);
-        for (int32_t y = 0; y < t->height; y++)
-            for (int32_t c = 0; c < t->channels; c++) {
-                const lanes *in = row(n, t, t->values, b, c, y);
-                const float near = pivot[c];
-                lanes part = {0}, squares = {0};
-                for (int32_t x = 0; x < t->width; x++) {
-                    const lanes value = in[x] - near;
-                    part += value;
-                    squares += value * value;
-                }
-                sum[c * PARTS + b % PARTS] += part * mask;
-                square[c * PARTS + b % PARTS] += squares * mask;
-            }
+    const feature_map *t = &n->map[l->source];
+    const lanes mask = present(n, b);
+    lanes *sum = n->sums, *square = n->sums + t->channels * PARTS;
+    for (int32_t c = first; c < first + channels; c++) {
+        const lanes *in = row(n, t, t->values, b, c, y);
+        float *pivot = n->saved + l->saved + c;
+        if (b == 0 && y == 0) {
+            *pivot = in[0][0];
+            memset(sum + c * PARTS, 0, sizeof(lanes) * PARTS);
+            memset(square + c * PARTS, 0, sizeof(lanes) * PARTS);
+        }
+        const float near = *pivot;
+        lanes part = {0}, squares = {0};
+        for (int32_t x = 0; x < t->width; x++) {
+            const lanes value = in[x] - near;
+            part += value;
+            squares += value * value;
+        }
+        sum[c * PARTS + b % PARTS] += part * mask;
+        square[c * PARTS + b % PARTS] += squares * mask;
     }
+}
+
+static int has_norm(const network *n, const instruction *l)
+{
+    const instruction *next = l + 1;
+    return next < n->instruction + n->instructions && next->operation == BATCH_NORM &&
+           next->source == l->output;
 }
 
 /* Moves the running statistics on, and saves mean and 1 / deviation; the running variance is the
@@ -33,8 +42,12 @@ static void statistics(const network *n, const instruction *l)
     const feature_map *t = &n->map[l->source];
     const float count = (float)n->images * (float)(t->height * t->width);
     float *running = n->statistics + l->statistics, *mean = n->saved + l->saved;
-    lanes *sum = n->sums, *square = n->sums + t->channels * PARTS;
-    moments(n, t, mean, sum, square);
+    const lanes *sum = n->sums, *square = n->sums + t->channels * PARTS;
+    const instruction *before = l - 1; /* a convolution adds its rows while they are in the cache */
+    if (l == n->instruction || before->operation != CONVOLUTION || !has_norm(n, before))
+        for (int32_t b = 0; b < blocks(n); b++)
+            for (int32_t y = 0; y < t->height; y++)
+                add_moments(n, l, 0, t->channels, b, y);
     for (int32_t c = 0; c < t->channels; c++) {
         const float above = total(&sum[c * PARTS]) / count;
         const float variance = fmaxf(total(&square[c * PARTS]) / count - above * above, 0);
@@ -52,6 +65,11 @@ static float gain_of(const network *n, const instruction *l, int32_t c)
     return (l->weight < 0 ? 1 : n->parameters[l->weight + c]) * scale;
 }
 
+static float offset_of(const network *n, const instruction *l, int32_t c, float gain)
+{
+    return (l->bias < 0 ? 0 : n->parameters[l->bias + c]) - n->saved[l->saved + c] * gain;
+}
+
 static void norm_forward(const network *n, const instruction *l)
 {
     const feature_map *t = &n->map[l->source], *o = &n->map[l->output];
@@ -61,8 +79,7 @@ static void norm_forward(const network *n, const instruction *l)
         for (int32_t y = 0; y < t->height; y++)
             for (int32_t c = 0; c < t->channels; c++) {
                 const float gain = gain_of(n, l, c);
-                const float bias = l->bias < 0 ? 0 : n->parameters[l->bias + c];
-                const float offset = bias - n->saved[l->saved + c] * gain;
+                const float offset = offset_of(n, l, c, gain);
                 const lanes *in = row(n, t, t->values, b, c, y);
                 lanes *out = row(n, o, o->values, b, c, y);
                 if (added) {
@@ -76,7 +93,8 @@ static void norm_forward(const network *n, const instruction *l)
 }
 
 /* The sums of each channel's gradient before the ReLU, and of its product with the input less its
-   mean. What was added gets that gradient, too: in place, where it shares the output's memory. */
+   mean. What was added gets that gradient, too: in place, where it shares the output's memory. Where
+   nothing was added, the input says what the output was, for less than it costs to load. */
 static void norm_backward_sums(const network *n, const instruction *l, lanes *sum, lanes *along)
 {
     const feature_map *t = &n->map[l->source], *o = &n->map[l->output];
@@ -93,9 +111,11 @@ static void norm_backward_sums(const network *n, const instruction *l, lanes *su
                 const lanes *gradient = row(n, o, o->gradient, b, c, y);
                 lanes *to = writes ? row(n, added, added->gradient, b, c, y) : 0;
                 const float mean = n->saved[l->saved + c];
+                const float gain = gain_of(n, l, c), offset = offset_of(n, l, c, gain);
                 lanes part = {0}, product = {0};
                 for (int32_t x = 0; x < t->width; x++) {
-                    const lanes g = through(l, gradient[x], out[x]);
+                    const lanes value = l->other < 0 ? in[x] * gain + offset : out[x];
+                    const lanes g = through(l, gradient[x], value);
                     if (writes)
                         put(&to[x], g, add);
                     part += g;
@@ -133,11 +153,12 @@ static void norm_backward(const network *n, const instruction *l)
                 const lanes *out = row(n, o, o->values, b, c, y);
                 const lanes *gradient = row(n, o, o->gradient, b, c, y);
                 lanes *to = row(n, t, t->gradient, b, c, y);
-                const lanes gain = mask * gain_of(n, l, c);
+                const float gain = gain_of(n, l, c), offset = offset_of(n, l, c, gain);
                 const float steep = slope[c], flat = level[c], mean = n->saved[l->saved + c];
                 for (int32_t x = 0; x < t->width; x++) {
-                    const lanes g = through(&past, gradient[x], out[x]);
-                    put(&to[x], gain * (g - flat - steep * (in[x] - mean)), l->add_source);
+                    const lanes value = l->other < 0 ? in[x] * gain + offset : out[x];
+                    const lanes g = through(&past, gradient[x], value);
+                    put(&to[x], mask * gain * (g - flat - steep * (in[x] - mean)), l->add_source);
                 }
             }
     }
