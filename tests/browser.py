@@ -13,6 +13,8 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import expect
 
+expect.set_options(timeout=60_000)  # milliseconds; a busy machine is no fault of the page
+
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 ARGUMENTS = [
     "--no-sandbox",

@@ -17,6 +17,7 @@ EXTRAS = {
     "postgresql": ("a search by many shells", ("optuna", "psycopg")),
     "tensorboard": ("--tensorboard of train and search", ("tensorboard",)),
     "hub": ("the Hugging Face Hub", ("huggingface_hub",)),
+    "docs": ("make docs", ("mkdocs", "material", "mkdocstrings")),
 }
 DATA = ("mnist", "fashion_mnist", "kmnist", "cifar10")
 # What each program is for, and Debian's packages that hold it.
