@@ -20,10 +20,12 @@ from scipy.special import logsumexp
 from smidgen.data import load_data
 from smidgen.detector import (
     DRAWN_DIGITS,
+    DRAWN_SCRIBBLES,
     Detector,
     describe,
     draw_others,
     edges_of,
+    features_of_others,
     fit_detector,
     fit_gaussians,
     groups_of,
@@ -50,7 +52,8 @@ def main() -> None:
     classes += groups_of(describe(graph, drawn), drawn_labels)
     probes = validation.images[:, 0].numpy(), others_than(names[::2], random)
 
-    ours = fit_gaussians(graph, classes, draw_others(graph, names[::2], random))
+    others = features_of_others(graph, draw_others(names[::2], DRAWN_SCRIBBLES, random))
+    ours = fit_gaussians(graph, classes, others)
     alone = fit_gaussians(graph, classes, [])
     scores = {
         "likelihood ratio (the page's)": ours.excess,

@@ -18,6 +18,7 @@ does here.
 from __future__ import annotations
 
 import base64
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -126,10 +127,9 @@ def fit_detector(data: Data, graph: Graph) -> Detector | None:
         return None
     others: list[Floats] = []
     if data.classes == CLASSES:
-        random = RandomState(DRAWN_SEED)
-        drawn, labels = draw_digits(DRAWN_DIGITS, random)
+        drawn, labels, drawn_others = _drawings(DRAWN_DIGITS, DRAWN_SCRIBBLES, tuple(SHAPES))
         classes += groups_of(describe(graph, drawn), labels)
-        others = draw_others(graph, list(SHAPES), random)
+        others = features_of_others(graph, drawn_others)
     detector = fit_gaussians(graph, classes, others)
     return detector.with_limit(describe(graph, validation.images[:, 0].numpy()))
 
@@ -139,11 +139,26 @@ def groups_of(features: Floats, labels: NDArray[np.int64]) -> list[Floats]:
     return [features[labels == label] for label in np.unique(labels)]
 
 
-def draw_others(graph: Graph, names: Sequence[str], random: RandomState) -> list[Floats]:
-    """Features of what is no digit: of all that is drawn, then of each of these shapes."""
-    shapes = [describe(graph, draw_shapes([name] * OF_EACH_SHAPE, random)) for name in names]
-    scribbles = describe(graph, draw_scribbles(DRAWN_SCRIBBLES, random))
-    return [np.concatenate([*shapes, scribbles]), *shapes]
+@functools.cache
+def _drawings(
+    digits: int, scribbles: int, names: tuple[str, ...]
+) -> tuple[Images, NDArray[np.int64], list[Images]]:
+    """Digits, their labels, and what is none: seconds of work, the same for all networks."""
+    random = RandomState(DRAWN_SEED)
+    drawn, labels = draw_digits(digits, random)
+    return drawn, labels, draw_others(names, scribbles, random)
+
+
+def draw_others(names: Sequence[str], scribbles: int, random: RandomState) -> list[Images]:
+    """Images of each of these shapes, and of scribbles at the end."""
+    shapes = [draw_shapes([name] * OF_EACH_SHAPE, random) for name in names]
+    return [*shapes, draw_scribbles(scribbles, random)]
+
+
+def features_of_others(graph: Graph, drawn: Sequence[Images]) -> list[Floats]:
+    """Features of what `draw_others` drew: of all of it, then of each shape."""
+    features = [describe(graph, images) for images in drawn]
+    return [np.concatenate(features), *features[:-1]]
 
 
 def fit_gaussians(graph: Graph, classes: Sequence[Floats], others: Sequence[Floats]) -> Detector:
