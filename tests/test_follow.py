@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from smidgen.cli.watching import MOST_EPOCHS, sparkline
 from smidgen.data import Data
 from smidgen.recipe import Recipe
@@ -33,6 +35,15 @@ def test_the_page_follows_a_training_and_rests_at_its_end(
     at_rest = page.read_text("utf-8")
     assert 'http-equiv="refresh"' not in at_rest
     assert at_rest.count("<polyline") == 2  # training and validation
+
+
+def test_a_program_that_imports_a_kernel_is_no_notebook() -> None:
+    pytest.importorskip("ipykernel", reason="ipykernel is of the extra `dev`")
+    code = (
+        "import ipykernel.kernelapp; from smidgen.train.follow import in_notebook as i; print(i())"
+    )
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout == b"False\n"
 
 
 def test_open_shows_the_page_in_the_browser(tmp_path: Path) -> None:

@@ -21,8 +21,9 @@ _HEAD = (
 
 
 def in_notebook() -> bool:
-    """Whether this is the kernel of a notebook, which shows HTML."""
-    return "ipykernel" in sys.modules
+    """Whether this runs in the kernel of a notebook, which shows HTML."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
 def watch_in_notebook(run: Path) -> Watch:
