@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keeps the measured trials of the tests apart from the user's."""
-    os.environ["SMIDGEN_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    """Keeps the cache of the tests, which all their processes share, apart from the user's."""
+    folder = tmp_path_factory.getbasetemp()
+    of_all = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    os.environ["SMIDGEN_CACHE"] = str(of_all / "cache")
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -124,6 +125,32 @@ def test_the_page_computes_the_same(detector, node):
         document = {"page": each, "images": probe.reshape(-1, 784).tolist()}
         # The order of the sums differs, and nothing else.
         np.testing.assert_allclose(ask(node, script, document), detector.excess(probe), rtol=1e-9)
+
+
+def test_the_drawings_are_kept_if_the_cache_can_be_written(tmp_path, monkeypatch):
+    drawings = module._drawings.__wrapped__
+    monkeypatch.setenv("SMIDGEN_CACHE", str(tmp_path / "cache"))
+    drawn = drawings(30, 10, ("heart", "A"))
+    assert len(list(tmp_path.glob("cache/pictures/*/images.npy"))) == 1
+    (tmp_path / "file").touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "draw_digits", None)
+        kept = drawings(30, 10, ("heart", "A"))
+    monkeypatch.setenv("SMIDGEN_CACHE", str(tmp_path / "file"))
+    drawn_again = drawings(30, 10, ("heart", "A"))
+    for found in (kept, drawn_again):
+        assert np.array_equal(found[0], drawn[0])
+        assert np.array_equal(found[1], drawn[1])
+        assert all(map(np.array_equal, found[2], drawn[2]))
+
+
+def test_other_drawings_are_another_version():
+    """Where this digest changes, so must DRAWN_VERSION: else old drawings are taken from caches."""
+    random = RandomState(0)
+    digits, _ = draw_digits(60, random)
+    others = (draw_shapes(SHAPES, random), draw_scribbles(20, random))
+    digest = hashlib.sha256(np.concatenate([digits, *others]).tobytes()).hexdigest()[:16]
+    assert {digest: module.DRAWN_VERSION} == {"62fd6642fd46552e": 1}
 
 
 def test_data_of_other_classes_have_a_limit_for_the_best_one(judge, written):

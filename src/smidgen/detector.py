@@ -28,10 +28,12 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 
 from smidgen.data import Data
+from smidgen.data.kept import Writer, keep
+from smidgen.errors import DataError
 from smidgen.mnist import CLASSES, GLYPH
 from smidgen.quantize import Graph
 from smidgen.quantize.graph import Conv
-from smidgen.written import SHAPES, draw_digits, draw_scribbles, draw_shapes
+from smidgen.written import DIGITS, SHAPES, draw_digits, draw_scribbles, draw_shapes
 
 Floats = NDArray[np.float64]
 Images = NDArray[np.uint8]
@@ -45,6 +47,7 @@ FITTED = 20_000  # training images, at most
 COMPONENTS = 16
 RIDGE = 0.01  # added to the variances of features that are scaled to 1
 DRAWN_DIGITS, DRAWN_SCRIBBLES, OF_EACH_SHAPE, DRAWN_SEED = 1000, 600, 50, 17
+DRAWN_VERSION = 1  # of the drawings that are kept: one more where a drawing changes
 LARGEST = 32_767  # of 16 bits
 
 
@@ -143,10 +146,28 @@ def groups_of(features: Floats, labels: NDArray[np.int64]) -> list[Floats]:
 def _drawings(
     digits: int, scribbles: int, names: tuple[str, ...]
 ) -> tuple[Images, NDArray[np.int64], list[Images]]:
-    """Digits, their labels, and what is none: seconds of work, the same for all networks."""
-    random = RandomState(DRAWN_SEED)
-    drawn, labels = draw_digits(digits, random)
-    return drawn, labels, draw_others(names, scribbles, random)
+    """Digits, their labels, and what is none: seconds of work, the same for all networks.
+
+    They are drawn once and kept in the cache folder, if that can be written.
+    """
+    sizes = [digits, *[OF_EACH_SHAPE] * len(names), scribbles]
+
+    def draw() -> list[Images]:
+        random = RandomState(DRAWN_SEED)
+        return [draw_digits(digits, random)[0], *draw_others(names, scribbles, random)]
+
+    def build(writer: Writer) -> dict[str, Any]:
+        for part in draw():
+            writer.write(part[:, None])
+        return {}
+
+    try:
+        kept, _, _ = keep(f"drawings {sizes} {names} {DRAWN_SEED}", str(DRAWN_VERSION), build)
+        images = kept[:, 0]
+    except DataError:
+        images = np.concatenate(draw())
+    drawn, *others = np.split(images, np.cumsum(sizes)[:-1])
+    return drawn, np.arange(digits) % len(DIGITS), others
 
 
 def draw_others(names: Sequence[str], scribbles: int, random: RandomState) -> list[Images]:

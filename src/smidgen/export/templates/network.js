@@ -57,32 +57,29 @@ function rescale({ multiplier, bias, shift, clamp }, acc, channel) {
 
 const operations = {
   conv(node, [input], output, network) {
-    const { shape: [outputs, kernelHeight, kernelWidth, depth], values } = network.weights[node.weights];
-    const patch = new Int32Array(kernelHeight * kernelWidth * depth);
-    const perGroup = outputs / node.groups;
+    const { shape: [outputs, rows, columns], values } = network.weights[node.weights];
+    const patch = new Int32Array(rows * columns * input.shape[2]);
     let at = 0;
     for (let y = 0; y < node.shape[0]; y++) {
       for (let x = 0; x < node.shape[1]; x++) {
-        for (let group = 0; group < node.groups; group++) {
-          const top = y * node.stride[0] - node.padding[0];
-          const left = x * node.stride[1] - node.padding[1];
-          gather(patch, input, [top, left, group * depth], [kernelHeight, kernelWidth, depth], node.outside);
-          for (let o = group * perGroup; o < (group + 1) * perGroup; o++) {
-            let acc = 0;
-            for (let k = 0, w = o * patch.length; k < patch.length; k++, w++) acc += patch[k] * values[w];
-            output[at++] = rescale(node.rescale, acc, o);
-          }
-        }
+        const top = y * node.stride[0] - node.padding[0];
+        const left = x * node.stride[1] - node.padding[1];
+        gather(patch, input, top, left, rows, columns, node.outside);
+        if (node.groups === 1) multiplyDense(output, at, patch, values, outputs);
+        else multiplyGrouped(output, at, patch, values, outputs, node.groups, input.shape[2]);
+        for (let o = 0; o < outputs; o++, at++) output[at] = rescale(node.rescale, output[at], o);
       }
     }
   },
 
   max_pool(node, [input], output) {
-    pool(node, input, output, (a, b) => (a > b ? a : b), (largest) => largest);
+    output.fill(-(2 ** 31));
+    pool(node, input, output, true);
   },
 
   average_pool(node, [input], output) {
-    pool(node, input, output, (a, b) => a + b, (sum, channel) => rescale(node.rescale, sum, channel));
+    pool(node, input, output, false);
+    for (let i = 0; i < output.length; i++) output[i] = rescale(node.rescale, output[i], i % node.shape[2]);
   },
 
   add(node, inputs, output) {
@@ -120,31 +117,69 @@ const operations = {
   },
 };
 
-/** Copies the window that starts at [top, left, channel]; what lies outside the input is `outside`. */
-function gather(patch, { shape: [height, width, channels], data }, [top, left, channel], [h, w, depth], outside) {
+/** Copies the window with this first row and column; what lies outside the input is `outside`. */
+function gather(patch, { shape: [height, width, depth], data }, top, left, rows, columns, outside) {
+  const begin = left * depth;
+  const end = begin + columns * depth;
+  const row = width * depth;
   let at = 0;
-  for (let y = top; y < top + h; y++) {
-    for (let x = left; x < left + w; x++) {
-      const inside = y >= 0 && y < height && x >= 0 && x < width;
-      const from = (y * width + x) * channels + channel;
-      for (let c = 0; c < depth; c++) patch[at++] = inside ? data[from + c] : outside;
-    }
+  for (let y = top; y < top + rows; y++) {
+    const inside = y >= 0 && y < height;
+    for (let i = begin; i < end; i++) patch[at++] = inside && i >= 0 && i < row ? data[y * row + i] : outside;
   }
 }
 
-function pool(node, input, output, combine, finish) {
-  const [, width, depth] = input.shape;
+/** The sums of all outputs at one place, from `at` on; four at a time, as each needs the whole patch. */
+function multiplyDense(output, at, patch, values, outputs) {
+  const size = patch.length;
+  let o = 0;
+  for (; o + 4 <= outputs; o += 4) {
+    let a = 0, b = 0, c = 0, d = 0;
+    for (let k = 0, w = o * size; k < size; k++, w++) {
+      const value = patch[k];
+      a = (a + Math.imul(value, values[w])) | 0;
+      b = (b + Math.imul(value, values[w + size])) | 0;
+      c = (c + Math.imul(value, values[w + 2 * size])) | 0;
+      d = (d + Math.imul(value, values[w + 3 * size])) | 0;
+    }
+    output[at + o] = a;
+    output[at + o + 1] = b;
+    output[at + o + 2] = c;
+    output[at + o + 3] = d;
+  }
+  for (; o < outputs; o++) {
+    let acc = 0;
+    for (let k = 0, w = o * size; k < size; k++, w++) acc = (acc + Math.imul(patch[k], values[w])) | 0;
+    output[at + o] = acc;
+  }
+}
+
+/** The same where each output reads the channels of its own group only. */
+function multiplyGrouped(output, at, patch, values, outputs, groups, channels) {
+  const depth = channels / groups;
+  for (let o = 0, w = 0; o < outputs; o++) {
+    const group = Math.floor((o * groups) / outputs);
+    let acc = 0;
+    for (let first = group * depth; first < patch.length; first += channels) {
+      for (let k = first; k < first + depth; k++, w++) acc = (acc + Math.imul(patch[k], values[w])) | 0;
+    }
+    output[at + o] = acc;
+  }
+}
+
+/** The largest number of each window, or the sum, joined to what `output` holds. */
+function pool(node, { shape: [, width, depth], data }, output, isMax) {
   let at = 0;
   for (let y = 0; y < node.shape[0]; y++) {
-    for (let x = 0; x < node.shape[1]; x++) {
-      for (let c = 0; c < depth; c++) {
-        const first = (y * node.stride[0] * width + x * node.stride[1]) * depth + c;
-        let value = input.data[first];
-        for (let i = 1; i < node.kernel[0] * node.kernel[1]; i++) {
-          const row = Math.floor(i / node.kernel[1]);
-          value = combine(value, input.data[first + (row * width + (i % node.kernel[1])) * depth]);
+    for (let x = 0; x < node.shape[1]; x++, at += depth) {
+      const first = y * node.stride[0] * width + x * node.stride[1];
+      for (let i = 0; i < node.kernel[0] * node.kernel[1]; i++) {
+        const from = (first + Math.floor(i / node.kernel[1]) * width + (i % node.kernel[1])) * depth;
+        for (let c = 0; c < depth; c++) {
+          const value = data[from + c];
+          const before = output[at + c];
+          output[at + c] = !isMax ? before + value : value > before ? value : before;
         }
-        output[at++] = finish(value, c);
       }
     }
   }
