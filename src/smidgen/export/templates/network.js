@@ -5,7 +5,7 @@
 //   const tensors = run(network, image);          // the image and every node's output
 //
 // A tensor is {name, op, shape: [H, W, C], data: Int32Array}, channels last. Every number stays
-// within int32, so that Math.imul, `|` and `>>` are exact.
+// within int32, so that Math.imul and `>>` are exact, and so are sums in doubles.
 
 /** The network of a parsed document, its weights unpacked. Throws an Error for another format. */
 export function decode(document) {
@@ -32,6 +32,7 @@ export function resume(network, before, changed) {
     const inputs = node.inputs.map((index) => tensors[index]);
     const data = new Int32Array(node.shape[0] * node.shape[1] * node.shape[2]);
     operations[node.op](node, inputs, data, network);
+    if (node.rescale) rescale(node, data);
     tensors.push({ name: node.name, op: node.op, shape: node.shape, data });
   }
   return tensors;
@@ -39,7 +40,7 @@ export function resume(network, before, changed) {
 
 function unpack({ shape, bits, data }) {
   const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
-  const values = new Int32Array(shape.reduce((product, side) => product * side, 1));
+  const values = new Float64Array(shape.reduce((product, side) => product * side, 1));
   const perByte = 8 / bits;
   for (let i = 0; i < values.length; i++) {
     const low = bytes[Math.floor(i / perByte)] >> ((i % perByte) * bits);
@@ -48,17 +49,23 @@ function unpack({ shape, bits, data }) {
   return { shape, values };
 }
 
-function rescale({ multiplier, bias, shift, clamp }, acc, channel) {
-  const factor = multiplier[multiplier.length === 1 ? 0 : channel];
-  const offset = bias[bias.length === 1 ? 0 : channel];
-  const scaled = (Math.imul(acc, factor) + offset) >> shift;
-  return !clamp ? scaled : scaled < 0 ? 0 : scaled > 255 ? 255 : scaled;
+/** Rescales the sums that a node made, in place. */
+function rescale({ rescale: { multiplier, bias, shift, clamp }, shape: [, , depth] }, sums) {
+  for (let c = 0; c < depth; c++) {
+    const factor = multiplier[multiplier.length === 1 ? 0 : c];
+    const offset = bias[bias.length === 1 ? 0 : c];
+    for (let i = c; i < sums.length; i += depth) {
+      const scaled = (Math.imul(sums[i], factor) + offset) >> shift;
+      sums[i] = !clamp ? scaled : scaled < 0 ? 0 : scaled > 255 ? 255 : scaled;
+    }
+  }
 }
 
+// Each fills `output`, which is all zeros, with what is rescaled afterwards.
 const operations = {
   conv(node, [input], output, network) {
     const { shape: [outputs, rows, columns], values } = network.weights[node.weights];
-    const patch = new Int32Array(rows * columns * input.shape[2]);
+    const patch = new Float64Array(rows * columns * input.shape[2]);
     let at = 0;
     for (let y = 0; y < node.shape[0]; y++) {
       for (let x = 0; x < node.shape[1]; x++) {
@@ -67,7 +74,7 @@ const operations = {
         gather(patch, input, top, left, rows, columns, node.outside);
         if (node.groups === 1) multiplyDense(output, at, patch, values, outputs);
         else multiplyGrouped(output, at, patch, values, outputs, node.groups, input.shape[2]);
-        for (let o = 0; o < outputs; o++, at++) output[at] = rescale(node.rescale, output[at], o);
+        at += outputs;
       }
     }
   },
@@ -79,16 +86,13 @@ const operations = {
 
   average_pool(node, [input], output) {
     pool(node, input, output, false);
-    for (let i = 0; i < output.length; i++) output[i] = rescale(node.rescale, output[i], i % node.shape[2]);
   },
 
   add(node, inputs, output) {
-    const depth = node.shape[2];
-    for (let i = 0; i < output.length; i++) {
-      let acc = 0;
-      inputs.forEach((input, n) => (acc += input.data[i] * node.factors[n]));
-      output[i] = rescale(node.rescale, acc, i % depth);
-    }
+    inputs.forEach(({ data }, n) => {
+      const factor = node.factors[n];
+      for (let i = 0; i < output.length; i++) output[i] += data[i] * factor;
+    });
   },
 
   multiply(node, [input, other], output) {
@@ -96,7 +100,7 @@ const operations = {
     const isGate = other.data.length < output.length; // one factor for each channel
     for (let i = 0; i < output.length; i++) {
       const factor = other.data[isGate ? i % depth : i] - node.zeros[1];
-      output[i] = rescale(node.rescale, (input.data[i] - node.zeros[0]) * factor, i % depth);
+      output[i] = (input.data[i] - node.zeros[0]) * factor;
     }
   },
 
@@ -104,9 +108,9 @@ const operations = {
     const depth = node.shape[2];
     let first = 0;
     for (const { shape, data } of inputs) {
-      for (let i = 0; i < data.length; i++) {
-        const channel = first + (i % shape[2]);
-        output[Math.floor(i / shape[2]) * depth + channel] = rescale(node.rescale, data[i], channel);
+      const places = data.length / shape[2];
+      for (let place = 0; place < places; place++) {
+        for (let c = 0; c < shape[2]; c++) output[place * depth + first + c] = data[place * shape[2] + c];
       }
       first += shape[2];
     }
@@ -124,8 +128,12 @@ function gather(patch, { shape: [height, width, depth], data }, top, left, rows,
   const row = width * depth;
   let at = 0;
   for (let y = top; y < top + rows; y++) {
-    const inside = y >= 0 && y < height;
-    for (let i = begin; i < end; i++) patch[at++] = inside && i >= 0 && i < row ? data[y * row + i] : outside;
+    const hasRow = y >= 0 && y < height;
+    if (hasRow && begin >= 0 && end <= row) {
+      for (let i = y * row + begin; i < y * row + end; i++) patch[at++] = data[i];
+    } else {
+      for (let i = begin; i < end; i++) patch[at++] = hasRow && i >= 0 && i < row ? data[y * row + i] : outside;
+    }
   }
 }
 
@@ -137,10 +145,10 @@ function multiplyDense(output, at, patch, values, outputs) {
     let a = 0, b = 0, c = 0, d = 0;
     for (let k = 0, w = o * size; k < size; k++, w++) {
       const value = patch[k];
-      a = (a + Math.imul(value, values[w])) | 0;
-      b = (b + Math.imul(value, values[w + size])) | 0;
-      c = (c + Math.imul(value, values[w + 2 * size])) | 0;
-      d = (d + Math.imul(value, values[w + 3 * size])) | 0;
+      a += value * values[w];
+      b += value * values[w + size];
+      c += value * values[w + 2 * size];
+      d += value * values[w + 3 * size];
     }
     output[at + o] = a;
     output[at + o + 1] = b;
@@ -149,7 +157,7 @@ function multiplyDense(output, at, patch, values, outputs) {
   }
   for (; o < outputs; o++) {
     let acc = 0;
-    for (let k = 0, w = o * size; k < size; k++, w++) acc = (acc + Math.imul(patch[k], values[w])) | 0;
+    for (let k = 0, w = o * size; k < size; k++, w++) acc += patch[k] * values[w];
     output[at + o] = acc;
   }
 }
@@ -157,11 +165,13 @@ function multiplyDense(output, at, patch, values, outputs) {
 /** The same where each output reads the channels of its own group only. */
 function multiplyGrouped(output, at, patch, values, outputs, groups, channels) {
   const depth = channels / groups;
+  const places = patch.length / channels;
+  const [runs, length, step] = depth === 1 ? [1, places, channels] : [places, depth, 1]; // long runs are fast
   for (let o = 0, w = 0; o < outputs; o++) {
-    const group = Math.floor((o * groups) / outputs);
+    let first = Math.floor((o * groups) / outputs) * depth;
     let acc = 0;
-    for (let first = group * depth; first < patch.length; first += channels) {
-      for (let k = first; k < first + depth; k++, w++) acc = (acc + Math.imul(patch[k], values[w])) | 0;
+    for (let n = 0; n < runs; n++, first += channels) {
+      for (let k = first, end = w + length; w < end; k += step, w++) acc += patch[k] * values[w];
     }
     output[at + o] = acc;
   }
