@@ -80,7 +80,7 @@ def run_cortex_m_frames(
         folder, main, large = Path(name), "emulate_frames.c", True
         (folder / "frames.bin").write_bytes(_joined(frames))
         firmware = compile_firmware(model, main, folder / "frames.elf", core, large, "preprocess.c")
-        emulate(firmware, core, large)
+        emulate(firmware, core, large, folder)
         return _parse((folder / "images.bin").read_bytes(), shape)
 
 

@@ -32,6 +32,8 @@ Logits = NDArray[Any]  # (N, classes)
 # Is told what is done now, how many images of it are done, and of how many; 0 is not known.
 Watch = Callable[[str, int, int], None]
 WATCHED = 1000  # images between two reports
+CORES = os.cpu_count() or 1
+WORTH_A_CORE = 100  # images, at least, for what takes a tenth of a second to start
 
 
 @dataclass(frozen=True)
@@ -104,22 +106,30 @@ def run_cortex_m(
 ) -> tuple[Logits, int]:
     """The int32 logits by `model.c` at -Os on an emulated core, and its deepest stack in bytes.
 
-    The board has the memory of a small one, or of a `large` one.
+    The board has the memory of a small one, or of a `large` one. The cores emulate side by side.
     """
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(CORES) as pool:
+        firmware = compile_firmware(model, "emulate.c", Path(name) / "emulate.elf", core, large)
+        parts = np.array_split(images, max(1, min(CORES, len(images) // WORTH_A_CORE)))
+        found = list(pool.map(partial(_emulate_part, firmware, core, large), parts))
+    logits = np.concatenate([answers[1:] for answers in found])
+    return logits.reshape(len(images), -1), max(int(answers[0]) for answers in found)
+
+
+def _emulate_part(firmware: Path, core: str, large: bool, images: Images) -> NDArray[np.int32]:
+    """The stack's bytes and then the logits."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "images.bin").write_bytes(_interleaved(images))
-        firmware = compile_firmware(model, "emulate.c", folder / "emulate.elf", core, large)
-        emulate(firmware, core, large)
-        answers = np.fromfile(folder / "logits.bin", np.int32)
-    return answers[1:].reshape(len(images), -1), int(answers[0])
+        emulate(firmware, core, large, folder)
+        return np.fromfile(folder / "logits.bin", np.int32)
 
 
-def emulate(firmware: Path, core: str, large: bool) -> None:
-    """Runs a firmware to its end; the files that it opens are those of its folder."""
+def emulate(firmware: Path, core: str, large: bool, folder: Path) -> None:
+    """Runs a firmware to its end; the files that it opens are those of the folder."""
     machine = ("-M", LARGE_MACHINE if large else MACHINES[core], "-nographic", "-kernel", firmware)
     files = ("-semihosting-config", "enable=on,target=native")
-    run(["qemu-system-arm", *machine, *files], cwd=firmware.parent, time_s=3600)
+    run(["qemu-system-arm", *machine, *files], cwd=folder, time_s=3600)
 
 
 def run_javascript(
@@ -130,9 +140,9 @@ def run_javascript(
     The cores run it side by side on parts of the images, if there are enough to be worth it;
     `watch` hears of each, as `what`.
     """
-    cores = os.cpu_count() or 1
-    parts = np.array_split(images, max(1, min(cores, len(images) // 100), len(images) // WATCHED))
-    with ThreadPoolExecutor(cores) as pool:
+    least = max(1, min(CORES, len(images) // WORTH_A_CORE))
+    parts = np.array_split(images, max(least, len(images) // WATCHED))
+    with ThreadPoolExecutor(CORES) as pool:
         return watched(pool.map(partial(_run_node, document), parts), what, len(images), watch)
 
 
