@@ -66,6 +66,7 @@ const operations = {
   conv(node, [input], output, network) {
     const { shape: [outputs, rows, columns], values } = network.weights[node.weights];
     const patch = new Float64Array(rows * columns * input.shape[2]);
+    const isDepthwise = node.groups === outputs && node.groups === input.shape[2];
     let at = 0;
     for (let y = 0; y < node.shape[0]; y++) {
       for (let x = 0; x < node.shape[1]; x++) {
@@ -73,6 +74,7 @@ const operations = {
         const left = x * node.stride[1] - node.padding[1];
         gather(patch, input, top, left, rows, columns, node.outside);
         if (node.groups === 1) multiplyDense(output, at, patch, values, outputs);
+        else if (isDepthwise) multiplyDepthwise(output, at, patch, values, outputs);
         else multiplyGrouped(output, at, patch, values, outputs, node.groups, input.shape[2]);
         at += outputs;
       }
@@ -162,16 +164,38 @@ function multiplyDense(output, at, patch, values, outputs) {
   }
 }
 
+/** The same where each channel has one output, which reads no other channel. */
+function multiplyDepthwise(output, at, patch, values, channels) {
+  const taps = patch.length / channels;
+  let o = 0;
+  for (; o + 4 <= channels; o += 4) {
+    let a = 0, b = 0, c = 0, d = 0;
+    for (let k = o, w = o * taps; k < patch.length; k += channels, w++) {
+      a += patch[k] * values[w];
+      b += patch[k + 1] * values[w + taps];
+      c += patch[k + 2] * values[w + 2 * taps];
+      d += patch[k + 3] * values[w + 3 * taps];
+    }
+    output[at + o] = a;
+    output[at + o + 1] = b;
+    output[at + o + 2] = c;
+    output[at + o + 3] = d;
+  }
+  for (; o < channels; o++) {
+    let acc = 0;
+    for (let k = o, w = o * taps; k < patch.length; k += channels, w++) acc += patch[k] * values[w];
+    output[at + o] = acc;
+  }
+}
+
 /** The same where each output reads the channels of its own group only. */
 function multiplyGrouped(output, at, patch, values, outputs, groups, channels) {
   const depth = channels / groups;
-  const places = patch.length / channels;
-  const [runs, length, step] = depth === 1 ? [1, places, channels] : [places, depth, 1]; // long runs are fast
   for (let o = 0, w = 0; o < outputs; o++) {
-    let first = Math.floor((o * groups) / outputs) * depth;
+    const group = Math.floor((o * groups) / outputs);
     let acc = 0;
-    for (let n = 0; n < runs; n++, first += channels) {
-      for (let k = first, end = w + length; w < end; k += step, w++) acc += patch[k] * values[w];
+    for (let first = group * depth; first < patch.length; first += channels) {
+      for (let k = first; k < first + depth; k++, w++) acc += patch[k] * values[w];
     }
     output[at + o] = acc;
   }
