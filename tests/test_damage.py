@@ -231,12 +231,16 @@ def test_a_run_that_was_killed_before_its_card_gets_one(
     whole: Run, few_images: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {path: path.read_bytes() for path in whole.path.iterdir()}
+    left = whole.path / "plots" / ".smidgen-abc.part"
+    left.parent.mkdir()
+    left.touch()
     monkeypatch.setattr("smidgen.cli.training.load_shown", lambda *_: few_images)
     monkeypatch.setattr(sys, "argv", ["smidgen", "train", "--resume", str(whole.path)])
     with pytest.raises(SystemExit, match="0"):
         main()
     assert (whole.path / "plots" / "confusion.png").is_file()
     assert (whole.path / "README.md").is_file()
+    assert not left.exists()
     assert {path: path.read_bytes() for path in before} == before
 
 

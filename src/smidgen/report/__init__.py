@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from smidgen.anatomy import describe
 from smidgen.data import Data
-from smidgen.files import write_whole
+from smidgen.files import remove_parts, write_whole
 from smidgen.recipe import Augment
 from smidgen.report import figures, plots
 from smidgen.report.analysis import Goal
@@ -58,6 +58,8 @@ def write_report(run: Run | Path | str, data: Data, goal: Goal | None = None) ->
     model = load(str(trial.runs[0].path))
     anatomy = describe(model.model, model.preprocess.shape, model.name)
     folder = Run(trial.path)
+    for each in (folder.path, folder.path / "plots", folder.path / "badges"):
+        remove_parts(each)
     drawn = _draw(trial, answers, data)
     files = [folder.path_of("plots", f"{name}.png") for name in drawn]
     for path, figure in zip(files, drawn.values(), strict=True):
