@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from smidgen.anatomy import count_parameters
 from smidgen.data import Data, load_data
@@ -134,7 +134,7 @@ def _describe(
 ) -> dict[str, Any]:
     """One network of a page; the images of its worst mistakes are added to the page's."""
     images, labels = data.test.images.numpy(), data.test.labels.numpy()
-    probabilities = softmax(logits * graph.logit_scale, axis=1)
+    probabilities = torch.from_numpy(logits * graph.logit_scale).softmax(dim=1).numpy()
     predicted = probabilities.argmax(axis=1)
     confidence = probabilities.max(axis=1)
     wrong = np.flatnonzero(predicted != labels)
