@@ -11,6 +11,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.path import Path as Polygon
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
@@ -66,36 +67,54 @@ def _size(params: int) -> str:
 
 def write_apart(figure: Figure, axes: Axes, labels: Sequence[Label]) -> list[Text]:
     """Writes labels beside their points, so that none touches another, a point
-    or its bar, or the picture's edge: each takes the nearest place that is free.
+    or its bar, or the picture's edge: those first that have a free place near by.
+
+    A label that is further away has a line to its point, which crosses no label and no point.
     """
     figure.draw_without_rendering()
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
-    taken = []
-    for x, y, bar, _, _ in labels:
-        (left, high), (right, low) = axes.transData.transform([(x, y - bar), (x, y + bar)])
-        taken.append(Bbox.from_extents(left - 18, low - 10, right + 18, high + 10))
+    taken, lines = [_around(axes, label, 18) for label in labels], list[Polygon]()
+    marks = {label: _around(axes, label, 7) for label in labels}
     legend = axes.get_legend()
     if legend is not None:
         taken.append(legend.get_window_extent(renderer))
-    written = []
-    for x, y, _, text, colour in labels:
-        for away, turn in product((14, 22, 32, 44, 58, 74, 92), range(12)):
-            angle = math.tau * turn / 12
-            right, up = away * math.cos(angle), away * math.sin(angle)
-            side = "left" if right > 1 else "right" if right < -1 else "center"
-            note = axes.annotate(
-                text, (x, y), (right, up), textcoords="offset points", ha=side, va="center",
-                color=colour, fontsize=9,
-                arrowprops=None if away == 14 else LINE | {"color": colour},
-            )  # fmt: skip
-            note.update_positions(renderer)
-            box = Text.get_window_extent(note, renderer)  # without the line to its point
-            if axes.bbox.contains(box.x0, box.y0) and axes.bbox.contains(box.x1, box.y1) \
-                    and not any(box.padded(3).overlaps(other) for other in taken):  # fmt: skip
-                taken.append(box)
-                written.append(note)
-                break
-            note.remove()
+    written = dict[Label, Text]()
+    for away, label, turn in product((14, 22, 32, 44, 58, 74, 92), labels, range(12)):
+        if label in written:
+            continue
+        x, y, _, text, colour = label
+        angle = math.tau * turn / 12
+        right, up = away * math.cos(angle), away * math.sin(angle)
+        side = "left" if right > 1 else "right" if right < -1 else "center"
+        note = axes.annotate(
+            text, (x, y), (right, up), textcoords="offset points", ha=side, va="center",
+            color=colour, fontsize=9,
+            arrowprops=None if away == 14 else LINE | {"color": colour},
+        )  # fmt: skip
+        note.update_positions(renderer)
+        box = Text.get_window_extent(note, renderer)  # without the line to its point
+        centre = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
+        line = Polygon([axes.transData.transform((x, y)), centre])
+        crossed = (mark for mark in marks.values() if not mark.overlaps(marks[label]))
+        if (
+            axes.bbox.contains(box.x0, box.y0)
+            and axes.bbox.contains(box.x1, box.y1)
+            and not any(box.padded(3).overlaps(other) for other in taken)
+            and not any(line.intersects_bbox(name) for name in (*taken[len(labels) :], *crossed))
+            and not any(each.intersects_bbox(box.padded(3)) for each in lines)
+        ):
+            taken.append(box)
+            lines.append(line)
+            written[label] = note
         else:
-            raise RuntimeError(f"no free place for {text!r}")
-    return written
+            note.remove()
+    if missing := [label[3] for label in labels if label not in written]:
+        raise RuntimeError(f"no free place for {missing}")
+    return [written[label] for label in labels]
+
+
+def _around(axes: Axes, label: Label, margin: float) -> Bbox:
+    """The place of a label's point and its bar, in pixels, with a margin."""
+    x, y, bar, _, _ = label
+    (left, high), (right, low) = axes.transData.transform([(x, y - bar), (x, y + bar)])
+    return Bbox.from_extents(left - margin, low - margin / 2, right + margin, high + margin / 2)

@@ -47,6 +47,12 @@ def test_every_point_has_a_name_and_no_name_touches_another(tmp_path: Path) -> N
         points = [p for p in line.get_xydata() if len(p)]
         for x, y in axes.transData.transform(points) if points else []:
             assert not any(box.contains(x, y) for box in boxes)
+    lines = [(text, text.arrow_patch) for text in written if text.arrow_patch]
+    assert lines
+    for text, line in lines:
+        path = line.get_path().transformed(line.get_transform())
+        others = [box for each, box in zip(written, boxes, strict=True) if each is not text]
+        assert not any(path.intersects_bbox(box, filled=False) for box in others)
 
 
 def test_the_axes_are_in_thousands_and_in_accuracies(tmp_path: Path) -> None:

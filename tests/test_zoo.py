@@ -96,7 +96,8 @@ def test_every_model_classifies_images(name: str) -> None:
 def test_the_accuracy_of_shipped_weights_was_measured_on_them(name: str) -> None:
     measured = shipped_accuracy(name)  # None for weights that were replaced since
     assert measured is not None
-    assert measured > (0.97 if weights_header(name)["data"] == "mnist" else 0.9)
+    least = {"mnist": 0.97, "fashion_mnist": 0.9, "cifar10_jpeg": 0.83}
+    assert measured > least[weights_header(name)["data"]]
     assert measured < 1
 
 
