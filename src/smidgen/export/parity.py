@@ -94,10 +94,14 @@ def compare(
 
 
 def run_host_c(model: Path, images: Images, flags: Sequence[str] = ("-O2",)) -> Logits:
-    """The int32 logits by `model.c` in the folder `model`, built by gcc with these flags."""
-    with tempfile.TemporaryDirectory() as folder:
+    """The int32 logits by `model.c` in the folder `model`, built by gcc with these flags.
+
+    The cores run it side by side on parts of the images.
+    """
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(CORES) as pool:
         program = compile_host(model, "host.c", Path(folder) / "host", flags)
-        printed = run([program], given=_interleaved(images))
+        given = map(_interleaved, _shared_out(images))
+        printed = b"".join(pool.map(lambda part: run([program], given=part), given))
     return np.frombuffer(printed, np.int32).reshape(len(images), -1)
 
 
@@ -110,8 +114,7 @@ def run_cortex_m(
     """
     with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(CORES) as pool:
         firmware = compile_firmware(model, "emulate.c", Path(name) / "emulate.elf", core, large)
-        parts = np.array_split(images, max(1, min(CORES, len(images) // WORTH_A_CORE)))
-        found = list(pool.map(partial(_emulate_part, firmware, core, large), parts))
+        found = list(pool.map(partial(_emulate_part, firmware, core, large), _shared_out(images)))
     logits = np.concatenate([answers[1:] for answers in found])
     return logits.reshape(len(images), -1), max(int(answers[0]) for answers in found)
 
@@ -140,8 +143,7 @@ def run_javascript(
     The cores run it side by side on parts of the images, if there are enough to be worth it;
     `watch` hears of each, as `what`.
     """
-    least = max(1, min(CORES, len(images) // WORTH_A_CORE))
-    parts = np.array_split(images, max(least, len(images) // WATCHED))
+    parts = _shared_out(images, len(images) // WATCHED)
     with ThreadPoolExecutor(CORES) as pool:
         return watched(pool.map(partial(_run_node, document), parts), what, len(images), watch)
 
@@ -155,6 +157,11 @@ def _run_node(document: dict[str, Any], images: Images) -> Logits:
         arguments = ("network.mjs", "graph.json", "images.bin", "logits.bin")
         run(["node", HARNESS / "node.mjs", *arguments], cwd=folder)
         return np.fromfile(folder / "logits.bin", np.int32).reshape(len(images), -1)
+
+
+def _shared_out(images: Images, least: int = 1) -> list[Images]:
+    """The images in a part for each core, if there are enough to be worth it, or in more."""
+    return np.array_split(images, max(1, least, min(CORES, len(images) // WORTH_A_CORE)))
 
 
 def _interleaved(images: Images) -> bytes:
