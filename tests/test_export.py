@@ -20,7 +20,7 @@ from torch import nn
 from smidgen.check import check
 from smidgen.data import normalise
 from smidgen.errors import ExportError, MissingExtraError
-from smidgen.export import export
+from smidgen.export import export, parity
 from smidgen.export.c import with_about, write_c
 from smidgen.export.footprint import footprint, quantize_on_noise
 from smidgen.export.latency import latency
@@ -249,6 +249,21 @@ def test_javascript_is_the_graph(graphs: dict[str, Graph], name: str) -> None:
     batch = images(10, 4, graphs[name].input_shape).numpy()
     found = run_javascript(to_document(graphs[name]), batch)
     assert np.array_equal(found, graphs[name].run(batch))
+
+
+@needs("gcc", "node", "arm-none-eabi-gcc", "qemu-system-arm")
+def test_images_that_the_cores_share_keep_their_order(
+    graphs: dict[str, Graph], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parity, "CORES", 3)
+    monkeypatch.setattr(parity, "WORTH_A_CORE", 5)
+    graph, folder = graphs["average last"], write(graphs["average last"], tmp_path)
+    batch = images(17, 6, graph.input_shape).numpy()
+    expected = graph.run(batch)
+    assert len(np.unique(expected, axis=0)) == 17
+    assert np.array_equal(run_host_c(folder, batch), expected)
+    assert np.array_equal(run_cortex_m(folder, batch)[0], expected)
+    assert np.array_equal(run_javascript(to_document(graph), batch), expected)
 
 
 @pytest.mark.parametrize("name", NAMES)
