@@ -44,6 +44,7 @@ def coloured() -> tuple[Target, Data]:
     preprocess = photos(batch, 0.4, 0.2)
     split = Split(batch, labels)
     classes = ("red */", 'green "x"', "bl\\ue")
+    torch.manual_seed(0)  # of the biases
     model = draw_weights(nn.Sequential(
         nn.Conv2d(3, 6, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(6, 3, 3),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(),
@@ -120,9 +121,7 @@ def test_onnx_of_channels_normalised_differently_is_equal(
     )
     assert written["parity"]["label_mismatches"] == 0
     proofs = {proof["runner"]: proof for proof in written["proofs"]}
-    of_eight_bits = proofs["ONNX int8 by ONNX Runtime"]  # rounds in its own way
-    assert of_eight_bits["max_abs_diff"] < 0.02  # the logits' deviation is 0.6
-    assert of_eight_bits["label_mismatches"] <= 1
+    assert proofs["ONNX int8 by ONNX Runtime"]["label_mismatches"] == 0
     import onnx
 
     for name in ("model.onnx", "model-int8.onnx"):

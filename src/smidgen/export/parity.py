@@ -120,7 +120,7 @@ def run_cortex_m(
 
 
 def _emulate_part(firmware: Path, core: str, large: bool, images: Images) -> NDArray[np.int32]:
-    """The stack's bytes and then the logits."""
+    """int32 (1 + N × classes,): the bytes of the deepest stack, then the logits, row by row."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "images.bin").write_bytes(_interleaved(images))
