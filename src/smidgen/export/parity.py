@@ -31,7 +31,7 @@ Images = NDArray[np.uint8]  # (N, H, W) or (N, 1, H, W)
 Logits = NDArray[Any]  # (N, classes)
 # Is told what is done now, how many images of it are done, and of how many; 0 is not known.
 Watch = Callable[[str, int, int], None]
-WATCHED = 1000  # images between two reports
+WATCHED = 2500  # images between two reports
 CORES = os.cpu_count() or 1
 WORTH_A_CORE = 100  # images, at least, for what takes a tenth of a second to start
 

@@ -22,7 +22,7 @@ export function predict(network, image) {
 
 /** Tensor 0, the image, and the output of every node. */
 export function run(network, image) {
-  return resume(network, [], { name: "image", op: "image", shape: network.input, data: Int32Array.from(image) });
+  return resume(network, [], { name: "image", op: "image", shape: network.input, data: new Int32Array(image) });
 }
 
 /** The tensors where the one after `before`, of a run, is `changed`, and what follows is computed again. */
@@ -65,24 +65,18 @@ function rescale({ rescale: { multiplier, bias, shift, clamp }, shape: [, , dept
 const operations = {
   conv(node, [input], output, network) {
     const { shape: [outputs, rows, columns], values } = network.weights[node.weights];
-    const patch = new Float64Array(rows * columns * input.shape[2]);
-    const isDepthwise = node.groups === outputs && node.groups === input.shape[2];
-    let at = 0;
+    const depth = input.shape[2];
+    const { data, row } = pad(input, node);
+    const width = node.shape[1];
+    const isDepthwise = node.groups === outputs && node.groups === depth;
+    const multiply = node.groups === 1 ? multiplyDense : isDepthwise ? multiplyDepthwise : multiplyGrouped;
+    const sizes = { width, outputs, rows, columns, depth, row, step: node.stride[1] * depth, groups: node.groups };
     for (let y = 0; y < node.shape[0]; y++) {
-      for (let x = 0; x < node.shape[1]; x++) {
-        const top = y * node.stride[0] - node.padding[0];
-        const left = x * node.stride[1] - node.padding[1];
-        gather(patch, input, top, left, rows, columns, node.outside);
-        if (node.groups === 1) multiplyDense(output, at, patch, values, outputs);
-        else if (isDepthwise) multiplyDepthwise(output, at, patch, values, outputs);
-        else multiplyGrouped(output, at, patch, values, outputs, node.groups, input.shape[2]);
-        at += outputs;
-      }
+      multiply(output, y * width * outputs, data, y * node.stride[0] * row, values, sizes);
     }
   },
 
   max_pool(node, [input], output) {
-    output.fill(-(2 ** 31));
     pool(node, input, output, true);
   },
 
@@ -123,97 +117,111 @@ const operations = {
   },
 };
 
-/** Copies the window with this first row and column; what lies outside the input is `outside`. */
-function gather(patch, { shape: [height, width, depth], data }, top, left, rows, columns, outside) {
-  const begin = left * depth;
-  const end = begin + columns * depth;
-  const row = width * depth;
-  let at = 0;
-  for (let y = top; y < top + rows; y++) {
-    const hasRow = y >= 0 && y < height;
-    if (hasRow && begin >= 0 && end <= row) {
-      for (let i = y * row + begin; i < y * row + end; i++) patch[at++] = data[i];
-    } else {
-      for (let i = begin; i < end; i++) patch[at++] = hasRow && i >= 0 && i < row ? data[y * row + i] : outside;
+/** The input in doubles, with the places around it that a convolution reads, and the length of a row. */
+function pad({ shape: [height, width, depth], data }, { padding: [above, left], outside }) {
+  const row = (width + 2 * left) * depth;
+  if (above === 0 && left === 0) return { data: new Float64Array(data), row };
+  const padded = new Float64Array((height + 2 * above) * row).fill(outside);
+  for (let y = 0; y < height; y++) {
+    const from = y * width * depth;
+    const to = (above + y) * row + left * depth;
+    for (let i = 0; i < width * depth; i++) padded[to + i] = data[from + i];
+  }
+  return { data: padded, row };
+}
+
+// The three fill a row of the output, from `at` on; the windows that they read begin at `from` and
+// lie `step` apart.
+
+/** Every output reads all channels. Two places and four outputs at once share what is read; the last are done
+ *  twice where there are fewer. */
+function multiplyDense(output, at, data, from, values, { width, outputs, rows, columns, depth, row, step }) {
+  const span = columns * depth;
+  const size = rows * span;
+  for (let x = 0; x < width; x += 2) {
+    const isLast = x + 1 === width;
+    const left = from + x * step;
+    const right = isLast ? 0 : step; // from a value of the left window to that of the right one
+    for (let o = 0; o < outputs; o += 4) {
+      const o1 = Math.min(1, outputs - 1 - o), o2 = Math.min(2, outputs - 1 - o), o3 = Math.min(3, outputs - 1 - o);
+      const w1 = o1 * size, w2 = o2 * size, w3 = o3 * size;
+      let a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0;
+      let w = o * size;
+      for (let y = 0, begin = left; y < rows; y++, begin += row) {
+        for (let k = begin; k < begin + span; k++, w++) {
+          const value = data[k], other = data[k + right];
+          const p = values[w], q = values[w + w1], r = values[w + w2], s = values[w + w3];
+          a += value * p; e += other * p;
+          b += value * q; f += other * q;
+          c += value * r; g += other * r;
+          d += value * s; h += other * s;
+        }
+      }
+      const i = at + x * outputs + o, j = isLast ? i : i + outputs;
+      output[i] = a; output[i + o1] = b; output[i + o2] = c; output[i + o3] = d;
+      output[j] = e; output[j + o1] = f; output[j + o2] = g; output[j + o3] = h;
     }
   }
 }
 
-/** The sums of all outputs at one place, from `at` on; four at a time, as each needs the whole patch. */
-function multiplyDense(output, at, patch, values, outputs) {
-  const size = patch.length;
-  let o = 0;
-  for (; o + 4 <= outputs; o += 4) {
-    let a = 0, b = 0, c = 0, d = 0;
-    for (let k = 0, w = o * size; k < size; k++, w++) {
-      const value = patch[k];
-      a += value * values[w];
-      b += value * values[w + size];
-      c += value * values[w + 2 * size];
-      d += value * values[w + 3 * size];
+/** Each channel has one output, which reads no other channel. Two places and two channels at once. */
+function multiplyDepthwise(output, at, data, from, values, { width, outputs, rows, columns, row, step }) {
+  const size = rows * columns;
+  for (let x = 0; x < width; x += 2) {
+    const isLast = x + 1 === width;
+    const left = from + x * step;
+    const right = isLast ? 0 : step;
+    for (let o = 0; o < outputs; o += 2) {
+      const o1 = Math.min(1, outputs - 1 - o);
+      const w1 = o1 * size;
+      let a = 0, b = 0, c = 0, d = 0;
+      let w = o * size;
+      for (let y = 0, begin = left + o; y < rows; y++, begin += row) {
+        for (let n = 0, k = begin; n < columns; n++, k += outputs, w++) {
+          const p = values[w], q = values[w + w1];
+          a += data[k] * p; c += data[k + right] * p;
+          b += data[k + o1] * q; d += data[k + o1 + right] * q;
+        }
+      }
+      const i = at + x * outputs + o, j = isLast ? i : i + outputs;
+      output[i] = a; output[i + o1] = b;
+      output[j] = c; output[j + o1] = d;
     }
-    output[at + o] = a;
-    output[at + o + 1] = b;
-    output[at + o + 2] = c;
-    output[at + o + 3] = d;
-  }
-  for (; o < outputs; o++) {
-    let acc = 0;
-    for (let k = 0, w = o * size; k < size; k++, w++) acc += patch[k] * values[w];
-    output[at + o] = acc;
   }
 }
 
-/** The same where each channel has one output, which reads no other channel. */
-function multiplyDepthwise(output, at, patch, values, channels) {
-  const taps = patch.length / channels;
-  let o = 0;
-  for (; o + 4 <= channels; o += 4) {
-    let a = 0, b = 0, c = 0, d = 0;
-    for (let k = o, w = o * taps; k < patch.length; k += channels, w++) {
-      a += patch[k] * values[w];
-      b += patch[k + 1] * values[w + taps];
-      c += patch[k + 2] * values[w + 2 * taps];
-      d += patch[k + 3] * values[w + 3 * taps];
+/** Each output reads the channels of its own group only. */
+function multiplyGrouped(output, at, data, from, values, { width, outputs, rows, columns, depth, row, step, groups }) {
+  const span = depth / groups;
+  for (let x = 0; x < width; x++) {
+    for (let o = 0, w = 0; o < outputs; o++) {
+      const first = from + x * step + Math.floor((o * groups) / outputs) * span;
+      let acc = 0;
+      for (let y = 0; y < rows; y++) {
+        for (let n = 0; n < columns; n++) {
+          const begin = first + y * row + n * depth;
+          for (let k = begin; k < begin + span; k++, w++) acc += data[k] * values[w];
+        }
+      }
+      output[at + x * outputs + o] = acc;
     }
-    output[at + o] = a;
-    output[at + o + 1] = b;
-    output[at + o + 2] = c;
-    output[at + o + 3] = d;
-  }
-  for (; o < channels; o++) {
-    let acc = 0;
-    for (let k = o, w = o * taps; k < patch.length; k += channels, w++) acc += patch[k] * values[w];
-    output[at + o] = acc;
   }
 }
 
-/** The same where each output reads the channels of its own group only. */
-function multiplyGrouped(output, at, patch, values, outputs, groups, channels) {
-  const depth = channels / groups;
-  for (let o = 0, w = 0; o < outputs; o++) {
-    const group = Math.floor((o * groups) / outputs);
-    let acc = 0;
-    for (let first = group * depth; first < patch.length; first += channels) {
-      for (let k = first; k < first + depth; k++, w++) acc += patch[k] * values[w];
-    }
-    output[at + o] = acc;
-  }
-}
-
-/** The largest number of each window, or the sum, joined to what `output` holds. */
+/** The largest number of each window, or the sum. */
 function pool(node, { shape: [, width, depth], data }, output, isMax) {
+  const [rows, columns] = node.kernel;
+  const taps = [];
+  for (let r = 0; r < rows; r++) for (let n = 0; n < columns; n++) taps.push((r * width + n) * depth);
   let at = 0;
   for (let y = 0; y < node.shape[0]; y++) {
     for (let x = 0; x < node.shape[1]; x++, at += depth) {
-      const first = y * node.stride[0] * width + x * node.stride[1];
-      for (let i = 0; i < node.kernel[0] * node.kernel[1]; i++) {
-        const from = (first + Math.floor(i / node.kernel[1]) * width + (i % node.kernel[1])) * depth;
-        for (let c = 0; c < depth; c++) {
-          const value = data[from + c];
-          const before = output[at + c];
-          output[at + c] = !isMax ? before + value : value > before ? value : before;
-        }
+      const first = (y * node.stride[0] * width + x * node.stride[1]) * depth;
+      for (let c = 0; c < depth; c++) output[at + c] = data[first + c];
+      for (let n = 1; n < taps.length; n++) {
+        const from = first + taps[n];
+        if (isMax) for (let c = 0; c < depth; c++) output[at + c] = Math.max(output[at + c], data[from + c]);
+        else for (let c = 0; c < depth; c++) output[at + c] += data[from + c];
       }
     }
   }
