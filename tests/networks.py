@@ -67,7 +67,7 @@ def shared(channels: int = 16, n: int = 5) -> nn.Module:
 
 
 def draw_weights(model: nn.Module, seed: int = 0) -> nn.Module:
-    """The module in eval mode, with weights and batch-norm statistics drawn from a seed.
+    """The module in eval mode, with weights, biases and batch-norm statistics drawn from a seed.
 
     Some batch norms have a negative gain, as trained ones may.
     """
@@ -77,14 +77,17 @@ def draw_weights(model: nn.Module, seed: int = 0) -> nn.Module:
             if parameter.dim() > 1:
                 fan = parameter[0].numel()
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) / fan**0.5)
-        for norm in model.modules():
-            if isinstance(norm, nn.BatchNorm2d):
-                size = norm.running_mean.shape
-                norm.running_mean.copy_(0.2 * torch.randn(size, generator=generator))
-                norm.running_var.copy_(0.5 + torch.rand(size, generator=generator))
-                if norm.weight is not None:
-                    norm.weight.copy_(1.5 * torch.rand(size, generator=generator) - 0.3)
-                norm.bias.copy_(0.3 * torch.randn(size, generator=generator))
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+                size = module.bias.shape
+                module.bias.copy_(0.1 * torch.randn(size, generator=generator))
+            if isinstance(module, nn.BatchNorm2d):
+                size = module.running_mean.shape
+                module.running_mean.copy_(0.2 * torch.randn(size, generator=generator))
+                module.running_var.copy_(0.5 + torch.rand(size, generator=generator))
+                if module.weight is not None:
+                    module.weight.copy_(1.5 * torch.rand(size, generator=generator) - 0.3)
+                module.bias.copy_(0.3 * torch.randn(size, generator=generator))
     return model.eval()
 
 

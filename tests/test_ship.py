@@ -44,7 +44,6 @@ def coloured() -> tuple[Target, Data]:
     preprocess = photos(batch, 0.4, 0.2)
     split = Split(batch, labels)
     classes = ("red */", 'green "x"', "bl\\ue")
-    torch.manual_seed(0)  # of the biases
     model = draw_weights(nn.Sequential(
         nn.Conv2d(3, 6, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(6, 3, 3),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(),
