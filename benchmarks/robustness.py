@@ -4,8 +4,8 @@
     python benchmarks/robustness.py smidgen_8k    # these again; the others keep their rows
 
 Each is tested on all test images of the data that it was trained on. Figures are kept in
-benchmarks/robustness.json with the fingerprint of the weights, after every model, and the table in
-docs/robustness.md is written from them.
+benchmarks/robustness.json with the fingerprint of the weights, after every model; the table in
+docs/robustness.md and the figures for the models' cards are written from them.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from smidgen.zoo import has_weights, list_models, weights_header
 ROOT = Path(__file__).parents[1]
 FIGURES = ROOT / "benchmarks" / "robustness.json"
 PAGE = ROOT / "docs" / "robustness.md"
+CARDS = ROOT / "src" / "smidgen" / "zoo" / "weights" / "robustness.json"
 FAMILIES = {
     "noise": ("gaussian_noise", "shot_noise", "impulse_noise"),
     "blur": ("defocus_blur", "motion_blur", "glass_blur", "pixelate"),
@@ -74,15 +75,30 @@ def table(models: dict[str, Any]) -> list[str]:
             fmean(fmean(found["corruptions"][each]) for each in members)
             for members in FAMILIES.values()
         ]
-        surest = next(each for each in found["coverage"] if each["coverage"] == 0.9)
         lines.append(
             f"| `{name}` | {found['params']:,} | {found['accuracy']:.2%} | "
             f"**{found['mean_corruption_accuracy']:.2%}** | "
             + " | ".join(f"{share:.1%}" for share in families)
             + f" | {found['ece']:.2%} | {found['mean_corruption_ece']:.1%} | "
-            f"{surest['accuracy']:.2%} |"
+            f"{surest(found):.2%} |"
         )
     return lines
+
+
+def surest(found: dict[str, Any]) -> float:
+    """The accuracy on the surest nine tenths of the images."""
+    accuracy: float = next(c["accuracy"] for c in found["coverage"] if c["coverage"] == 0.9)
+    return accuracy
+
+
+def for_cards(models: dict[str, Any]) -> dict[str, Any]:
+    """What the package has of each model, for its card."""
+    keys = ("mean_corruption_accuracy", "ece", "mean_corruption_ece")
+    return {
+        name: {key: round(found[key], 4) for key in keys}
+        | {"surest_90": round(surest(found), 4), "fingerprint": found["weights"]}
+        for name, found in sorted(models.items())
+    }
 
 
 def detectors(models: dict[str, Any]) -> list[str]:
@@ -100,12 +116,16 @@ def detectors(models: dict[str, Any]) -> list[str]:
 
 
 def write(models: dict[str, Any]) -> None:
-    """Writes the table between its two comments."""
+    """Writes the table between its two comments, and the figures for the cards."""
     lines = [*table(models), "", *detectors(models)]
     between = re.compile(r"(<!-- written by: .*? -->\n).*(<!-- end -->)", re.DOTALL)
     text = PAGE.read_text("utf-8")
     new = between.sub(lambda found: found[1] + "\n".join(lines) + "\n" + found[2], text)
     PAGE.write_text(new, encoding="utf-8")
+    lines = [
+        f"  {json.dumps(name)}: {json.dumps(found)}" for name, found in for_cards(models).items()
+    ]
+    write_whole(CARDS, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
 
 def main() -> None:

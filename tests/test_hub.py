@@ -28,8 +28,9 @@ from smidgen.export import write_export
 from smidgen.hub import is_hub_id
 from smidgen.inference import count_correct, logits
 from smidgen.target import Target, load
-from smidgen.zoo import create_model
+from smidgen.zoo import create_model, has_weights, list_models, shipped_robustness
 
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 NETWORK = """\
 layers = [
     { conv = 4 },
@@ -73,6 +74,23 @@ def test_shipped_weights_are_free_and_name_their_data(few: Data, tmp_path: Path)
     write_export([load("tiny_mnist")], few, "hub", tmp_path)
     assert metadata(tmp_path)["license"] == "mit"
     assert metadata(tmp_path)["datasets"] == ["ylecun/mnist"]
+
+
+def test_the_card_of_weights_that_ship_has_their_robustness(few: Data, tmp_path: Path) -> None:
+    target = load("smidgen_8k")
+    write_export([target], few, "hub", tmp_path / "shipped")
+    measured = json.loads((BENCHMARKS / "robustness.json").read_text())["smidgen_8k"]
+    share = f"{100 * measured['mean_corruption_accuracy']:.2f} % are classified correctly"
+    assert share in (tmp_path / "shipped" / "README.md").read_text("utf-8")
+    with torch.no_grad():
+        next(target.model.parameters()).add_(0.01)
+    write_export([target], few, "hub", tmp_path / "changed")
+    assert "corrupted" not in (tmp_path / "changed" / "README.md").read_text("utf-8")
+
+
+def test_every_model_that_ships_has_its_robustness_measured() -> None:
+    shipped = [name for name in list_models() if has_weights(name)]
+    assert [name for name in shipped if shipped_robustness(name) is None] == []
 
 
 def as_target(name: str, data: Data, model: torch.nn.Module, trained_on: str) -> Target:

@@ -20,7 +20,7 @@ from smidgen.metrics import wilson_interval
 from smidgen.run import fingerprint, serialise
 from smidgen.source import is_network, is_source
 from smidgen.target import Target, load
-from smidgen.zoo import has_weights, weights_header
+from smidgen.zoo import has_weights, shipped_robustness, weights_header
 
 USE = """\
 ## Use
@@ -92,10 +92,26 @@ def _config(target: Target) -> dict[str, object]:
     }
 
 
-def _license(target: Target) -> str:
-    """MIT of the weights that ship; nobody but its owner can say that of another network."""
+def _ships(target: Target) -> bool:
+    """Whether these are weights that ship with smidgen."""
     shipped = has_weights(target.name) and weights_header(target.name).get("fingerprint")
-    return "mit" if shipped == fingerprint(target.model.state_dict()) else "unknown"
+    return shipped == fingerprint(target.model.state_dict())
+
+
+def _robustness(target: Target) -> dict[str, str]:
+    """A card's rows of what `smidgen evaluate --robust` measured of weights that ship."""
+    found = shipped_robustness(target.name) if _ships(target) else None
+    if not found:
+        return {}
+    from smidgen.report.figures import percent
+
+    return {
+        "corrupted images": f"{percent(found['mean_corruption_accuracy'])} are classified "
+        "correctly, the mean over sixteen corruptions at five strengths",
+        "calibration error": f"{percent(found['ece'])}, and "
+        f"{percent(found['mean_corruption_ece'])} on corrupted images",
+        "surest 90 % of the images": f"{percent(found['surest_90'])} are classified correctly",
+    }
 
 
 def _card(target: Target, data: Data, anatomy: Anatomy, correct: int) -> str:
@@ -112,9 +128,11 @@ def _card(target: Target, data: Data, anatomy: Anatomy, correct: int) -> str:
         f"{target.preprocess.kind}; mean {json.dumps(target.preprocess.mean)}, deviation "
         f"{json.dumps(target.preprocess.std)}",
         "classes": ", ".join(map(markdown, target.classes)),
+        **_robustness(target),
     }
+    license = "mit" if _ships(target) else "unknown"  # only its owner can say that of others
     sections = [
-        front_matter(name, data_name, correct / count, "these weights", _license(target)),
+        front_matter(name, data_name, correct / count, "these weights", license),
         f"# {markdown(name)} on {data_title(data_name)}",
         f"**{percent(correct / count)}** of {count:,} test images are classified correctly (95 % "
         f"interval over images, Wilson: {percent(low)} to {percent(high)}), by "

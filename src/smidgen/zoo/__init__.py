@@ -15,6 +15,7 @@ from smidgen.zoo.registry import (
     network_input,
     register_model,
     shipped_accuracy,
+    shipped_robustness,
     weights,
     weights_header,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "network_input",
     "register_model",
     "shipped_accuracy",
+    "shipped_robustness",
     "weights",
     "weights_header",
 ]

@@ -168,14 +168,27 @@ def shipped_accuracy(name: str) -> float | None:
     """The accuracy of the shipped weights on all test images of the data that they learned from, a
     fraction; None where it was not measured, or not for the weights that are shipped now.
     """
-    file = resources.files("smidgen") / "zoo" / "weights" / "test_accuracies.json"
-    measured = json.loads(file.read_text("utf-8")).get(name)
+    measured = _measured("test_accuracies.json", name)
+    return measured["test_accuracy"] if measured else None
+
+
+def shipped_robustness(name: str) -> dict[str, float] | None:
+    """How the shipped weights do on corrupted test images; None as for `shipped_accuracy`.
+
+    `mean_corruption_accuracy` and `mean_corruption_ece`, `ece` without corruption, and
+    `surest_90`, the accuracy on the surest nine tenths of the images: all are fractions.
+    """
+    measured = _measured("robustness.json", name)
+    return measured and {key: measured[key] for key in measured if key != "fingerprint"}
+
+
+def _measured(file: str, name: str) -> dict[str, Any] | None:
+    """What a file has of a model, if it is of the weights that are shipped now."""
+    text = (resources.files("smidgen") / "zoo" / "weights" / file).read_text("utf-8")
+    measured: dict[str, Any] | None = json.loads(text).get(name)
     if not measured or not has_weights(name):
         return None
-    if measured["fingerprint"] != weights_header(name).get("fingerprint"):
-        return None
-    accuracy: float = measured["test_accuracy"]
-    return accuracy
+    return measured if measured["fingerprint"] == weights_header(name).get("fingerprint") else None
 
 
 def _shipped(name: str) -> Traversable:
