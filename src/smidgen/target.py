@@ -22,7 +22,7 @@ from smidgen.network import forward, guess_input, noise, private_copy
 from smidgen.run import Run, read_weights
 from smidgen.source import is_network, is_source
 from smidgen.stand_ins import stand_in_for_missing
-from smidgen.zoo import create_model, has_weights, network_input, weights_header
+from smidgen.zoo import create_model, default_input, has_weights, network_input, weights_header
 
 _KEYS = {"model", "data", "classes", "input", "preprocess", "mean", "std"}
 
@@ -103,7 +103,7 @@ def load(target: str | Path, weights: bool = True, input_shape: InputShape | Non
     if is_hub_id(target):
         return _from_bundle(fetch(target))
     if not weights and not has_weights(target):
-        return untrained(target, _seeded(target), input_shape)
+        return untrained(target, _seeded(target), input_shape or default_input(target))
     model = create_model(target, pretrained=True)
     _, data, classes, preprocess = _read_header(weights_header(target))
     return Target(target, model, preprocess, classes, data, run=None, trained=True)

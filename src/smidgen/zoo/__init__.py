@@ -10,6 +10,7 @@ add models of their own through the entry-point group `smidgen.models`.
 from smidgen.zoo import mnist_classifier, mnist_net, net, photos, skip_13k, smidgen, tiny_mnist
 from smidgen.zoo.registry import (
     create_model,
+    default_input,
     has_weights,
     list_models,
     network_input,
@@ -32,6 +33,7 @@ FAMILIES = (
 
 __all__ = [
     "create_model",
+    "default_input",
     "has_weights",
     "list_models",
     "network_input",

@@ -81,12 +81,17 @@ def _unknown(name: str) -> str:
     return f"unknown model {shown(name)}{did_you_mean(name, _builders)}"
 
 
+def default_input(name: str) -> InputShape | None:
+    """What a registered model takes if nobody says otherwise; None where it has no `input`."""
+    parameter = inspect.signature(_builders[name]).parameters.get("input")
+    return parameter.default if parameter else None
+
+
 def _accepted(name: str, options: dict[str, Any]) -> dict[str, Any]:
     """The options that the model's function takes; MNIST's classes and input need no parameter."""
     parameters = inspect.signature(_builders[name]).parameters
     if "in_chans" in options:
-        known = parameters["input"].default if "input" in parameters else INPUT_SHAPE
-        sides = options.get("input", known)[1:]
+        sides = options.get("input", default_input(name) or INPUT_SHAPE)[1:]
         options["input"] = InputShape(options.pop("in_chans"), *sides)
     for key, default in (("classes", NUM_CLASSES), ("input", INPUT_SHAPE)):
         if key not in options or key in parameters:
