@@ -101,7 +101,7 @@ def run_host_c(model: Path, images: Images, flags: Sequence[str] = ("-O2",)) -> 
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(CORES) as pool:
         program = compile_host(model, "host.c", Path(folder) / "host", flags)
         given = map(_interleaved, _shared_out(images))
-        printed = b"".join(pool.map(lambda part: run([program], given=part), given))
+        printed = b"".join(pool.map(lambda part: run([program], given=part, time_s=3600), given))
     return np.frombuffer(printed, np.int32).reshape(len(images), -1)
 
 
