@@ -1,6 +1,7 @@
 """The kernels as other compilers' flags build them, on networks drawn from seeds.
 
     python tests/kernel_builds.py avx2                  # and `plain`: x86-64 without AVX
+    python tests/kernel_builds.py neon                  # for arm64, emulated by qemu
     python tests/kernel_builds.py address --count 300   # under the address and undefined sanitizers
     python tests/kernel_builds.py thread --count 300    # under the thread sanitizer, three threads
 
@@ -16,12 +17,15 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 SANITIZED = ("-O1", "-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all")
 BUILDS = {
     "native": (),
     "avx2": ("-mno-avx512f", "-mavx2", "-mfma"),
     "plain": ("-march=x86-64",),
+    "neon": ("-march=x86-64",),  # prepares the steps
     "address": (*SANITIZED, "-fsanitize=address,undefined"),
     "thread": (*SANITIZED, "-fsanitize=thread"),
 }
@@ -56,6 +60,11 @@ def main() -> None:
     built = library()
     if built is None:
         raise SystemExit("the kernels could not be built")
+    if options.build == "neon":
+        from kernels_elsewhere import take_steps_elsewhere
+
+        folder = tempfile.TemporaryDirectory()  # until this process ends
+        take_steps_elsewhere(Path(folder.name))
     from torch_oracle import digest_of_drawn, shards_of_drawn, step_of_drawn
 
     wrong, seeds = 0, range(options.first, options.first + options.count)

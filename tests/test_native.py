@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from kernels_elsewhere import COMPILER, EMULATOR
 from torch import Tensor, nn
 from torch_oracle import (
     MEAN,
@@ -232,17 +233,20 @@ def test_drawn_networks_have_torchs_gradient() -> None:
 @pytest.mark.skipif(
     platform.machine() != "x86_64" or not shutil.which("gcc"), reason="gcc's flags of x86-64"
 )
-@pytest.mark.parametrize("build", ["avx2", "plain"])
-def test_other_builds_have_torchs_gradient(build: str) -> None:
-    """On a machine without AVX-512, and on one without AVX."""
-    if build == "avx2" and "avx2" not in Path("/proc/cpuinfo").read_text():
+@pytest.mark.parametrize(("build", "count"), [("avx2", 40), ("plain", 40), ("neon", 10)])
+def test_other_builds_have_torchs_gradient(build: str, count: int) -> None:
+    """On a machine without AVX-512, on one without AVX, and on arm64."""
+    flags = Path("/proc/cpuinfo").read_text()
+    if build == "avx2" and "avx2" not in flags:
         pytest.skip("the processor has no AVX2")
+    if build == "neon" and not (shutil.which(COMPILER) and shutil.which(EMULATOR)):
+        pytest.skip("gcc or qemu for arm64 is missing: gcc-aarch64-linux-gnu, qemu-user")
     command = [sys.executable, str(Path(__file__).with_name("kernel_builds.py")), build]
-    done = subprocess.run([*command, "--count", "40"], capture_output=True, text=True)
+    done = subprocess.run([*command, "--count", str(count)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{build}, 8 lanes: 40 networks, 0 wrong" in done.stdout
-    if build == "avx2":  # the same bits as here, which "plain" has not: it rounds twice
-        assert f"digest {digest_of_drawn(range(40))}" in done.stdout
+    assert f"{build}, 8 lanes: {count} networks, 0 wrong" in done.stdout
+    if build != "plain" and "fma" in flags:  # the same bits; "plain" rounds twice
+        assert f"digest {digest_of_drawn(range(count))}" in done.stdout
 
 
 def test_planning_leaves_a_module_as_it_is() -> None:
