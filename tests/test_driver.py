@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 import subprocess
 import sys
@@ -181,6 +182,11 @@ def test_the_table_does_not_depend_on_the_number_of_workers(shared: Shared, tmp_
         assert tables[-1].decode() == to_csv(study)
     assert tables[0] == tables[1]
     assert tables[0].count(b"trained") == 6
+
+
+def test_a_task_is_sent_without_the_images(digits: Data) -> None:
+    """joblib maps the arrays of `Shared` from a file; a view of a tensor would bring it all."""
+    assert len(pickle.dumps(Shared.of(digits.without_test()).data)) < 10_000
 
 
 def test_a_search_ends_without_a_word(tmp_path: Path) -> None:

@@ -58,9 +58,10 @@ class Shared:
     @classmethod
     def of(cls, data: Data) -> Shared:
         """The same, of data without test images."""
-        first = replace(data, train=data.train.rows(slice(1)), origin=None)
+        # Copies: a slice is pickled with all that it is a slice of, once for each task.
+        first, none = (data.train.rows(torch.arange(count)) for count in (1, 0))
         arrays = data.train.images.numpy(), data.train.labels.numpy()
-        return cls(first, *arrays, data.fingerprint)
+        return cls(replace(data, train=first, test=none, origin=None), *arrays, data.fingerprint)
 
     def load(self) -> Data:
         """The data set; a process makes it once.
