@@ -5,15 +5,16 @@
     python benchmarks/reliability.py --count 0                 # the figures so far
 
 Each trial runs a command in a fresh folder and stops it: by SIGKILL at a random moment, of the
-whole group of processes or of the first alone; or with the other --stop, by Ctrl-C at a random
-moment (interrupt), a disk of random size that fills up (full, as root), or a folder without the
-permission to write (denied, as root). Where the command can say so, it must end with one line and
-without a traceback. Then it is run again, to its end, and what it leaves must be, to the bit, what
-an uninterrupted run leaves; only seconds are not compared.
+whole group of processes, of the first alone or of one that it trains in; or with the other --stop,
+by Ctrl-C at a random moment (interrupt), a disk of random size that fills up (full, as root), or a
+folder without the permission to write (denied, as root). Where the command can say so, it must end
+with one line and without a traceback. Then it is run again, to its end, and what it leaves must
+be, to the bit, what an uninterrupted run leaves; only seconds are not compared.
 
 The commands run in forks of one process that has loaded everything, as loading takes longer than
 they do. Each outcome is a line of runs/reliability.jsonl as soon as it is there; a trial that has
-one is not made again. The figures go to benchmarks/reliability.json and docs/reliability.md.
+one is not made again. The figures go to benchmarks/reliability.json and docs/reliability.md, which
+keep those of before for what has no outcome there.
 """
 
 from __future__ import annotations
@@ -62,6 +63,14 @@ stride = 2
 [[layers]]
 head = "gap_linear"
 """
+SPACE = """title = "a tiny space"
+layers = [
+    { conv = { from = 2, to = 16, step = 2 }, stride = 2 },
+    { pool = 2 },
+    { conv = { from = 4, to = 16, step = 2 }, repeat = { from = 0, to = 1 } },
+    { head = "gap_linear" },
+]
+"""
 SUBMISSION = """
 from torch import nn
 
@@ -102,6 +111,13 @@ def sweep_line(out: Path) -> list[str]:
             *chosen, "--out", str(out)]  # fmt: skip
 
 
+def search_line(out: Path) -> list[str]:
+    chosen = ("--space", str(PLACE / "space.toml"), "--budget", str(PLACE / "budget.toml"),
+              "--trials", "12", "--rungs", "1,2,4", "--batch", "6", "--seeds", "2", "--jobs", "2",
+              "--set", "batch_size=32")  # fmt: skip
+    return ["search", "--data", f"idx:{PLACE / 'idx'}", *chosen, "--out", str(out)]
+
+
 def resume_line(out: Path) -> list[str] | None:
     return ["train", "--resume", str(out)] if (out / "last.pt").is_file() else None
 
@@ -136,6 +152,8 @@ COMMANDS = {
                                   "test_logits.safetensors", "README.md", "plots/*"), resume_line),
     "sweep": Command(sweep_line, ("*/*/model.safetensors", "*/*/metrics.csv", "*/*/result.json"),
                      sweep_line),
+    "search": Command(search_line, ("trials.csv", "result.json", "networks/*", "best/*.toml",
+                                    "best/runs/*/model.safetensors"), search_line),
     "download": Command(download_line, ("**/*.gz",), download_line),
     "export": Command(export_line, ("*",), same(export_line, "--force")),
     "report": Command(report_line, ("README.md", "summary.txt", "plots/*", "badges/*"),
@@ -155,7 +173,7 @@ def evidence(command: Command, out: Path) -> dict[str, str]:
     for path in sorted(path for glob in command.parts for path in out.glob(glob)):
         if path.is_file():
             content = path.read_bytes()
-            if path.suffix in (".json", ".md", ".csv", ".html", ".txt"):
+            if path.suffix in (".json", ".md", ".csv", ".html", ".txt", ".toml"):
                 content = without_seconds(path, content.decode(), out).encode()
             found[str(path.relative_to(out))] = hashlib.sha256(content).hexdigest()[:16]
     return found
@@ -163,8 +181,8 @@ def evidence(command: Command, out: Path) -> dict[str, str]:
 
 def without_seconds(path: Path, text: str, out: Path) -> str:
     text = text.replace(str(out), "OUT").replace(out.name, "OUT")
-    if path.suffix == ".csv":
-        lines = [line.split(",") for line in text.splitlines()]
+    lines = [line.split(",") for line in text.splitlines()]
+    if path.suffix == ".csv" and "seconds" in lines[0]:
         drop = lines[0].index("seconds")
         return "\n".join(",".join(line[:drop] + line[drop + 1 :]) for line in lines)
     if path.suffix == ".html":
@@ -176,6 +194,8 @@ def prepare() -> None:
     """What the commands read: images, a network, a finished run, submissions, files to download."""
     (PLACE / "submissions").mkdir(parents=True, exist_ok=True)
     (PLACE / "net.toml").write_text(NETWORK)
+    (PLACE / "space.toml").write_text(SPACE)
+    (PLACE / "budget.toml").write_text('title = "a tiny budget"\nmax_params = 2_000\n')
     for width in (4, 400):
         (PLACE / "submissions" / f"net{width}.py").write_text(SUBMISSION.format(width=width))
     (PLACE / "idx").mkdir(exist_ok=True)
@@ -312,6 +332,10 @@ def stop(command: Command, out: Path, how: str, chance: random.Random, usual_s: 
         moment *= 0.8  # it ended before: once more, and sooner
         shutil.rmtree(out, ignore_errors=True)
     if how == "kill":
+        trainers = workers_of(process)
+        if trainers and chance.random() < 1 / 3:
+            os.kill(chance.choice(trainers), signal.SIGKILL)
+            return judge_end(wait(process, LONGEST_S), said_to.read_text(errors="replace"), (0,))
         with_all_it_started = chance.random() < 0.5
         (os.killpg if with_all_it_started else os.kill)(process, signal.SIGKILL)
         wait(process, 60)
@@ -325,13 +349,19 @@ def stop(command: Command, out: Path, how: str, chance: random.Random, usual_s: 
     return judge_end(code, said_to.read_text(errors="replace"), (0, 1, 130, -2))
 
 
+def workers_of(process: int) -> list[int]:
+    """The processes that joblib has started for it."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return [int(each) for each in children if b"Loky" in Path(f"/proc/{each}/cmdline").read_bytes()]
+
+
 def mount(folder: Path, options: str) -> None:
     """A disk in memory at that folder, or another size for the one there."""
     command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
     subprocess.run(command, check=True)
 
 
-def judge_end(code: int, said: str, allowed: tuple[int, ...]) -> str:
+def judge_end(code: int | None, said: str, allowed: tuple[int, ...]) -> str:
     """What is wrong with how a command ended, or ""."""
     if "Traceback" in said or "Error:" in said:
         return f"a traceback: {said.strip().splitlines()[-1][:200]}"
@@ -379,7 +409,7 @@ def reference(name: str) -> tuple[dict[str, str], float]:
     """What an uninterrupted run leaves, equal in two of them, and the seconds that one takes."""
     command, left, usual_s = COMMANDS[name], [], 0.0
     for _ in range(2):
-        folder = PLACE / f"reference-{os.getpid()}"
+        folder = PLACE / f"trial-{os.getpid()}"  # as its trials have: weights name their recipe
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         command.before(folder / "out")
@@ -405,8 +435,13 @@ def read_outcomes() -> dict[tuple[str, str, int], str]:
 
 def write_figures() -> None:
     """Writes how often each command was stopped in each way, and what came of it."""
+    outcomes = read_outcomes()
     counts: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
-    for (name, how, _), outcome in read_outcomes().items():
+    for name, kept in json.loads(FIGURES.read_text()).items():
+        for how, count in kept.items():
+            if not any((name, how) == made[:2] for made in outcomes):
+                counts[name][how].update(count)
+    for (name, how, _), outcome in outcomes.items():
         counts[name][how]["equal" if outcome == "equal" else "wrong"] += 1
     FIGURES.write_text(json.dumps(counts, indent=2, sort_keys=True) + "\n")
     lines = ["| command | SIGKILL | Ctrl-C | full disk | no permission |",
@@ -424,7 +459,7 @@ def write_figures() -> None:
 LOADED = (
     *("matplotlib.pyplot", "pooch", "requests", "rich.progress", "torch._dynamo"),
     *("smidgen.bench", "smidgen.cli", "smidgen.evaluate", "smidgen.export", "smidgen.grade"),
-    *("smidgen.report", "smidgen.sweep"),
+    *("smidgen.report", "smidgen.search.run", "smidgen.sweep"),
 )
 
 

@@ -6,12 +6,15 @@ import gc
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -32,7 +35,9 @@ CODE = """
 import sys, test_driver as t
 from pathlib import Path
 from smidgen.data import load_data
+from smidgen.search import database
 from smidgen.search.database import join
+database.HEARTBEAT_S = 1
 data, out = load_data("digits").without_test(), Path(sys.argv[1])
 images, shared = t.Images(t.GLYPH, 10), t.Shared.of(data)
 study = join(t.settings(), images, shared, out, sys.argv[2], 6, lambda study: None)
@@ -40,14 +45,34 @@ Path(out, sys.argv[3]).write_text(t.to_csv(study))
 """
 
 
-def shell(out: Path, url: str, name: str) -> subprocess.Popen[bytes]:
+def shell(out: Path, url: str, name: str, stderr: int | None = None) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-c", CODE, str(out), url, name]
-    return subprocess.Popen(command, cwd=Path(__file__).parent, env=os.environ)
+    return subprocess.Popen(command, cwd=Path(__file__).parent, env=os.environ, stderr=stderr)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A PostgreSQL server with its files in a folder of its own."""
+
+    folder: Path
+    url: str
+    run: Callable[..., None]
+
+    def start(self) -> None:
+        options = f"-p {self.url.rpartition(':')[2].split('/')[0]} -k {self.folder}"
+        options += " -c listen_addresses=127.0.0.1"
+        self.run("pg_ctl", "-D", f"{self.folder}/data", "-l", f"{self.folder}/log", "-w",
+                 "-o", options, "start")  # fmt: skip
+
+    def kill(self) -> None:
+        """As kill -9 ends it; its processes follow the first one."""
+        first = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        os.kill(first, signal.SIGKILL)
 
 
 @pytest.fixture
-def postgresql() -> Iterator[str]:
-    """The address of a database of a PostgreSQL server that lives as long as the test."""
+def postgresql() -> Iterator[Server]:
+    """A server that lives as long as the test."""
     pytest.importorskip("psycopg", reason="PostgreSQL needs psycopg, of the extra `postgresql`")
     programs = os.pathsep.join([os.environ["PATH"], *map(str, DEBIAN.glob("*/bin"))])
     if not shutil.which("initdb", path=programs):
@@ -65,9 +90,10 @@ def postgresql() -> Iterator[str]:
         subprocess.run(words, check=True, cwd=folder, stdout=subprocess.DEVNULL, **own)  # type: ignore[call-overload]
 
     run("initdb", "-D", f"{folder}/data", "-U", "smidgen", "--auth=trust", "--no-sync")
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
-    run("pg_ctl", "-D", f"{folder}/data", "-l", f"{folder}/log", "-w", "-o", options, "start")
-    yield f"postgresql://smidgen@127.0.0.1:{port}/postgres"
+    url = f"postgresql://smidgen@127.0.0.1:{port}/postgres"
+    server = Server(Path(folder), url, run)
+    server.start()
+    yield server
     run("pg_ctl", "-D", f"{folder}/data", "-m", "immediate", "stop")
     shutil.rmtree(folder)
 
@@ -78,7 +104,7 @@ def test_two_shells_share_a_study(
 ) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
     if kind == "postgresql":
-        url = request.getfixturevalue("postgresql")
+        url = request.getfixturevalue("postgresql").url
     shells = [shell(tmp_path, url, name) for name in ("one.csv", "two.csv")]
     assert [each.wait() for each in shells] == [0, 0]
     rows = (tmp_path / "one.csv").read_text().splitlines()[1:]
@@ -92,17 +118,38 @@ def test_two_shells_share_a_study(
 
 @pytest.mark.filterwarnings("ignore")  # which are not of one thread alone
 def test_shells_that_begin_at_once_make_the_tables_once(
-    postgresql: str, digits: Data, tmp_path: Path
+    postgresql: Server, digits: Data, tmp_path: Path
 ) -> None:
     shared, images = Shared.of(digits.without_test()), Images(GLYPH, 10)
 
     def trials(_: int) -> int:
-        study = join(settings(), images, shared, tmp_path, postgresql, 0, lambda study: None)
+        study = join(settings(), images, shared, tmp_path, postgresql.url, 0, lambda study: None)
         return len(study.trials)
 
     with ThreadPoolExecutor(4) as shells:
         assert list(shells.map(trials, range(4))) == [0, 0, 0, 0]
     gc.collect()  # the connections of those that were too late, which say that they are open
+
+
+def test_shells_go_on_after_the_database_was_killed(postgresql: Server, tmp_path: Path) -> None:
+    """Killed twice while two shells train; what they know is in it, and nothing is there twice."""
+    for _ in range(2):
+        before = len([*tmp_path.glob("candidates/*/result.json")])
+        shells = [shell(tmp_path, postgresql.url, "none.csv", subprocess.PIPE) for _ in "ab"]
+        while len([*tmp_path.glob("candidates/*/result.json")]) == before:
+            assert None in [each.poll() for each in shells]
+            time.sleep(0.01)
+        postgresql.kill()
+        for each in shells:
+            said = each.communicate()[1].decode().splitlines()[-1]
+            assert "SearchError: the database postgresql://127.0.0.1:" in said, said
+            assert said.endswith("; the same command goes on")
+        postgresql.start()
+    assert shell(tmp_path, postgresql.url, "last.csv").wait() == 0
+    header, *rows = (tmp_path / "last.csv").read_text().splitlines()
+    trained = [row.split(",") for row in rows if ",trained," in row]
+    assert 6 <= len(trained) <= 7
+    assert len({row[header.split(",").index("network")] for row in trained}) == len(trained)
 
 
 @pytest.mark.parametrize(

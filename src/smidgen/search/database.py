@@ -17,19 +17,20 @@ from smidgen.errors import MissingExtraError, SearchError
 from smidgen.files import sha256
 from smidgen.search.study import (
     Images,
+    Sampler,
     Settings,
     Study,
     Trial,
     accuracy_after,
     import_optuna,
     key_of,
-    sampler,
 )  # fmt: skip
 from smidgen.trials.driver import SHARE
 from smidgen.trials.workers import Shared, train_candidate
 
 HEARTBEAT_S = 30  # a shell that is silent for twice as long is dead
 WAIT_S = 2.0
+IN_TRAINING = "in_training"  # an attribute; before it has it, a trial may have no heartbeat
 RACE_S = 0.2  # to wait while another shell makes the tables
 
 
@@ -45,26 +46,26 @@ def join(
     """The study in the database, once so many trials have been trained by all shells together.
 
     They may become a few more where shells begin their last at the same moment. Raises SearchError
-    for a database that cannot be reached, MissingExtraError where its driver is not installed.
+    for a database that cannot be reached or is lost, MissingExtraError where its driver is missing.
     """
     optuna = import_optuna()
+    found = Study(settings, images)
     with _opened(settings, shared, url) as study, warnings.catch_warnings():
         objective = _Objective(settings, images, shared, out.absolute(), study)
         warnings.simplefilter("ignore")  # of what Optuna calls experimental
         while True:
-            found = _collect(settings, images, study)
+            _collect(found, study)
             watch(found)
-            trained = sum(trial.outcome == "trained" for trial in found.trials)
+            trained = found.count("trained")
             if trained >= trials:
                 return found
             states = (optuna.trial.TrialState.RUNNING, optuna.trial.TrialState.WAITING)
-            running = len(study.get_trials(deepcopy=False, states=states[:1]))
+            others = study.get_trials(deepcopy=False, states=states[:1])
+            running = sum(IN_TRAINING in other.user_attrs for other in others)
             if trained + running >= trials and not study.get_trials(states=states[1:]):
                 optuna.storages.fail_stale_trials(study)
                 time.sleep(WAIT_S)
                 continue
-            # Two shells must not draw the same, so the seed depends on the trials there are.
-            study.sampler = sampler(settings.sampler, settings.seed, len(study.trials))
             study.optimize(objective, n_trials=1)
 
 
@@ -80,7 +81,7 @@ def _opened(settings: Settings, shared: Shared, url: str) -> Iterator[Any]:
         storage = _storage(address)
         study = optuna.create_study(
             storage=storage, study_name=f"smidgen-{name}", load_if_exists=True,
-            directions=["minimize", "minimize"],
+            directions=["minimize", "minimize"], sampler=Sampler(settings.sampler, settings.seed),
         )  # fmt: skip
     except ImportError:
         raise MissingExtraError(
@@ -95,6 +96,17 @@ def _opened(settings: Settings, shared: Shared, url: str) -> Iterator[Any]:
         ) from None
     try:
         yield study
+    except Exception as problem:
+        # Optuna raises others while it handles that of a lost connection.
+        first: BaseException | None = problem
+        while first is not None and not isinstance(first, SQLAlchemyError):
+            first = first.__cause__ or first.__context__
+        if first is None:
+            raise
+        raise SearchError(
+            f"the database {_public(url)} was lost: {str(first).splitlines()[0]}; the same command "
+            "goes on"
+        ) from None
     finally:
         storage.remove_session()
         storage.engine.dispose()
@@ -162,6 +174,7 @@ class _Objective:
 
     def _climb(self, judge: Study, asked: Any, trial: Trial) -> None:
         """Trains on each rung for which the candidate is in the best third of those so far."""
+        asked.set_user_attr(IN_TRAINING, True)
         for epochs in self.settings.rungs:
             accuracy = train_candidate(self.shared, judge.task(trial, epochs, self.out))
             trial.accuracies[epochs] = accuracy
@@ -173,20 +186,22 @@ class _Objective:
                 break
 
 
-def _collect(settings: Settings, images: Images, study: Any) -> Study:
-    """The trials in the database that have ended, as a study."""
+def _collect(found: Study, study: Any) -> None:
+    """Adds the trials that have ended in the database since the last time."""
     import optuna
 
-    found = Study(settings, images)
+    settings, known = found.settings, {trial.number for trial in found.trials}
     states = (optuna.trial.TrialState.COMPLETE,)
     for kept in study.get_trials(deepcopy=False, states=states):
+        if kept.number in known:
+            continue
         candidate = settings.space.draw(optuna.trial.FixedTrial(kept.params))
         trial = found.weighed(kept.number, candidate)
         assert trial.key == key_of(candidate)
         trial.outcome = kept.user_attrs["outcome"]
         trial.accuracies = _accuracies(settings, kept.user_attrs)
         found.trials.append(trial)
-    return found
+    found.trials.sort(key=lambda trial: trial.number)
 
 
 def _accuracies(settings: Settings, attributes: Mapping[str, Any]) -> dict[int, float]:

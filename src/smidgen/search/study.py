@@ -97,7 +97,8 @@ class Study:
     def __post_init__(self) -> None:
         optuna = import_optuna()
         self.limits = self.settings.limits
-        self._study = optuna.create_study(directions=["minimize", "minimize"])
+        chosen: Any = Sampler(self.settings.sampler, self.settings.seed)
+        self._study = optuna.create_study(directions=["minimize", "minimize"], sampler=chosen)
         self._asked: dict[int, Any] = {}  # Optuna's trials that are under way
         self._weights: dict[str, Weight] = {}
 
@@ -112,7 +113,6 @@ class Study:
     def ask(self) -> Trial:
         """The next candidate, weighed. One that breaks a limit is told so, and is "rejected"."""
         number = len(self.trials)
-        self._study.sampler = sampler(self.settings.sampler, self.settings.seed, number)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what Optuna calls experimental
             asked = self._study.ask()
@@ -190,19 +190,36 @@ def import_optuna() -> Any:
     return optuna
 
 
-def sampler(name: str, seed: int, number: int) -> optuna.samplers.BaseSampler:
-    """The sampler of one trial."""
-    from optuna.samplers import NSGAIISampler, RandomSampler, TPESampler
+class Sampler:
+    """One of Optuna's samplers for each trial, seeded by the trial's number as well.
 
-    own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-    if name == "random":
-        return RandomSampler(seed=own)
-    if name == "nsga2":
-        return NSGAIISampler(seed=own)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # groups are experimental
-        # The ranges of a layer that is left out are not drawn: each set of ranges is a group.
-        return TPESampler(seed=own, multivariate=True, group=True)
+    What is asked depends on the trials so far, in whatever process; no two shells ask the same.
+    """
+
+    def __init__(self, name: str, seed: int) -> None:
+        self._name, self._seed = name, seed
+        self._own = self._of(0)
+
+    def before_trial(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        """Called by Optuna before it asks for the first value of a trial."""
+        self._own = self._of(trial.number)
+        self._own.before_trial(study, trial)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._own, name)
+
+    def _of(self, number: int) -> optuna.samplers.BaseSampler:
+        from optuna.samplers import NSGAIISampler, RandomSampler, TPESampler
+
+        seed = int(np.random.SeedSequence([self._seed, number]).generate_state(1)[0])
+        if self._name == "random":
+            return RandomSampler(seed=seed)
+        if self._name == "nsga2":
+            return NSGAIISampler(seed=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # groups are experimental
+            # The ranges of a layer that is left out are not drawn: each set of them is a group.
+            return TPESampler(seed=seed, multivariate=True, group=True)
 
 
 def key_of(candidate: Candidate) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
 import os
 import shutil
@@ -15,8 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from filelock import FileLock
-from joblib import Parallel, delayed
-from joblib.externals.loky import get_reusable_executor
+from joblib import Parallel, delayed, effective_n_jobs
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from numpy.typing import NDArray
 
@@ -46,9 +44,9 @@ class Task:
         return self.key, self.recipe.epochs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Shared:
-    """A data set as arrays, without test images, that each process copies once."""
+    """A data set as arrays, without test images, that is sent once to each process or node."""
 
     data: Data  # with one training image
     images: NDArray[np.uint8]
@@ -58,19 +56,17 @@ class Shared:
     @classmethod
     def of(cls, data: Data) -> Shared:
         """The same, of data without test images."""
-        # Copies: a slice is pickled with all that it is a slice of, once for each task.
+        # Copies: a slice is pickled with all that it is a slice of.
         first, none = (data.train.rows(torch.arange(count)) for count in (1, 0))
         arrays = data.train.images.numpy(), data.train.labels.numpy()
         return cls(replace(data, train=first, test=none, origin=None), *arrays, data.fingerprint)
 
     def load(self) -> Data:
-        """The data set; a process makes it once.
-
-        Its own copy of the arrays: one that kept joblib's mapped file open would end after it.
-        """
+        """The data set; a process makes it once, and copies what it may not write, Ray's arrays."""
         if self.fingerprint not in _loaded:
             _loaded.clear()
-            split = Split(torch.tensor(self.images), torch.tensor(self.labels))
+            arrays = (np.require(each, requirements="W") for each in (self.images, self.labels))
+            split = Split(*map(torch.from_numpy, arrays))
             _loaded[self.fingerprint] = replace(self.data, train=split)
         return _loaded[self.fingerprint]
 
@@ -119,24 +115,27 @@ def train_candidate(shared: Shared, task: Task) -> float:
 
 
 def processes(train: Callable[[Task], float], jobs: int) -> Workers:
-    """Trains in processes of this machine; -1 is one for each core."""
+    """Trains in processes of this machine, or in this one where `jobs` is 1; -1 is one a core.
+
+    `train` is sent once to each process, and may bring all images.
+    """
+    if effective_n_jobs(jobs) == 1:
+        return lambda tasks: ((task, train(task)) for task in tasks)
     parallel = Parallel(
         jobs, return_as="generator_unordered", idle_worker_timeout=IDLE_S,
-        initializer=_leave_with, initargs=(os.getpid(),),
+        initializer=_begin, initargs=(os.getpid(), train),
     )  # fmt: skip
-    return functools.partial(_by_joblib, parallel, train)
+    return functools.partial(_by_joblib, parallel)
 
 
-def _by_joblib(
-    parallel: Parallel, train: Callable[[Task], float], tasks: Sequence[Task]
-) -> Iterator[tuple[Task, float]]:
+def _by_joblib(parallel: Parallel, tasks: Sequence[Task]) -> Iterator[tuple[Task, float]]:
     """The tasks with their accuracies, as they finish. A process that dies is replaced.
 
     Raises TrainingError where process after process dies.
     """
     left, deaths = {task.name: task for task in tasks}, 0
     while left:
-        calls = [delayed(_named)(train, task) for task in left.values()]
+        calls = [delayed(_train_here)(task) for task in left.values()]
         try:
             for task, accuracy in parallel(calls):
                 del left[task.name]
@@ -149,22 +148,18 @@ def _by_joblib(
                     f"{deaths} training processes were killed one after the other (out of "
                     "memory?); the same command goes on from there"
                 ) from None
-    # Once more at each call, for what was registered last is done first.
-    atexit.unregister(_end_workers)
-    atexit.register(_end_workers)
 
 
-def _end_workers() -> None:
-    """Ends the idle workers before joblib removes, at exit, the files that they have mapped."""
-    get_reusable_executor().shutdown(wait=True)
+_train: list[Callable[[Task], float]] = []  # of this process, if it is a worker
 
 
-def _named(train: Callable[[Task], float], task: Task) -> tuple[Task, float]:
-    return task, train(task)
+def _train_here(task: Task) -> tuple[Task, float]:
+    return task, _train[0](task)
 
 
-def _leave_with(driver: int) -> None:
-    """Has this worker end when its driver has: one that is killed cannot say so."""
+def _begin(driver: int, train: Callable[[Task], float]) -> None:
+    """Keeps how this worker trains, and has it end when its driver has, which may be killed."""
+    _train.append(train)
 
     def watch() -> None:
         while os.getppid() == driver:
