@@ -3,6 +3,7 @@
 import { PAPER } from "./strokes.js";
 
 const SPEED = 0.3; // of the paper, in a millisecond: half a second for a side
+const START = PAPER / 4; // what is there at once: a dot, framed, is read as something that it is not
 const FRAME_MS = 30;
 const PAUSE_MS = 2600; // between two drawings
 
@@ -27,7 +28,7 @@ export function play(pad) {
   function frame(now) {
     if (!pad.isPreview()) return stop();
     begun ??= now;
-    const part = partOf(DRAWINGS[drawing], (now - begun) * SPEED);
+    const part = partOf(DRAWINGS[drawing], START + (now - begun) * SPEED);
     if (part) pad.preview({ picture: null, strokes: part });
     else drawing = (drawing + 1) % DRAWINGS.length;
     if (!part) begun = null;
@@ -44,7 +45,7 @@ export function play(pad) {
     if (pad.isPreview()) pad.preview({ picture: null, strokes: DRAWINGS[drawing] });
   }
 
-  pad.preview({ picture: null, strokes: isStill ? DRAWINGS[0] : [[DRAWINGS[0][0][0]]] });
+  pad.preview({ picture: null, strokes: isStill ? DRAWINGS[0] : partOf(DRAWINGS[0], START) });
   if (isStill) return;
   let timer = setTimeout(() => requestAnimationFrame(frame), FRAME_MS);
   for (const type of ["pointerdown", "keydown"]) addEventListener(type, finish, true);

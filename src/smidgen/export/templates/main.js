@@ -213,7 +213,7 @@ const reading = createReading({
   place: "on the paper",
   see,
   pieces,
-  // The first dot of an example is no digit yet, and nobody asked what it is.
+  // The beginning of an example is no digit yet, and nobody asked what it is.
   isFar: (image) => detector !== null && !pad.isPreview() && excess(detector, image) > 0,
   recognise: (network, tensors) => canTeach && !game.isOn() ? signs.recognise(network, tensors) : null,
   pick,
