@@ -179,7 +179,8 @@ def test_an_extra_that_is_missing_is_named_with_its_command(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, module, None)
+    for name in (module, f"torch.utils.{module}"):
+        monkeypatch.setitem(sys.modules, name, None)
     assert run(shlex.split(typed)) == 2
     message = capsys.readouterr().err.splitlines()[-1]
     assert module in message
