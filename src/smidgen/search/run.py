@@ -76,7 +76,7 @@ def search(
     require_possible(settings, images, effort)
     if effort.storage is not None:
         return _search_together(settings, data, out, effort, data_dir, watch)
-    study, began, blind = Study(settings, images), time.monotonic(), data.without_test()
+    study, blind = Study(settings, images), data.without_test()
     with opened(out, settings, blind.fingerprint):
         tables = Tables(out, Board(out / "tensorboard") if effort.tensorboard else None)
 
@@ -91,7 +91,7 @@ def search(
             pass
         tables.write(study)
         train = partial(_train_seeds, effort, data_dir)
-        return finish(study, out, train, time.monotonic() - began)
+        return finish(study, out, train, driver.seconds)
 
 
 def _search_together(
