@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
+import pickle
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -117,13 +120,18 @@ def train_candidate(shared: Shared, task: Task) -> float:
 def processes(train: Callable[[Task], float], jobs: int) -> Workers:
     """Trains in processes of this machine, or in this one where `jobs` is 1; -1 is one a core.
 
-    `train` is sent once to each process, and may bring all images.
+    `train` may bring all images: each process reads it once, from a file. Through joblib's pipe, a
+    process that is killed before it has read all would have the driver wait for ever.
     """
     if effective_n_jobs(jobs) == 1:
         return lambda tasks: ((task, train(task)) for task in tasks)
+    handle, path = tempfile.mkstemp(prefix="smidgen-")
+    atexit.register(Path(path).unlink, missing_ok=True)
+    with open(handle, "wb") as file:
+        pickle.dump(train, file)
     parallel = Parallel(
         jobs, return_as="generator_unordered", idle_worker_timeout=IDLE_S,
-        initializer=_begin, initargs=(os.getpid(), train),
+        initializer=_begin, initargs=(os.getpid(), path),
     )  # fmt: skip
     return functools.partial(_by_joblib, parallel)
 
@@ -157,13 +165,14 @@ def _train_here(task: Task) -> tuple[Task, float]:
     return task, _train[0](task)
 
 
-def _begin(driver: int, train: Callable[[Task], float]) -> None:
-    """Keeps how this worker trains, and has it end when its driver has, which may be killed."""
-    _train.append(train)
+def _begin(driver: int, path: str) -> None:
+    """Reads how this worker trains, and has it end when its driver has, which may be killed."""
+    _train.append(pickle.loads(Path(path).read_bytes()))
 
     def watch() -> None:
         while os.getppid() == driver:
             time.sleep(1)
+        Path(path).unlink(missing_ok=True)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
