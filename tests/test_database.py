@@ -21,7 +21,7 @@ import pytest
 
 pytest.importorskip("optuna", reason="a search needs optuna, of the extra `search`")
 
-from test_driver import settings
+from test_driver import children_of, settings
 
 from smidgen.data import Data
 from smidgen.errors import SearchError
@@ -65,9 +65,12 @@ class Server:
                  "-o", options, "start")  # fmt: skip
 
     def kill(self) -> None:
-        """As kill -9 ends it; its processes follow the first one."""
+        """As kill -9 ends it; its processes follow the first one, and are waited for."""
         first = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        others = [Path("/proc", str(each)) for each in children_of(first)]
         os.kill(first, signal.SIGKILL)
+        while any(other.exists() for other in others):
+            time.sleep(0.01)
 
 
 @pytest.fixture
