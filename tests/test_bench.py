@@ -8,8 +8,17 @@ import torch
 from PIL import Image
 from torch import nn
 
-from smidgen.bench import against_standard_loop, augmentation
-from smidgen.bench.rates import engine_rate, matmul_flops, multiply_add_flops, training_flops
+from smidgen.bench import against_standard_loop, augmentation, race, time_to_accuracy
+from smidgen.bench.race import _standard_time
+from smidgen.bench.rates import (
+    engine_rate,
+    growth,
+    matmul_flops,
+    multiply_add_flops,
+    roofline,
+    scaling,
+    training_flops,
+)
 from smidgen.bench.report import cells, markdown
 from smidgen.bench.standard import (
     Normalise,
@@ -116,6 +125,65 @@ def test_the_loops_are_compared_in_turn(few: Data) -> None:
     assert measured["ratios"]["engine / standard, 0 workers"] == pytest.approx(ratio)
     table = markdown("standard", measured)
     assert f"{ratio:.2f} ×" in table
+
+
+def test_one_core_is_compared_with_all(few: Data) -> None:
+    measured = scaling(["tiny_mnist"], few, rounds=1)
+    one, many, ratio = measured["tiny_mnist"].values()
+    assert ratio == pytest.approx(many / one)
+    heading, row = cells("scaling", measured)
+    assert heading[1] == "one core"
+    assert row == ["tiny_mnist", f"{one:,.0f}", f"{many:,.0f}", f"{ratio:.2f} ×"]
+
+
+def test_a_share_of_the_roof_is_a_rate_over_it(few: Data) -> None:
+    found = roofline(["tiny_mnist"], few, rounds=1)["tiny_mnist"]
+    reached = found["images_per_second"] * found["flops_per_image"]
+    assert found["matmul_share"] == pytest.approx(reached / found["matmul_flops_per_second"])
+    assert 0 < found["matmul_share"] < 1
+
+
+def test_more_images_and_more_epochs_are_measured(few: Data) -> None:
+    measured = growth(few, rounds=1, images=64, epochs=3)
+    once, twice = measured["seconds for 64 images"], measured["seconds for 128 images"]
+    assert measured["ratio"] == pytest.approx(twice / once)
+    assert 0 < measured["megabytes after 2 epochs"] <= measured["megabytes after 3 epochs"]
+    assert [row[0] for row in cells("growth", measured)[1:]] == list(measured)
+
+
+def test_the_seconds_to_an_accuracy_are_those_of_its_first_snapshot(
+    few: Data, recipe: Recipe
+) -> None:
+    measured = time_to_accuracy(recipe, few, (0.0, 1.01), seeds=2)
+    firsts, ends = ([run[key] for run in measured["runs"]] for key in ("to 0.00%", "seconds"))
+    assert all(0 < first <= end for first, end in zip(firsts, ends, strict=True))
+    assert measured["median"] == {
+        "seconds": sum(ends) / 2, "to 0.00%": sum(firsts) / 2, "to 101.00%": math.inf,
+    }  # fmt: skip
+    first, second = (run["accuracy"] for run in measured["runs"])
+    assert measured["mean_accuracy"] == pytest.approx((first + second) / 2)
+
+
+def test_a_race_that_the_standard_loop_does_not_end_is_infinitely_long(
+    few: Data, recipe: Recipe
+) -> None:
+    measured = race(few, recipe, target=0.0, rounds=1)  # it looks after every hundredth batch
+    assert measured["seconds"]["standard"] == measured["ratio"] == math.inf
+    engine = measured["seconds"]["engine"]
+    assert cells("race", measured)[2:] == [
+        ["engine", f"{engine:.1f} s"],
+        ["standard / engine", "inf ×"],
+    ]
+    assert 0 < _standard_time(override(recipe, {"batch_size": 2}), few, 0.0, 1) < math.inf
+
+
+def test_a_table_of_latencies_has_a_row_for_each_runner() -> None:
+    measured = {"net": {"torch": {"1": 0.25, "1000": 30.0}, "kernels": {"1": 0.125, "1000": 20.0}}}
+    assert cells("inference", measured)[1:] == [
+        ["net", "torch", "0.250", "30.000"], ["net", "kernels", "0.125", "20.000"],
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="of nothing"):
+        cells("of nothing", measured)
 
 
 def test_a_target_that_was_never_reached_is_a_dash() -> None:
