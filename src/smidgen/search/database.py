@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from smidgen.search.study import (
     import_optuna,
     key_of,
 )  # fmt: skip
+from smidgen.search.weigh import Weight
 from smidgen.trials.driver import SHARE
 from smidgen.trials.workers import Shared, train_candidate
 
@@ -51,18 +52,17 @@ def join(
     optuna = import_optuna()
     found = Study(settings, images)
     with _opened(settings, shared, url) as study, warnings.catch_warnings():
-        objective = _Objective(settings, images, shared, out.absolute(), study)
+        objective = _Objective(found, shared, out.absolute(), study)
         warnings.simplefilter("ignore")  # of what Optuna calls experimental
         while True:
-            _collect(found, study)
+            there = study.get_trials(deepcopy=False)  # the trials under way are read each time
+            _collect(found, there)
             watch(found)
             trained = found.count("trained")
             if trained >= trials:
                 return found
-            states = (optuna.trial.TrialState.RUNNING, optuna.trial.TrialState.WAITING)
-            others = study.get_trials(deepcopy=False, states=states[:1])
-            running = sum(IN_TRAINING in other.user_attrs for other in others)
-            if trained + running >= trials and not study.get_trials(states=states[1:]):
+            running = sum(_is(kept, "RUNNING") and IN_TRAINING in kept.user_attrs for kept in there)
+            if trained + running >= trials and not any(_is(kept, "WAITING") for kept in there):
                 optuna.storages.fail_stale_trials(study)
                 time.sleep(WAIT_S)
                 continue
@@ -142,41 +142,35 @@ def _public(url: str) -> str:
 class _Objective:
     """Trains what Optuna asks for; returns the validation error and the quantity."""
 
-    def __init__(
-        self, settings: Settings, images: Images, shared: Shared, out: Path, study: Any
-    ) -> None:
-        self.settings, self.images, self.shared = settings, images, shared
-        self.out, self.study = out, study
+    def __init__(self, found: Study, shared: Shared, out: Path, study: Any) -> None:
+        self.found, self.settings = found, found.settings  # `found` as it was before the question
+        self.shared, self.out, self.study = shared, out, study
 
     def __call__(self, asked: Any) -> tuple[float, float]:
-        judge = Study(self.settings, self.images)
-        trial = judge.weighed(asked.number, self.settings.space.draw(asked))
-        key, (name, excess) = trial.key, judge.constraint(trial)
-        asked.set_constraint(name, excess)
-        known = self._known(key)
+        trial = self.found.weighed(asked.number, self.settings.space.draw(asked))
+        asked.set_constraint(*self.found.constraint(trial))
+        known = self._known(trial.key)
         if trial.weight.broken:
             trial.outcome = "rejected"
         elif known is not None:
             trial.outcome, trial.accuracies = "repeated", known
         else:
             trial.outcome = "trained"
-            self._climb(judge, asked, trial)
+            self._climb(asked, trial)
         for column, value in trial.facts().items():
-            asked.set_user_attr(column, value)
-        return 1 - (trial.val_accuracy or 0.0), judge.quantity(trial)
+            if value is not None:
+                asked.set_user_attr(column, value)
+        return 1 - (trial.val_accuracy or 0.0), self.found.quantity(trial)
 
     def _known(self, key: str) -> dict[int, float] | None:
-        for other in self.study.get_trials(deepcopy=False):
-            attributes = other.user_attrs
-            if attributes.get("network") == key and attributes.get("outcome") == "trained":
-                return _accuracies(self.settings, attributes)
-        return None
+        same = (t for t in self.found.trials if t.key == key and t.outcome == "trained")
+        return next((dict(trial.accuracies) for trial in same), None)
 
-    def _climb(self, judge: Study, asked: Any, trial: Trial) -> None:
+    def _climb(self, asked: Any, trial: Trial) -> None:
         """Trains on each rung for which the candidate is in the best third of those so far."""
         asked.set_user_attr(IN_TRAINING, True)
         for epochs in self.settings.rungs:
-            accuracy = train_candidate(self.shared, judge.task(trial, epochs, self.out))
+            accuracy = train_candidate(self.shared, self.found.task(trial, epochs, self.out))
             trial.accuracies[epochs] = accuracy
             name = accuracy_after(epochs)
             asked.set_user_attr(name, accuracy)
@@ -186,20 +180,25 @@ class _Objective:
                 break
 
 
-def _collect(found: Study, study: Any) -> None:
-    """Adds the trials that have ended in the database since the last time."""
+def _is(kept: Any, state: str) -> bool:
+    return bool(kept.state.name == state)
+
+
+def _collect(found: Study, there: Sequence[Any]) -> None:
+    """Adds those of the database's trials that have ended since the last time."""
     import optuna
 
-    settings, known = found.settings, {trial.number for trial in found.trials}
-    states = (optuna.trial.TrialState.COMPLETE,)
-    for kept in study.get_trials(deepcopy=False, states=states):
-        if kept.number in known:
+    draw, known = found.settings.space.draw, {trial.number for trial in found.trials}
+    for kept in there:
+        if kept.number in known or not _is(kept, "COMPLETE"):
             continue
-        candidate = settings.space.draw(optuna.trial.FixedTrial(kept.params))
-        trial = found.weighed(kept.number, candidate)
-        assert trial.key == key_of(candidate)
-        trial.outcome = kept.user_attrs["outcome"]
-        trial.accuracies = _accuracies(settings, kept.user_attrs)
+        facts = kept.user_attrs
+        weight = Weight(**{name: facts.get(name) for name in Weight.__dataclass_fields__})
+        candidate = draw(optuna.trial.FixedTrial(kept.params))
+        trial = Trial(number=kept.number, key=key_of(candidate), candidate=candidate, weight=weight)
+        assert trial.key == facts["network"]
+        trial.outcome = facts["outcome"]
+        trial.accuracies = _accuracies(found.settings, facts)
         found.trials.append(trial)
     found.trials.sort(key=lambda trial: trial.number)
 
