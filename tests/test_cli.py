@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tomllib
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from forked import smidgen
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -27,16 +27,6 @@ TRAIN_KEYS = {
     "val_accuracy", "test_accuracy", "seconds", "images_per_second",
 }  # fmt: skip
 EVALUATE_KEYS = {"accuracy", "correct", "n", "interval", "loss", "confusion", "ece"}
-
-
-def smidgen(
-    *arguments: object, cwd: Path | None = None, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "smidgen", *map(str, arguments)],
-        capture_output=True, text=True, timeout=120, cwd=cwd, env=os.environ | environment,
-        check=False,
-    )  # fmt: skip
 
 
 def document(done: subprocess.CompletedProcess[str]) -> Any:

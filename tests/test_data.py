@@ -19,6 +19,7 @@ from smidgen.data.dataset import mean_and_std, stratified_mask
 from smidgen.errors import DataError
 from smidgen.inputs import InputShape, Preprocess
 from smidgen.mnist import GLYPH
+from smidgen.preprocess import scale_and_centre
 
 MNIST_COUNTS = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
 
@@ -29,9 +30,12 @@ RECORDED_SPLIT += [136, 137, 153, 166, 169, 181, 184, 194, 200, 218]
 
 def test_the_room_opens_without_what_only_some_data_needs():
     heavy = "{'sklearn', 'PIL', 'pooch', 'requests', 'filelock'}"
-    code = f"import sys, smidgen.data; print({heavy} & set(sys.modules))"
+    code = (
+        f"import sys, smidgen.data; print({heavy} & set(sys.modules))\n"
+        "smidgen.data.load_data('digits'); print({'sklearn', 'scipy'} & set(sys.modules))"
+    )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert shown.stdout == "set()\n"
+    assert shown.stdout == "set()\nset()\n"
 
 
 # The split
@@ -195,8 +199,12 @@ def test_real_mnist_is_what_it_should_be(mnist):
 
 def test_digits_are_scikit_learns_in_mnists_frame(digits):
     labels = torch.cat([digits.train.labels, digits.test.labels])
-    assert labels.bincount().tolist() == np.bincount(datasets.load_digits().target).tolist()
+    bunch = datasets.load_digits()
+    assert labels.bincount().tolist() == np.bincount(bunch.target).tolist()
     assert len(digits.test) == 300  # 1,797 / 6, rounded
+    held_out = stratified_mask(bunch.target, 6)
+    framed = [scale_and_centre(grey * (255 / 16)) for grey in bunch.images[held_out]]
+    assert np.array_equal(digits.test.images[:, 0].numpy(), framed)
     images = torch.cat([digits.train.images, digits.test.images])[:, 0].double()
     pixels = torch.arange(28, dtype=torch.float64)
     for axis in (1, 2):

@@ -96,8 +96,15 @@ def _seeds(recipe: Recipe, seeds: int, changes: Mapping[str, Any]) -> Iterator[t
 def _fit_all(
     recipes: Mapping[str, Recipe], out: Path, data_dir: Path | None, jobs: int
 ) -> Iterator[Run]:
-    workers = processes(partial(_fit, data_dir), jobs)
-    driver = Driver(Listed(recipes), out, workers, keep=False)
+    train = partial(_fit, data_dir)
+    workers = processes(train, jobs)
+
+    def run(tasks: Sequence[Task]) -> Iterator[tuple[Task, float]]:
+        finished = [task for task in tasks if (Path(task.folder) / "result.json").is_file()]
+        yield from ((task, train(task)) for task in finished)  # which trains nothing
+        yield from workers([task for task in tasks if task not in finished])
+
+    driver = Driver(Listed(recipes), out, run, keep=False)
     return (Run.open(Path(task.folder)) for task in driver.trainings())
 
 

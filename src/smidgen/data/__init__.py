@@ -60,7 +60,7 @@ def load_data(
     root = Path(directory) if directory else None
     if name in PUBLISHED:
         return load_published(name, root, download)
-    # The other sources need Pillow or scikit-learn, which are slow to import.
+    # The other sources need Pillow, which is slow to import.
     if name == "digits":
         from smidgen.data.digits import load_digits
 

@@ -100,7 +100,7 @@ def make_c(targets: Sequence[Target], data: Data, bits: int) -> Export:
         answers = pool.submit(run_host_c, folder, images) if is_installed("gcc") else None
         if weighed:
             count = _emulated(target)
-            large = not _is_small(weighed, graph)
+            large = not is_small(weighed, graph)
             found, _ = run_cortex_m(folder, images[:count], CORE, large)
             proofs.append(compare("C on an emulated Cortex-M0+", expected[:count], found))
         if answers:
@@ -135,7 +135,7 @@ def _emulated(target: Target) -> int:
     return min(EMULATED, max(10, EMULATED_MACS // max(macs, 1)))
 
 
-def _is_small(weighed: Footprint, graph: Graph) -> bool:
+def is_small(weighed: Footprint, graph: Graph) -> bool:
     """Whether a small board holds the network, an image and its logits."""
     given = math.prod(graph.input) + 4 * len(graph.classes)
     return weighed.flash_bytes <= SMALL_FLASH and weighed.ram_bytes + given <= SMALL_RAM
