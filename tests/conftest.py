@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """More than there are cores: a third of a test's time it waits for a browser or a process."""
+    return (os.cpu_count() or 1) + 2
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keeps the cache of the tests, which all their processes share, apart from the user's."""

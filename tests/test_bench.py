@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from smidgen import bench
 from smidgen.bench import against_standard_loop, augmentation, race, time_to_accuracy
 from smidgen.bench.race import _standard_time
 from smidgen.bench.rates import (
@@ -29,6 +32,7 @@ from smidgen.bench.standard import (
     to_tensor,
     train_standard,
 )
+from smidgen.cli import run
 from smidgen.data import Data, normalise
 from smidgen.mnist import INPUT_SHAPE
 from smidgen.recipe import Augment, Recipe, override
@@ -184,6 +188,20 @@ def test_a_table_of_latencies_has_a_row_for_each_runner() -> None:
     ]  # fmt: skip
     with pytest.raises(ValueError, match="of nothing"):
         cells("of nothing", measured)
+
+
+def test_the_command_measures_a_suite(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quickly = partial(augmentation, rounds=1, batch_size=8)
+    monkeypatch.setattr(bench, "augmentation", quickly)
+    assert run(["bench", "augmentation", "--json"]) == 0
+    printed = capsys.readouterr()
+    measured = json.loads(printed.out)
+    assert measured.keys() == {"hardware", "versions", "augmentation"}
+    rate = measured["augmentation"]["1 core"]
+    assert f"{rate:,.0f}" in printed.err
+    assert measured["hardware"]["cpu"] in printed.err
 
 
 def test_a_target_that_was_never_reached_is_a_dash() -> None:

@@ -18,8 +18,10 @@ from test_driver import settings, study_of
 
 from smidgen.data import Data
 from smidgen.errors import SearchError
+from smidgen.mnist import GLYPH
 from smidgen.search import cluster
 from smidgen.search.folder import to_csv
+from smidgen.search.study import Images, Study
 from smidgen.trials.workers import Shared, Task, Workers, processes, train_candidate
 
 # Ray opens sockets and processes of its own, which it does not all close.
@@ -88,6 +90,16 @@ def test_a_worker_with_another_version_is_refused(
     monkeypatch.setattr(cluster, "versions", lambda: {"smidgen": "0.0.1", "torch": "2"})
     with pytest.raises(SearchError, match=r"a worker has smidgen .*, the search 0\.0\.1; install"):
         study_of(tmp_path, run, settings(), 2)
+
+
+def test_a_worker_trains_what_it_is_given(shared: Shared, tmp_path: Path) -> None:
+    study = Study(settings(), Images(GLYPH, 10))
+    trial = next(trial for trial in iter(study.ask, None) if not trial.outcome)
+    tasks = [study.task(trial, 1, tmp_path / name) for name in ("ray", "joblib")]
+    found = cluster._train_there(tasks[0], shared, cluster.versions())
+    assert found == train_candidate(shared, tasks[1])
+    with pytest.raises(SearchError, match=r"a worker has torch .*, the search 2; install the same"):
+        cluster._train_there(tasks[0], shared, cluster.versions() | {"torch": "2"})
 
 
 def test_a_cluster_that_is_not_there(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:

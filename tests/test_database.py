@@ -9,45 +9,49 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("optuna", reason="a search needs optuna, of the extra `search`")
 
+import forked
 from test_driver import children_of, settings
 
-from smidgen.data import Data
+from smidgen.data import Data, load_data
 from smidgen.errors import SearchError
 from smidgen.mnist import GLYPH
-from smidgen.search.database import join
+from smidgen.search import database
 from smidgen.search.study import Images
+from smidgen.search.table import to_csv
 from smidgen.trials.workers import Shared
 
 DEBIAN = Path("/usr/lib/postgresql")  # where Debian puts the server's programs, outside of PATH
-CODE = """
-import sys, test_driver as t
-from pathlib import Path
-from smidgen.data import load_data
-from smidgen.search import database
-from smidgen.search.database import join
-database.HEARTBEAT_S = 1
-data, out = load_data("digits").without_test(), Path(sys.argv[1])
-images, shared = t.Images(t.GLYPH, 10), t.Shared.of(data)
-study = join(t.settings(), images, shared, out, sys.argv[2], 6, lambda study: None)
-Path(out, sys.argv[3]).write_text(t.to_csv(study))
-"""
 
 
-def shell(out: Path, url: str, name: str, stderr: int | None = None) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", CODE, str(out), url, name]
-    return subprocess.Popen(command, cwd=Path(__file__).parent, env=os.environ, stderr=stderr)
+def search_here(out: Path, url: str, name: str) -> None:
+    """One shell of a search of six trials, whose table it writes into the file."""
+    database.HEARTBEAT_S = 1
+    data = load_data("digits").without_test()
+    shared, images = Shared.of(data), Images(GLYPH, 10)
+    study = database.join(settings(), images, shared, out, url, 6, lambda study: None)
+    (out / name).write_text(to_csv(study))
+
+
+def shell(out: Path, url: str, name: str) -> ForkServerProcess:
+    return forked.start(search_here, out, url, name, said=out / f"{name}.txt")
+
+
+def ended(process: ForkServerProcess) -> int | None:
+    """Its exit code, once it has ended."""
+    process.join()
+    return process.exitcode
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ def test_two_shells_share_a_study(
     if kind == "postgresql":
         url = request.getfixturevalue("postgresql").url
     shells = [shell(tmp_path, url, name) for name in ("one.csv", "two.csv")]
-    assert [each.wait() for each in shells] == [0, 0]
+    assert [ended(each) for each in shells] == [0, 0]
     rows = (tmp_path / "one.csv").read_text().splitlines()[1:]
     trained = [row.split(",")[1] for row in rows if ",trained," in row]
     assert 6 <= len(trained) <= 7
@@ -126,7 +130,9 @@ def test_shells_that_begin_at_once_make_the_tables_once(
     shared, images = Shared.of(digits.without_test()), Images(GLYPH, 10)
 
     def trials(_: int) -> int:
-        study = join(settings(), images, shared, tmp_path, postgresql.url, 0, lambda study: None)
+        study = database.join(
+            settings(), images, shared, tmp_path, postgresql.url, 0, lambda study: None
+        )
         return len(study.trials)
 
     with ThreadPoolExecutor(4) as shells:
@@ -138,17 +144,19 @@ def test_shells_go_on_after_the_database_was_killed(postgresql: Server, tmp_path
     """Killed twice while two shells train; what they know is in it, and nothing is there twice."""
     for _ in range(2):
         before = len([*tmp_path.glob("candidates/*/result.json")])
-        shells = [shell(tmp_path, postgresql.url, "none.csv", subprocess.PIPE) for _ in "ab"]
+        names = ("one", "two")
+        shells = [shell(tmp_path, postgresql.url, name) for name in names]
         while len([*tmp_path.glob("candidates/*/result.json")]) == before:
-            assert None in [each.poll() for each in shells]
+            assert None in [each.exitcode for each in shells]
             time.sleep(0.01)
         postgresql.kill()
-        for each in shells:
-            said = each.communicate()[1].decode().splitlines()[-1]
+        assert [ended(each) for each in shells] == [1, 1]
+        for name in names:
+            said = (tmp_path / f"{name}.txt").read_text().splitlines()[-1]
             assert "SearchError: the database postgresql://127.0.0.1:" in said, said
             assert said.endswith("; the same command goes on")
         postgresql.start()
-    assert shell(tmp_path, postgresql.url, "last.csv").wait() == 0
+    assert ended(shell(tmp_path, postgresql.url, "last.csv")) == 0
     header, *rows = (tmp_path / "last.csv").read_text().splitlines()
     trained = [row.split(",") for row in rows if ",trained," in row]
     assert 6 <= len(trained) <= 7
@@ -163,5 +171,5 @@ def test_a_database_that_cannot_be_reached(url: str, digits: Data, tmp_path: Pat
     if url.startswith("postgresql"):
         pytest.importorskip("psycopg", reason="PostgreSQL needs psycopg")
     with pytest.raises(SearchError, match=r"cannot be reached: .*; write --storage") as caught:
-        join(settings(), Images(GLYPH, 10), shared, tmp_path, url, 1, lambda study: None)
+        database.join(settings(), Images(GLYPH, 10), shared, tmp_path, url, 1, lambda study: None)
     assert "secret" not in str(caught.value)

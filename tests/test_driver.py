@@ -16,12 +16,14 @@ import pytest
 
 pytest.importorskip("optuna", reason="a search needs optuna, of the extra `search`")
 
+import forked
+
 from smidgen.budget import load_budget
 from smidgen.budget.rules import Budget
-from smidgen.data import Data
+from smidgen.data import Data, load_data
 from smidgen.mnist import GLYPH
 from smidgen.recipe import parse_recipe
-from smidgen.search.folder import Tables
+from smidgen.search.folder import Tables, opened
 from smidgen.search.space import Space, load_space
 from smidgen.search.study import Images, Settings, Study
 from smidgen.search.table import to_csv
@@ -190,30 +192,33 @@ def test_images_are_sent_once(digits: Data) -> None:
 
 
 def test_a_search_ends_without_a_word(tmp_path: Path) -> None:
+    """In a process that ends as a user's does."""
     library()  # whose compilation is announced, where no test has asked for it yet
-    process = search_in_a_process(tmp_path / "out", jobs=2, stderr=subprocess.PIPE)
-    assert process.communicate()[1].decode().splitlines() == []
-    assert process.returncode == 0
+    code = f"import test_driver; test_driver.search_here(test_driver.Path({str(tmp_path)!r}), 2)"
+    command, here = [sys.executable, "-c", code], Path(__file__).parent
+    done = subprocess.run(command, cwd=here, stderr=subprocess.PIPE, check=True)
+    assert done.stderr.decode().splitlines() == []
 
 
 def test_a_search_that_is_killed_ends_with_the_same_table(tmp_path: Path) -> None:
     """Killed at random moments, driver and workers; with two workers, and then with one."""
-    whole = search_in_a_process(tmp_path / "whole", jobs=1)
-    assert whole.wait() == 0
+    said = tmp_path / "said"
+    search_here(tmp_path / "whole", 1)
     chance = random.Random(0)
     for _ in range(3):
-        process = search_in_a_process(tmp_path / "killed", jobs=2)
+        process = forked.start(search_here, tmp_path / "killed", 2, said=said)
+        assert process.pid
         deadline = time.monotonic() + 60
         while not (tmp_path / "killed" / "networks").is_dir() and time.monotonic() < deadline:
             time.sleep(0.05)
         time.sleep(chance.uniform(0, 3))
         left = children_of(process.pid)
         process.kill()
-        process.wait()
+        process.join()
         while any(map(is_alive, left)) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert not any(map(is_alive, left))  # no worker outlives its driver for long
-    assert search_in_a_process(tmp_path / "killed", jobs=1).wait() == 0
+    search_here(tmp_path / "killed", 1)
     for name in ("trials.csv", "results.jsonl"):
         tables = [(tmp_path / way / name).read_text() for way in ("whole", "killed")]
         assert sorted(tables[0].splitlines()) == sorted(tables[1].splitlines())
@@ -233,18 +238,9 @@ def is_alive(process: int) -> bool:
         return False
 
 
-def search_in_a_process(out: Path, jobs: int, **more: Any) -> subprocess.Popen[bytes]:
-    code = (
-        "import sys, test_driver as t\n"
-        "from pathlib import Path\n"
-        "from smidgen.search.folder import opened\n"
-        "from smidgen.data import load_data\n"
-        "out, jobs = Path(sys.argv[1]), int(sys.argv[2])\n"
-        "data = load_data('digits').without_test()\n"
-        "with opened(out, t.settings(), data.fingerprint):\n"
-        "    run = t.processes(t.partial(t.train_candidate, t.Shared.of(data)), jobs)\n"
-        "    t.Tables(out).write(t.study_of(out, run, t.settings(), 10))\n"
-    )
-    return subprocess.Popen(
-        [sys.executable, "-c", code, str(out), str(jobs)], cwd=Path(__file__).parent, **more
-    )
+def search_here(out: Path, jobs: int) -> None:
+    """Ten trials in this process and its workers."""
+    data = load_data("digits").without_test()
+    with opened(out, settings(), data.fingerprint):
+        run = processes(partial(train_candidate, Shared.of(data)), jobs)
+        Tables(out).write(study_of(out, run, settings(), 10))

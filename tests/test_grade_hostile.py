@@ -25,6 +25,7 @@ from smidgen.grade import (
     Grade,
     Isolation,
     Limits,
+    child,
     choose_isolation,
     grade_folder,
     grade_one,
@@ -487,6 +488,27 @@ def a_record() -> dict[str, Any]:
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     network, _ = transcribe(model, InputShape(1, 8, 8))
     return {"status": "recorded", "note": "", "name": "net", "network": network}
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "said"),
+    [
+        ("plain.py", "passed", ""),
+        ("in_attributes.py", "failed", "counted as parameters, though not declared as such"),
+        ("in_numpy.py", "error", "not computed from the images by operations of PyTorch"),
+        ("larger_in_batches.py", "error", "reads other numbers than one image does"),
+        ("unprintable.py", "error", "SystemExit"),
+        ("needs_it.py", "error", "not installed, empty modules stood in: no_such_vision"),
+    ],
+)
+def test_both_programs_say_so_without_their_sandbox(
+    name: str, status: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_submissions(tmp_path, [name], tmp_path)
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    sent = child._record(tmp_path / name, JOB | {"last_epochs": 5})
+    verdict = judged(pack(*sent))
+    assert (verdict.status, said in verdict.note) == (status, True), verdict
 
 
 @given(st.binary(max_size=200))

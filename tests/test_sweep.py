@@ -65,7 +65,7 @@ def die(folder: str, often: int, task: Task) -> float:
 
 def test_a_process_that_dies_is_replaced(tmp_path: Path) -> None:
     tasks = [Task("one", RECIPE, "one")]
-    run = processes(partial(die, str(tmp_path), 2), 2)
+    run = processes(partial(die, str(tmp_path), 1), 2)
     assert list(run(tasks)) == [(tasks[0], 0.5)]
     run = processes(partial(die, str(tmp_path), 9), 2)
     with pytest.raises(TrainingError, match="3 training processes were killed one after the other"):
@@ -74,13 +74,14 @@ def test_a_process_that_dies_is_replaced(tmp_path: Path) -> None:
 
 def test_a_sweep_needs_no_optuna(tmp_path: Path) -> None:
     code = (
-        "import sys\n"
-        "sys.modules['optuna'] = None\n"
-        "from smidgen.cli import app\n"
-        "app(['sweep', 'tiny_mnist', '--grid', 'optimizer.lr=0.01', '--set', 'data=digits',\n"
-        f"     '--set', 'epochs=1', '--out', {str(tmp_path / 'out')!r}], standalone_mode=False)\n"
+        "import sys; sys.modules['optuna'] = None\n"
+        "from pathlib import Path; from smidgen.recipe import load_recipe, override\n"
+        "from smidgen.sweep import sweep\n"
+        "changes = {'data': 'digits', 'epochs': 1, 'full': False}\n"
+        "recipe = override(load_recipe('tiny_mnist'), changes)\n"
+        "list(sweep(recipe, {'optimizer.lr': [0.01]}, 1, Path(sys.argv[1]), jobs=1))\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "out")], check=True)
     run = sweeps.Run.open(tmp_path / "out" / "optimizer.lr=0.01" / "seed-0")
     (row,) = ranking([run])
     assert (row["recipe"], row["n"]) == ("optimizer.lr=0.01", 1)
