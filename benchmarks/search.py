@@ -8,8 +8,9 @@
 each, by the workers of `smidgen search`: in turn, each time in a new process, in which some are
 trained before the time is taken. `shells` and `ray` simulate a cluster: candidates are asked,
 weighed, handed out and told as in a search, and a worker that should train one sleeps. All of them
-share this machine's cores, so that the figures are a lower bound of what a database, or the
-process that owns a search, can serve. Figures are kept in benchmarks/search.json; the tables of
+share this machine's cores, so that the rates are a lower bound; the processor's time is therefore
+measured apart: that of the shells or of the process that owns the search, and that of the servers
+(PostgreSQL; Ray's raylet and gcs_server). Figures are kept in benchmarks/search.json; the tables of
 docs/search.md and docs/cluster.md are written from them.
 """
 
@@ -25,6 +26,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import count, islice
 from multiprocessing import get_context
@@ -47,7 +50,10 @@ CORES = os.cpu_count() or 1
 KINDS = ("one core", f"{CORES} cores", f"{CORES} cores by Ray")
 ROUNDS, CANDIDATES = 3, 24
 CROWDS = (10, 25, 50, 100, 200)  # workers that sleep
-EACH, SLEEP_S = 6, 10.0  # candidates for each of them
+EACH, SLEEP_S = 4, 10.0  # candidates for each of them
+TOGETHER = 5  # shells that are threads of one process, to save memory
+
+Rate = dict[str, float]
 
 
 def settings(rungs: Sequence[int], batch: int) -> Settings:
@@ -103,33 +109,33 @@ def pretend(shared: Any, task: Task) -> float:
     return int(task.key, 16) / 16**12
 
 
-def search_in_a_shell(out: Path, url: str, trials: int) -> None:
-    """One of many shells; the last trials are not waited for."""
-    shared: Any = argparse.Namespace(fingerprint=str(out))
+def search_in_shells(out: Path, url: str, trials: int, shells: int) -> None:
+    """Some of many shells; the last trials are not waited for."""
     vars(database)["train_candidate"] = pretend
-    database.join(settings([1], 1), Images(GLYPH, 10), shared, out, url, trials, lambda study: None)
+    shared: Any = argparse.Namespace(fingerprint=str(out))
+    joined = (settings([1], 1), Images(GLYPH, 10), shared, out, url, trials, lambda study: None)
+    with ThreadPoolExecutor(shells) as pool:
+        for shell in [pool.submit(database.join, *joined) for _ in range(shells)]:
+            shell.result()
 
 
-def measure_shells(url: str, crowd: int) -> float:
-    """Candidates a second that so many shells sleep over."""
+def measure_shells(url: str, crowd: int) -> Rate:
     fork = get_context("fork")
     with tempfile.TemporaryDirectory() as name:
         out, trials = Path(name), crowd * EACH
-        search_in_a_shell(out, url, 0)  # makes the tables
-        shells = [
-            fork.Process(target=search_in_a_shell, args=(out, url, trials)) for _ in range(crowd)
-        ]
-        began = time.perf_counter()
-        for shell in shells:
-            shell.start()
-        for shell in shells:
-            shell.join()
-        assert [shell.exitcode for shell in shells] == [0] * crowd
-        return trials / (time.perf_counter() - began)
+        search_in_shells(out, url, 0, 1)  # makes the tables
+        sizes = [TOGETHER] * (crowd // TOGETHER)
+        shells = [fork.Process(target=search_in_shells, args=(out, url, trials, n)) for n in sizes]
+        with measured(trials, ["postgres"]) as rate:
+            for shell in shells:
+                shell.start()
+            for shell in shells:
+                shell.join()
+        assert [shell.exitcode for shell in shells] == [0] * len(shells)
+        return rate
 
 
-def measure_ray(crowd: int) -> float:
-    """Candidates a second that so many workers of a cluster sleep over."""
+def measure_ray(crowd: int) -> Rate:
     import ray
 
     study = Study(settings([1], 3 * crowd), Images(GLYPH, 10))
@@ -138,12 +144,33 @@ def measure_ray(crowd: int) -> float:
         train = ray.remote(num_cpus=1)(_pretend_there)
         ray.get([train.remote(None, None, None) for _ in range(crowd)])  # starts the processes
         run = partial(cluster._by_ray, train, ray.put(None))
-        with tempfile.TemporaryDirectory() as name:
-            began = time.perf_counter()
+        servers = ("raylet", "gcs_server")
+        with tempfile.TemporaryDirectory() as name, measured(crowd * EACH, servers) as rate:
             done = sum(1 for _ in Driver(study, Path(name), run, crowd * EACH).trainings())
-            return done / (time.perf_counter() - began)
+            assert done == crowd * EACH
+        return rate
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def measured(candidates: int, servers: Sequence[str]) -> Iterator[Rate]:
+    """Candidates a second, and the seconds of a core that each costs: in here, and the servers."""
+    began, before, rate = time.perf_counter(), _core_seconds(servers), Rate()
+    yield rate
+    rate["a second"] = candidates / (time.perf_counter() - began)
+    taken = (now - then for now, then in zip(_core_seconds(servers), before, strict=True))
+    rate["own"], rate["servers"] = (seconds / candidates for seconds in taken)
+
+
+def _core_seconds(servers: Sequence[str]) -> tuple[float, float]:
+    """Of this process and of the servers, each with its children that have ended."""
+    ticks = 0
+    for process in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            name, rest = process.read_text().split("(", 1)[1].rsplit(")", 1)
+            ticks += sum(map(int, rest.split()[11:15])) if name in servers else 0
+    return sum(os.times()[:4]), ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _pretend_there(task: Task | None, shared: Any, wanted: Any) -> float:
@@ -164,29 +191,28 @@ def write(figures: dict[str, Any]) -> None:
                 for kind, median in medians.items()
             ),
         ])  # fmt: skip
-    crowds = [name for name in ("shells", "ray") if name in figures]
     put("cluster.md", [
-        "| workers | at best | " + " | ".join(CALLED[name] for name in crowds) + " |",
-        "| ---: | ---: |" + " ---: |" * len(crowds),
+        "| workers | | a second, at best | a second | of that | own, core s | servers, core s |",
+        "| ---: | --- | ---: | ---: | ---: | ---: | ---: |",
         *(
-            f"| {crowd} | {crowd / SLEEP_S:.1f} |"
-            + "".join(
-                f" {rate:.1f} ({rate * SLEEP_S / crowd:.0%}) |"
-                for name in crowds for rate in [figures[name][str(crowd)]]
-            )
-            for crowd in CROWDS
+            f"| {crowd} | {called} | {int(crowd) / SLEEP_S:.1f} | {rate['a second']:.1f} "
+            f"| {rate['a second'] * SLEEP_S / int(crowd):.0%} "
+            f"| {rate['own']:.2f} | {rate['servers']:.2f} |"
+            for name, called in CALLED.items()
+            for crowd, rate in figures.get(name, {}).items()
         ),
     ])  # fmt: skip
 
 
-CALLED = {"shells": "shells of one PostgreSQL", "ray": "Ray"}
+CALLED = {"shells": "shells of one PostgreSQL", "ray": "of Ray"}
 
 
 def put(page: str, lines: list[str]) -> None:
     """Puts the lines between the two comments of a page."""
     path = ROOT / "docs" / page
     between = re.compile(r"(<!-- written by: .*? -->\n).*(<!-- end -->)", re.DOTALL)
-    new = between.sub(lambda found: found[1] + "\n".join(lines) + "\n" + found[2], path.read_text())
+    body = "\n" + "\n".join(lines) + "\n\n"
+    new = between.sub(lambda found: found[1] + body + found[2], path.read_text("utf-8"))
     path.write_text(new, encoding="utf-8")
 
 
@@ -205,9 +231,8 @@ def main() -> None:
         figures[options.what] = {}
         measure = measure_ray if options.what == "ray" else partial(measure_shells, options.which)
         for crowd in CROWDS:
-            rate = measure(crowd)
-            figures[options.what][str(crowd)] = rate
-            print(f"{crowd}: {rate:.2f} candidates a second", flush=True)
+            rate = figures[options.what][str(crowd)] = measure(crowd)
+            print(crowd, rate, flush=True)
     write(figures)
 
 

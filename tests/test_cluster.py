@@ -109,3 +109,18 @@ def test_a_cluster_that_is_not_there(shared: Shared, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     with pytest.raises(SearchError, match=r"no Ray cluster can be reached .* ray start --head"):
         cluster.ray_workers(shared)
+
+
+def test_a_cluster_that_wants_its_token(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stands for a cluster of `ray start`, which answers so after twenty seconds."""
+    import ray
+
+    def refuse(**_: Any) -> None:
+        try:
+            raise ray.exceptions.AuthenticationError("InvalidAuthToken: token is missing")
+        except ray.exceptions.AuthenticationError as problem:
+            raise ConnectionError("Failed to connect to Ray cluster at 10.0.0.1:6379") from problem
+
+    monkeypatch.setattr(ray, "init", refuse)
+    with pytest.raises(SearchError, match=r"wants its token: copy ~/.ray/auth_token .*=token$"):
+        cluster.ray_workers(shared)

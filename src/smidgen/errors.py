@@ -18,7 +18,7 @@ prints it as one line and exits with 2.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class SmidgenError(Exception):
@@ -90,3 +90,11 @@ def shown(value: object) -> str:
     except (RecursionError, ValueError):  # nested too deeply, or a number of 4,301 digits
         return f"a value of type {type(value).__name__} that is too large to be shown"
     return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def with_causes(problem: BaseException) -> Iterator[BaseException]:
+    """An exception, and one after the other those that it was raised from or in the handling of."""
+    found: BaseException | None = problem
+    while found is not None:
+        yield found
+        found = found.__cause__ or found.__context__

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from smidgen.errors import MissingExtraError, SearchError, SmidgenError
+from smidgen.errors import MissingExtraError, SearchError, SmidgenError, with_causes
 from smidgen.trials.workers import Shared, Task, Workers, train_candidate
 
 VERSIONS = ("smidgen", "torch")  # that must be the same everywhere
@@ -36,6 +36,11 @@ def ray_workers(shared: Shared) -> Workers:
             logging_level=logging.ERROR,
         )  # fmt: skip
     except (OSError, RuntimeError, ray.exceptions.RayError) as problem:
+        if any("AuthToken" in str(cause) for cause in with_causes(problem)):
+            raise SearchError(
+                "the Ray cluster wants its token: copy ~/.ray/auth_token of its first machine to "
+                "the same place here, and set RAY_AUTH_MODE=token"
+            ) from None
         reason = str(problem).partition(".")[0]
         raise SearchError(
             f"no Ray cluster can be reached ({reason}); start one: ray start --head"

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from smidgen.errors import MissingExtraError, SearchError
+from smidgen.errors import MissingExtraError, SearchError, with_causes
 from smidgen.files import sha256
 from smidgen.search.study import (
     Images,
@@ -98,9 +98,7 @@ def _opened(settings: Settings, shared: Shared, url: str) -> Iterator[Any]:
         yield study
     except Exception as problem:
         # Optuna raises others while it handles that of a lost connection.
-        first: BaseException | None = problem
-        while first is not None and not isinstance(first, SQLAlchemyError):
-            first = first.__cause__ or first.__context__
+        first = next((p for p in with_causes(problem) if isinstance(p, SQLAlchemyError)), None)
         if first is None:
             raise
         raise SearchError(
