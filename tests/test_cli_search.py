@@ -86,6 +86,27 @@ def test_a_search_ends_in_a_winner_that_can_be_used(
     assert again["best"] == found["best"]
 
 
+def test_shells_of_a_database_find_one_winner(
+    files: list[object], document: Any, tmp_path: Path
+) -> None:
+    url, out = f"sqlite:///{tmp_path / 'study.db'}", tmp_path / "out"
+    effort = ["--storage", url, "--trials", 3, "--seeds", 2, "--set", "epochs=1", "--out", out]
+    found = document(*files, *effort)
+    assert (found["trained"], found["best"]["test_accuracy"]["n"]) == (3, 2)
+    assert (out / "trials.csv").read_text().count(",trained,") == 3
+    again = document(*files, *effort)  # of a shell that comes when all is done
+    assert again | {"seconds": 0} == found | {"seconds": 0}
+    for wrong in (["--time", "1m"], ["--trials", 3, "--tensorboard"]):
+        assert "--storage" in refused(*files, "--storage", url, *wrong, "--out", out)
+
+
+def test_a_plan_is_for_people(files: list[object], capsys: pytest.CaptureFixture[str]) -> None:
+    app([*map(str, files), "--trials", "7", "--plan", "--quiet"], standalone_mode=False)
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first == f"{5 * (7 * 2)} networks at most"
+    assert second.endswith(" of 1,000 drawn ones fit")
+
+
 def test_a_plan_trains_one_candidate(
     files: list[object], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -112,6 +133,11 @@ def test_a_plan_trains_one_candidate(
         (["--budget", "era-8k", "--sampler", "cma"], "sampler = 'cma'"),
         (["--budget", "era-8k", "--space", "chian"], "unknown space 'chian'; did you mean"),
         (["--budget", "era-8k", "--seeds", "1"], "--seeds 1 gives no spread"),
+        (["--budget", "era-8k", "--rungs", "1;3"], "--rungs '1;3' are no epochs; write 1,3,9"),
+        (["--budget", "era-8k", "--emit", "."], "--emit '.' is there already; choose another"),
+        (["--budget", "era-8k", "--trials", "0"], "--trials 0: a search trains at least 1"),
+        (["--budget", "era-8k", "--jobs", "0"], "--jobs 0 train nothing"),
+        (["--budget", "era-8k", "--backend", "rai"], "unknown backend 'rai'; did you mean 'ray'?"),
         (["--resume", "nowhere"], "'nowhere' holds no search"),
         ([], "name a --budget, or go on"),
     ],

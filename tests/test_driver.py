@@ -21,8 +21,10 @@ import forked
 from smidgen.budget import load_budget
 from smidgen.budget.rules import Budget
 from smidgen.data import Data, load_data
+from smidgen.errors import SearchError
 from smidgen.mnist import GLYPH
 from smidgen.recipe import parse_recipe
+from smidgen.search import finish
 from smidgen.search.folder import Tables, opened
 from smidgen.search.space import Space, load_space
 from smidgen.search.study import Images, Settings, Study
@@ -95,6 +97,25 @@ def test_nothing_over_a_limit_is_ever_trained(tmp_path: Path) -> None:
     assert all(trial.weight.broken and trial.epochs == 0 for trial in rejected)
     assert len(rejected) > 100
     assert {trial.weight.broken for trial in rejected} == {"params"}
+
+
+def test_what_is_too_large_once_it_is_built_leaves_the_front(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget = Budget(title="a board", max_flash_bytes=30_000, max_ram_bytes=30_000)
+    study = study_of(tmp_path, pretended, settings(budget=budget), 18)
+    best = finish.front_of(study)[-1]
+
+    def build(run: Path) -> dict[str, int]:
+        return {"flash_bytes": 30_001 if best.key in run.name else 9_000, "ram_bytes": 500}
+
+    monkeypatch.setattr(finish, "measure_firmware", build)
+    points = finish.verified_front(study, tmp_path)
+    assert [point.trial for point in points] == finish.front_of(study, {best.key})
+    assert {point.figures["flash_bytes"] for point in points} == {9_000}
+    monkeypatch.setattr(finish, "measure_firmware", lambda run: {"ram_bytes": 30_001})
+    with pytest.raises(SearchError, match="no network of the search keeps the limits once it is b"):
+        finish.verified_front(study, tmp_path)
 
 
 def test_a_repeated_candidate_is_trained_once(tmp_path: Path) -> None:

@@ -238,6 +238,28 @@ def test_without_a_runner_nothing_is_written(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("there", "proofs"),
+    [
+        ("gcc", ["C by gcc on this machine", "frames by gcc on this machine"]),
+        ("arm", ["C on an emulated Cortex-M0+", "frames by an emulated Cortex-M0+"]),
+    ],
+)
+def test_c_is_proven_by_what_is_there(
+    there: str, proofs: list[str], coloured: tuple[Target, Data], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = ("gcc",) if there == "gcc" else formats.ARM_TOOLS
+    if any(shutil.which(program) is None for program in programs):
+        pytest.skip(f"one of {', '.join(programs)} is not installed")
+    monkeypatch.setattr(formats, "is_installed", lambda *names: set(names) <= set(programs))
+    target, data = coloured
+    export = formats.make_c([target], data, 8)
+    assert [proof.runner for proof in export.proofs] == proofs
+    assert all(proof.max_abs_diff == 0 for proof in export.proofs)
+    assert (export.footprint is None) == (there == "gcc")
+    assert (b"bytes of flash" in export.files["model.h"]) == (there == "arm")
+
+
 def test_the_command_prints_one_document(run_folder: Path, tmp_path: Path) -> None:
     if shutil.which("gcc") is None:
         pytest.skip("gcc is not installed")

@@ -32,15 +32,18 @@ from smidgen.search.tensorboard import Board
 
 
 @contextlib.contextmanager
-def opened(out: Path, settings: Settings, fingerprint: str) -> Iterator[None]:
+def opened(
+    out: Path, settings: Settings, fingerprint: str, *, wait: bool = False
+) -> Iterator[None]:
     """Holds a search's folder, new or of a search with the same settings and images.
 
-    Raises SearchError for a folder of something else, and while another process searches in it.
+    Raises SearchError for a folder of something else, and while another process searches in it,
+    unless it is to `wait` for that.
     """
     make_folder(out)
     lock = FileLock(out / ".lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=-1 if wait else 0)
     except Timeout:
         raise SearchError(
             f"another process searches in {str(out)!r}; wait, or choose another --out"

@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from smidgen.data import Data
 from smidgen.errors import SearchError, did_you_mean
 from smidgen.files import write_whole
@@ -113,8 +111,10 @@ def _search_together(
         left = seconds * max(trials - trained, 0) / own if own else None
         watch(Progress(trained, trials, seconds, left, finished_round=True), study)
 
+    with opened(out, settings, shared.fingerprint, wait=True):
+        pass  # all shells search by the same settings
     study = join(settings, images, shared, out, url, trials, report)
-    with FileLock(out / ".lock"):
+    with opened(out, settings, shared.fingerprint, wait=True):
         write_whole(out / "trials.csv", to_csv(study))
         train = partial(_train_seeds, effort, data_dir)
         return finish(study, out, train, time.monotonic() - began)
