@@ -31,7 +31,7 @@ from smidgen.search.study import Images, Settings, Study
 from smidgen.search.table import to_csv
 from smidgen.train.native import library
 from smidgen.trials import driver as driver_module
-from smidgen.trials.driver import Driver, Progress, epochs_of
+from smidgen.trials.driver import Driver, Progress, epochs_of, read_results
 from smidgen.trials.workers import Shared, Task, Workers, processes, train_candidate
 
 TINY = Space(
@@ -116,6 +116,14 @@ def test_what_is_too_large_once_it_is_built_leaves_the_front(
     monkeypatch.setattr(finish, "measure_firmware", lambda run: {"ram_bytes": 30_001})
     with pytest.raises(SearchError, match="no network of the search keeps the limits once it is b"):
         finish.verified_front(study, tmp_path)
+
+
+def test_a_line_that_a_killed_process_began_is_cut_off(tmp_path: Path) -> None:
+    whole = '{"network": "1f", "epochs": 3, "val_accuracy": 0.5}\n'
+    (tmp_path / "results.jsonl").write_text(whole + '{"network": "2e", "epo')
+    assert read_results(tmp_path / "results.jsonl") == {("1f", 3): 0.5}
+    assert (tmp_path / "results.jsonl").read_text() == whole
+    assert read_results(tmp_path / "none.jsonl") == {}
 
 
 def test_a_repeated_candidate_is_trained_once(tmp_path: Path) -> None:

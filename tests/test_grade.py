@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from smidgen import entry
 from smidgen.cli import app
-from smidgen.errors import BudgetError, RunError
+from smidgen.entry import find_entry
+from smidgen.errors import BudgetError, ModelError, RunError
 from smidgen.grade import Grade, Limits, find_submissions, grade_folder, grade_one, write_results
 
 pytestmark = pytest.mark.skipif(
@@ -172,3 +174,16 @@ def test_command_prints_the_grades_and_writes_the_files(tmp_path: Path) -> None:
     document = json.loads(result.stdout)
     assert [each["passed"] for each in document["submissions"]] == [True]
     assert sorted(os.listdir(tmp_path / "out")) == ["grades.csv", "grades.html", "grades.json"]
+
+
+def test_the_file_of_a_network_is_found_where_it_is_clear(tmp_path: Path) -> None:
+    (tmp_path / "deep" / "code").mkdir(parents=True)
+    (tmp_path / "deep" / "code" / "net.py").write_text(NET)
+    assert find_entry(tmp_path) == str(tmp_path / "deep" / "code" / "net.py")
+    for number in range(entry._MOST_FOLDERS):  # one more than are looked into
+        (tmp_path / f"{number}").mkdir()
+    assert find_entry(tmp_path) is None
+    for name in ("one.py", "two.py"):
+        (tmp_path / name).write_text(NET)
+    with pytest.raises(ModelError, match=r"^one\.py, two\.py define networks; put it in one model"):
+        find_entry(tmp_path)
