@@ -233,6 +233,8 @@ def main() -> None:
         for crowd in CROWDS:
             rate = figures[options.what][str(crowd)] = measure(crowd)
             print(crowd, rate, flush=True)
+            write(figures)  # the largest take long
+        return
     write(figures)
 
 
