@@ -100,9 +100,13 @@ def _fit_all(
     workers = processes(train, jobs)
 
     def run(tasks: Sequence[Task]) -> Iterator[tuple[Task, float]]:
-        finished = [task for task in tasks if (Path(task.folder) / "result.json").is_file()]
-        yield from ((task, train(task)) for task in finished)  # which trains nothing
-        yield from workers([task for task in tasks if task not in finished])
+        left = []
+        for task in tasks:
+            if (Path(task.folder) / "result.json").is_file():
+                yield task, train(task)  # which trains nothing, and needs no process
+            else:
+                left.append(task)
+        yield from workers(left)
 
     driver = Driver(Listed(recipes), out, run, keep=False)
     return (Run.open(Path(task.folder)) for task in driver.trainings())

@@ -229,16 +229,9 @@ def _gallery(
     centres = _mosaic(axes, images, columns, gap=(gap, 6))
     for (x, y), caption in zip(centres, captions, strict=True):
         below = y + height / 2 + 1
-        axes.text(
-            x,
-            below,
-            caption,
-            ha="center",
-            va="top",
-            fontsize=font,
-            parse_math=False,
-            in_layout=False,
-        )
+        # Below its image: the layout need not measure each.
+        axes.text(x, below, caption, ha="center", va="top", fontsize=font,
+                  parse_math=False, in_layout=False)  # fmt: skip
     if title:
         _title(axes, title)
     return figure
