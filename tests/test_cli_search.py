@@ -68,7 +68,15 @@ def test_a_search_ends_in_a_winner_that_can_be_used(
         assert described["params"] <= 1000
     accuracies = [point["val_accuracy"] for point in found["front"]]
     assert accuracies == sorted(set(accuracies))
-    assert found["best"]["val_accuracy"] == accuracies[-1]
+    finalists = found["finalists"]
+    assert len(finalists) == 2  # all of the last rung
+    assert max(each["val_accuracy"] for each in finalists) == accuracies[-1]
+    means = [each["final_val_accuracy"]["mean"] for each in finalists]
+    assert means == sorted(means, reverse=True)
+    assert finalists[0].items() <= found["best"].items()
+    runs = [json.loads(path.read_text()) for path in out.glob("finalists/*/result.json")]
+    assert len(runs) == 2 * 2
+    assert {run["test_accuracy"] for run in runs} == {None}, "a finalist saw the test images"
     kept = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
     assert len(kept) == 5 + 2  # one of three and one of two went on
     run = document("evaluate", best)

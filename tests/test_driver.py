@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -99,23 +100,68 @@ def test_nothing_over_a_limit_is_ever_trained(tmp_path: Path) -> None:
     assert {trial.weight.broken for trial in rejected} == {"params"}
 
 
+def test_what_is_smaller_than_half_of_the_limit_is_no_better(tmp_path: Path) -> None:
+    study = study_of(tmp_path, pretended, settings(), 4)
+    trial = next(trial for trial in study.trials if trial.outcome == "trained")
+    for params, told in ((200, 500), (499, 500), (501, 501), (1_001, 1_001)):
+        trial.weight = replace(trial.weight, params=params)
+        error, quantity = study.objectives(trial)
+        assert (error, quantity) == (1 - (trial.val_accuracy or 0), told)
+    trial.weight = replace(trial.weight, params=300)
+    assert study.quantity(trial) == 300  # which the front is set against
+
+
 def test_what_is_too_large_once_it_is_built_leaves_the_front(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     budget = Budget(title="a board", max_flash_bytes=30_000, max_ram_bytes=30_000)
     study = study_of(tmp_path, pretended, settings(budget=budget), 18)
     best = finish.front_of(study)[-1]
+    built: list[str] = []
 
     def build(run: Path) -> dict[str, int]:
+        built.append(run.name)
         return {"flash_bytes": 30_001 if best.key in run.name else 9_000, "ram_bytes": 500}
 
     monkeypatch.setattr(finish, "measure_firmware", build)
-    points = finish.verified_front(study, tmp_path)
+    known: dict[str, finish.Point] = {}
+    points = finish.verified(study, finish.front_of, tmp_path, known)
     assert [point.trial for point in points] == finish.front_of(study, {best.key})
     assert {point.figures["flash_bytes"] for point in points} == {9_000}
+    others = finish.verified(study, finish.finalists_of, tmp_path, known)
+    assert [point.trial for point in others] == finish.finalists_of(study, {best.key})
+    assert len(built) == len(set(built)), "a network was built twice"
     monkeypatch.setattr(finish, "measure_firmware", lambda run: {"ram_bytes": 30_001})
     with pytest.raises(SearchError, match="no network of the search keeps the limits once it is b"):
-        finish.verified_front(study, tmp_path)
+        finish.verified(study, finish.front_of, tmp_path, {})
+
+
+def test_the_mean_over_seeds_chooses_among_the_best(tmp_path: Path) -> None:
+    study = study_of(tmp_path, pretended, settings(), 18)
+    ranked = sorted(
+        (t for t in study.trials if t.outcome == "trained" and t.epochs == 2),
+        key=lambda trial: -(trial.val_accuracy or 0),
+    )
+    points = [finish.Point(trial, f"{trial.key}.toml", {}) for trial in ranked[: finish.FINALISTS]]
+    assert [point.trial for point in points] == finish.finalists_of(study)
+    by_seed = {0: [0.2, 0.9, 0.5, 0.6], 1: [0.7, 0.1, 0.5, 0.6]}  # means 0.45, 0.5, 0.5, 0.6
+    asked: list[Task] = []
+    steps: list[None] = []
+
+    def run(tasks: Sequence[Task]) -> Iterator[tuple[Task, float]]:
+        asked.extend(tasks)
+        for number, task in reversed([*enumerate(tasks)]):
+            yield task, by_seed[task.recipe.seed][number // 2]
+
+    found = finish.train_finalists(
+        study.settings, points, 2, tmp_path, run, lambda: steps.append(None)
+    )
+    assert [each.point for each in found] == [points[3], points[1], points[2], points[0]]
+    assert found[0].document()["final_val_accuracy"] == {"mean": 0.6, "sd": 0.0, "n": 2}
+    assert len(steps) == len(asked) == len({task.folder for task in asked}) == 8
+    # As long as the winner, but without the images to validate, on which they are compared.
+    assert {task.recipe.epochs for task in asked} == {study.settings.recipe.epochs}
+    assert not any(task.recipe.full or task.recipe.watch_test for task in asked)
 
 
 def test_a_line_that_a_killed_process_began_is_cut_off(tmp_path: Path) -> None:

@@ -182,11 +182,15 @@ def test_the_page_names_the_winner(tmp_path: Path) -> None:
     figures = {"params": 1_234, "stored_numbers": 1_200, "macs": 5, "flash_bytes": None}
     point = figures | {"network": f"{best.key}.toml", "ram_bytes": None, "val_accuracy": 0.9}
     score = {"mean": 0.98765, "sd": 0.00321, "n": 5}
-    winner = point | {"epochs": 9, "test_accuracy": score}
+    final = {"mean": 0.9912, "sd": 0.0012, "n": 5}
+    winner = point | {"epochs": 9, "test_accuracy": score, "final_val_accuracy": final}
     document = {"seconds": 5_400.0, "front": [point], "best": winner}
     (tmp_path / "result.json").write_text(json.dumps(document))
     page = write_search_report(tmp_path)[0].read_text()
-    for text in ("98.77 ± 0.32 %", "test accuracy, 5 seeds", "1,234", "It took 1 h 30 min"):
+    for text in (
+        "98.77 ± 0.32 %", "test accuracy, 5 seeds", "1,234", "It took 1 h 30 min",
+        "99.12 ± 0.12 %", "validation accuracy, 5 seeds",
+    ):  # fmt: skip
         assert text in page
     (tmp_path / "result.json").write_text("{}")
     with pytest.raises(SearchError, match=r"result\.json: the key 'seconds' is missing"):

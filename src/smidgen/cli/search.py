@@ -63,7 +63,7 @@ Trainer = Annotated[
         autocompletion=complete_recipe,
     ),
 ]
-Seeds = Annotated[int, typer.Option(help="Final trainings of the winner.")]
+Seeds = Annotated[int, typer.Option(help="Of each finalist, and of the winner.")]
 Jobs = Annotated[int, typer.Option(help="Trainings side by side [-1: one a core].")]
 Backend = Annotated[
     str,
@@ -184,15 +184,15 @@ class _Searcher:
             write_report(run, data)
         if self.json_:
             return emit(document)
-        people.print(_front(document["front"]))
+        people.print(_points("the front", document["front"]))
+        people.print(_points("finalists, trained again", document["finalists"]))
         best = document["best"]
         score = best["test_accuracy"]
         people.print(
             f"{document['trained']:,} candidates trained, {document['rejected']:,} rejected for "
             f"their weight, {document['repeated']:,} repeated\n"
-            f"{best['network']}: validation {percent(best['val_accuracy'])}; trained anew on all "
-            f"images: test mean {percent(score['mean'], 3)} ± {percent(score['sd'], 3)} (sd), "
-            f"n = {score['n']}\n{page}",
+            f"{best['network']}: trained anew on all images: test mean {percent(score['mean'], 3)} "
+            f"± {percent(score['sd'], 3)} (sd), n = {score['n']}\n{page}",
             soft_wrap=True,
         )
         return None
@@ -211,13 +211,16 @@ def _say_what_is_left_out(settings: Searched) -> None:
         console(json_=True).print(f"not searched for, left to `smidgen check`: {named}")
 
 
-def _front(points: list[dict[str, Any]]) -> Table:
-    rows = [
-        (Path(p["network"]).stem, *(f"{p[key]:,}" for key in SHOWN), percent(p["val_accuracy"]))
-        for p in points
-    ]
+def _points(title: str, points: list[dict[str, Any]]) -> Table:
+    """Networks with their weights and validation accuracies, for finalists the mean over seeds."""
+    rows = []
+    for point in points:
+        final = point.get("final_val_accuracy")
+        accuracy = percent(final["mean"], 3) if final else percent(point["val_accuracy"])
+        figures = (f"{point[key]:,}" for key in SHOWN)
+        rows.append((Path(point["network"]).stem, *figures, accuracy))
     heading = ("network", "parameters", "MACs", "flash", "RAM", "validation")
-    return table(heading, rows, "the front", range(1, 6))
+    return table(heading, rows, title, range(1, 6))
 
 
 def _plan_lines(planned: dict[str, Any]) -> Iterator[str]:
@@ -228,8 +231,8 @@ def _plan_lines(planned: dict[str, Any]) -> Iterator[str]:
     yield f"the smallest drawn has {smallest['params']:,} parameters and {smallest['macs']:,} MACs"
     yield (
         f"{planned['epochs']:,} epochs of {planned['seconds_per_epoch']:.1f} s on "
-        f"{planned['cores']} cores: {planned['seconds'] / 3600:.1f} hours, without the winner's "
-        "final training"
+        f"{planned['cores']} cores: {planned['seconds'] / 3600:.1f} hours, without the final "
+        "trainings"
     )
 
 
@@ -265,6 +268,7 @@ def _figures(progress: Progress, study: Study) -> list[tuple[str, str]]:
     from smidgen.trials.driver import duration
 
     left = progress.seconds_left
+    final = [("final trainings", progress.final)] if progress.final else []
     most = "" if progress.trials is None else f" of {progress.trials:,}"
     known = ((t.val_accuracy or 0, t.epochs) for t in study.trials if t.accuracies)
     best = max(known, default=(None, 0))
@@ -275,6 +279,7 @@ def _figures(progress: Progress, study: Study) -> list[tuple[str, str]]:
         ("best", f"{percent(best[0])} after epoch {best[1]}" if best[1] else "–"),
         ("time", duration(progress.seconds)),
         ("left", "–" if left is None else duration(left)),
+        *final,
     ]
 
 

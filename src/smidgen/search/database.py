@@ -138,7 +138,7 @@ def _public(url: str) -> str:
 
 
 class _Objective:
-    """Trains what Optuna asks for; returns the validation error and the quantity."""
+    """Trains what Optuna asks for; returns the objectives."""
 
     def __init__(self, found: Study, shared: Shared, out: Path, study: Any) -> None:
         self.found, self.settings = found, found.settings  # `found` as it was before the question
@@ -158,7 +158,7 @@ class _Objective:
         for column, value in trial.facts().items():
             if value is not None:
                 asked.set_user_attr(column, value)
-        return 1 - (trial.val_accuracy or 0.0), self.found.quantity(trial)
+        return self.found.objectives(trial)
 
     def _known(self, key: str) -> dict[int, float] | None:
         same = (t for t in self.found.trials if t.key == key and t.outcome == "trained")

@@ -1,12 +1,19 @@
-"""How a search ends: the front, the winner, and the one look at the test images."""
+"""How a search ends: the front, the winner among the best, and the one look at the test images.
+
+An accuracy on a few thousand validation images, of one seed and a few epochs, ranks the best
+candidates hardly better than chance. So the best of the last rung are finalists, which train again
+under several seeds for as long as the winner will, and their means decide.
+"""
 
 from __future__ import annotations
 
-import json
+import itertools
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from smidgen.blocks.document import to_toml
@@ -15,8 +22,12 @@ from smidgen.files import make_folder, write_whole
 from smidgen.metrics import over_seeds
 from smidgen.recipe import Recipe, override
 from smidgen.recipe import to_toml as recipe_to_toml
+from smidgen.run import Run
 from smidgen.search.study import Settings, Study, Trial
 from smidgen.search.weigh import QUANTITIES
+from smidgen.trials.workers import Task, Workers
+
+FINALISTS = 4
 
 
 @dataclass(frozen=True)
@@ -32,15 +43,20 @@ class Point:
         return {"network": self.network, **self.figures, "val_accuracy": self.trial.val_accuracy}
 
 
+def on_last_rung(study: Study, without: Collection[str]) -> list[Trial]:
+    """The trials that trained on the last rung, but those whose candidates are `without`."""
+    last = study.settings.rungs[-1]
+    trained = (t for t in study.trials if t.outcome == "trained" and t.epochs == last)
+    return [trial for trial in trained if trial.key not in without]
+
+
 def front_of(study: Study, without: Collection[str] = ()) -> list[Trial]:
     """The trained trials of the last rung that no other one beats in error and quantity.
 
     They are sorted by the quantity that the budget limits first; the last is the most accurate.
     Candidates `without` count for nothing.
     """
-    last = study.settings.rungs[-1]
-    trained = (t for t in study.trials if t.outcome == "trained" and t.epochs == last)
-    whole = [trial for trial in trained if trial.key not in without]
+    whole = on_last_rung(study, without)
     whole.sort(key=lambda t: (study.quantity(t), -(t.val_accuracy or 0), t.number))
     front: list[Trial] = []
     for trial in whole:
@@ -49,24 +65,43 @@ def front_of(study: Study, without: Collection[str] = ()) -> list[Trial]:
     return front
 
 
-def verified_front(study: Study, out: Path) -> list[Point]:
-    """The front, of which every network keeps the limits in a real build, where it takes one.
+def finalists_of(study: Study, without: Collection[str] = ()) -> list[Trial]:
+    """The most accurate trained trials of the last rung; of equal ones the smaller first."""
+    whole = on_last_rung(study, without)
+    return sorted(whole, key=lambda t: (-(t.val_accuracy or 0), study.quantity(t)))[:FINALISTS]
 
-    A network that turns out to be too large makes room for those behind it. Raises SearchError
-    where none is left, MissingExtraError where flash or RAM is limited and cannot be measured.
+
+@dataclass(frozen=True)
+class Finalist:
+    """A network and its validation accuracies, one for each seed."""
+
+    point: Point
+    accuracies: Sequence[float]
+
+    def document(self) -> dict[str, Any]:
+        """The finalist as JSON has it."""
+        return self.point.document() | {"final_val_accuracy": _spread(self.accuracies)}
+
+
+Choose = Callable[[Study, Collection[str]], list[Trial]]
+
+
+def verified(study: Study, choose: Choose, out: Path, built: dict[str, Point]) -> list[Point]:
+    """What `choose` takes, where every network keeps the limits in a real build, if it takes one.
+
+    A network that turns out to be too large makes room for those behind it. `built` are the
+    networks whose weight is known, to which others are added. Raises SearchError where none is
+    left, MissingExtraError where flash or RAM is limited and cannot be measured.
     """
-    built: dict[str, Point] = {}
-    too_large: set[str] = set()
-    while front := front_of(study, too_large):
-        for trial in front:
-            if trial.key not in built:
-                built[trial.key] = _measured(study, trial, out)
-        points = [built[trial.key] for trial in front]
-        over = {point.trial.key for point in points if _is_over(study, point)}
-        if not over:
-            return points
-        too_large |= over
-    raise SearchError("no network of the search keeps the limits once it is built")
+    while True:
+        too_large = {key for key, point in built.items() if _is_over(study, point)}
+        chosen = choose(study, too_large)
+        if not chosen:
+            raise SearchError("no network of the search keeps the limits once it is built")
+        new = [trial for trial in chosen if trial.key not in built]
+        if not new:
+            return [built[trial.key] for trial in chosen]
+        built |= {trial.key: _measured(study, trial, out) for trial in new}
 
 
 def _measured(study: Study, trial: Trial, out: Path) -> Point:
@@ -99,6 +134,34 @@ def winning_recipe(settings: Settings, trial: Trial, model: str) -> Recipe:
     return override(settings.recipe, frozen | dict(trial.candidate.recipe))
 
 
+def train_finalists(
+    settings: Settings,
+    points: Sequence[Point],
+    seeds: int,
+    out: Path,
+    run: Workers,
+    step: Callable[[], None],
+) -> list[Finalist]:
+    """The points with their accuracies over the seeds, the best mean first.
+
+    They are trained by the recipe of a winner, but on the images to fit.
+    """
+    tasks: dict[str, tuple[Task, Point]] = {}
+    for point in points:
+        frozen = winning_recipe(settings, point.trial, str(Path(point.network).absolute()))
+        for seed in range(frozen.seed, frozen.seed + seeds):
+            name = f"{point.trial.key}-seed-{seed}"
+            recipe = override(frozen, {"full": False, "watch_test": False, "seed": seed})
+            folder = out.absolute() / "finalists" / name
+            tasks[name] = Task(name, recipe, str(folder)), point
+    accuracies = defaultdict(list)
+    for task, accuracy in run([task for task, _ in tasks.values()]):
+        accuracies[tasks[task.key][1].trial.key].append(accuracy)
+        step()
+    found = [Finalist(point, accuracies[point.trial.key]) for point in points]
+    return sorted(found, key=lambda each: -fmean(each.accuracies))
+
+
 def write_winner(settings: Settings, trial: Trial, folder: Path) -> Recipe:
     """Writes net.toml and recipe.toml, ready for `smidgen train`; returns the recipe."""
     make_folder(folder)
@@ -119,31 +182,43 @@ def emit_winner(out: Path, folder: Path) -> Path:
 def finish(
     study: Study,
     out: Path,
-    train: Callable[[Recipe, Path], Iterator[Any]],
-    seconds: float,
+    run: Workers,
+    train: Callable[[Recipe, int, Path], Iterator[Run]],
+    seeds: int,
+    watch: Callable[[int, int], None],
 ) -> dict[str, Any]:
-    """The document of `smidgen search --json`, kept as result.json.
+    """The document of `smidgen search --json`, but for its seconds.
 
-    `train` trains the winner's recipe for some seeds in a folder; only now is the test set read.
+    `run` trains the finalists, without the test images; `train` trains the winner's recipe under
+    so many seeds in a folder, and only then are they read. `watch` is called with the number of
+    these trainings that are done, and of all.
     """
-    points = verified_front(study, out)
-    winner = points[-1]
-    recipe = write_winner(study.settings, winner.trial, out / "best")
-    runs = [run.result() for run in train(recipe, out / "best" / "runs")]
-    summary = over_seeds([result["test_accuracy"] for result in runs])
-    outcomes = [trial.outcome for trial in study.trials]
-    document = {
+    built: dict[str, Point] = {}
+    front = verified(study, front_of, out, built)
+    points = verified(study, finalists_of, out, built)
+    done, total = itertools.count(1), (len(points) + 1) * seeds
+
+    def step() -> None:
+        watch(next(done), total)
+
+    finalists = train_finalists(study.settings, points, seeds, out, run, step)
+    best = out / "best"
+    recipe = write_winner(study.settings, finalists[0].point.trial, best)
+    accuracies = []
+    for trained in train(recipe, seeds, best / "runs"):
+        accuracies.append(trained.result()["test_accuracy"])
+        step()
+    proved = {"epochs": recipe.epochs, "test_accuracy": _spread(accuracies)}
+    return {
         "study": str(out),
-        "trials": len(outcomes),
-        **{name: outcomes.count(name) for name in ("trained", "repeated", "rejected")},
-        "seconds": seconds,
-        "front": [point.document() for point in points],
-        "best": {
-            **winner.document(),
-            "recipe": str(out / "best" / "recipe.toml"),
-            "epochs": recipe.epochs,
-            "test_accuracy": {"mean": summary.mean, "sd": summary.sd, "n": summary.n},
-        },
+        "trials": len(study.trials),
+        **{name: study.count(name) for name in ("trained", "repeated", "rejected")},
+        "front": [point.document() for point in front],
+        "finalists": [finalist.document() for finalist in finalists],
+        "best": finalists[0].document() | {"recipe": str(best / "recipe.toml")} | proved,
     }
-    write_whole(out / "result.json", json.dumps(document, indent=2) + "\n")
-    return document
+
+
+def _spread(accuracies: Sequence[float]) -> dict[str, Any]:
+    summary = over_seeds(accuracies)
+    return {"mean": summary.mean, "sd": summary.sd, "n": summary.n}

@@ -35,7 +35,7 @@ class _Read(Frozen):
 
 
 class Score(_Read):
-    """Accuracies on the test images, fractions, over `n` seeds."""
+    """Accuracies, fractions, over `n` seeds."""
 
     mean: float
     sd: float
@@ -56,6 +56,7 @@ class Point(_Read):
 
 class Best(Point):
     epochs: int
+    final_val_accuracy: Score
     test_accuracy: Score
 
 
@@ -140,20 +141,27 @@ def _winner(report: Report) -> str:
     if report.result is None:
         text = "The search has not ended: no network has seen the test images yet."
         return f"<section><h2>Under way</h2><p>{text}</p></section>"
-    best, score = report.result.best, report.result.best.test_accuracy
-    test = f"{100 * score.mean:.2f} ± {100 * score.sd:.2f} %"
+    best = report.result.best
     weights = {name: getattr(best, name) for name in NAMES}
-    facts = [("main", f"test accuracy, {score.n} seeds", test)]
-    facts.append(("", "validation accuracy", f"{100 * best.val_accuracy:.2f} %"))
+    scores = ("main", "test", best.test_accuracy), ("", "validation", best.final_val_accuracy)
+    facts = [
+        (
+            mark,
+            f"{name} accuracy, {score.n} seeds",
+            f"{100 * score.mean:.2f} ± {100 * score.sd:.2f} %",
+        )
+        for mark, name, score in scores
+    ]
     facts += [("", NAMES[name], f"{value:,}") for name, value in weights.items() if value]
     cells = "".join(
         f'<div class="{mark}"><dt>{html_text(name)}</dt><dd>{html_text(value)}</dd></div>'
         for mark, name, value in facts
     )
     text = (
-        f"Of {report.counts['trained']:,} networks the most accurate on validation images, trained "
-        f"anew on all training images for {best.epochs:,} epochs. The test images were read only "
-        "then; the mean and its standard deviation are over the seeds."
+        f"Of {report.counts['trained']:,} networks the most accurate ones were trained again, "
+        f"under several seeds for {best.epochs:,} epochs; this one has the best mean on "
+        "validation images. Then it was trained anew on all training images, and only then were "
+        "the test images read. Means with their standard deviation over the seeds."
     )
     return (
         f"<section><h2>The winner</h2><dl class=facts>{cells}</dl><p>{html_text(text)} "

@@ -26,7 +26,7 @@ def plan(settings: Settings, data: Data, effort: Effort) -> dict[str, Any]:
 
     `networks` is null where a range has no steps. The time is that of one candidate, whose
     multiply–accumulates are the median of those that fit, trained for the epochs of the first
-    rung, times all epochs, over the cores. The final training of the winner is not in it.
+    rung, times all epochs, over the cores. The final trainings are not in it.
     """
     images = Images(data.preprocess, len(data.classes))
     require_possible(settings, images, effort)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 from smidgen.data import Data
 from smidgen.errors import SearchError, did_you_mean
 from smidgen.files import write_whole
+from smidgen.recipe import Recipe
+from smidgen.run import Run
 from smidgen.search.finish import finish
 from smidgen.search.folder import Tables, opened
 from smidgen.search.study import Images, Settings, Study, require_one_that_fits
@@ -88,8 +91,7 @@ def search(
         for _ in driver.trainings():
             pass
         tables.write(study)
-        train = partial(_train_seeds, effort, data_dir)
-        return finish(study, out, train, driver.seconds)
+        return _finish(study, out, run, effort, data_dir, driver.seconds, watch)
 
 
 def _search_together(
@@ -116,8 +118,30 @@ def _search_together(
     study = join(settings, images, shared, out, url, trials, report)
     with opened(out, settings, shared.fingerprint, wait=True):
         write_whole(out / "trials.csv", to_csv(study))
-        train = partial(_train_seeds, effort, data_dir)
-        return finish(study, out, train, time.monotonic() - began)
+        run, seconds = _workers(shared, effort), time.monotonic() - began
+        return _finish(study, out, run, effort, data_dir, seconds, watch)
+
+
+def _finish(
+    study: Study, out: Path, run: Workers, effort: Effort, data_dir: Path | None,
+    seconds: float, watch: Watch,
+) -> dict[str, Any]:  # fmt: skip
+    """Finds the winner and writes result.json; `seconds` are those of the trials."""
+    began, trained = time.monotonic(), study.count("trained")
+
+    def report(done: int, total: int) -> None:
+        taken = seconds + time.monotonic() - began
+        final = f"{done:,} of {total:,}"
+        watch(
+            Progress(trained, effort.trials, taken, None, finished_round=True, final=final), study
+        )
+
+    def train(recipe: Recipe, seeds: int, folder: Path) -> Iterator[Run]:
+        return fit_seeds(recipe, seeds, folder, data_dir=data_dir, jobs=effort.jobs)
+
+    document = finish(study, out, run, train, effort.seeds, report) | {"seconds": seconds}
+    write_whole(out / "result.json", json.dumps(document, indent=2) + "\n")
+    return document
 
 
 def _workers(shared: Shared, effort: Effort) -> Workers:
@@ -126,10 +150,6 @@ def _workers(shared: Shared, effort: Effort) -> Workers:
 
         return ray_workers(shared)
     return processes(partial(train_candidate, shared), effort.jobs)
-
-
-def _train_seeds(effort: Effort, data_dir: Path | None, recipe: Any, folder: Path) -> Any:
-    return fit_seeds(recipe, effort.seeds, folder, data_dir=data_dir, jobs=effort.jobs)
 
 
 def require_possible(settings: Settings, images: Images, effort: Effort) -> None:

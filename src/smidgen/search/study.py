@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 SAMPLERS = ("tpe", "nsga2", "random")
 DRAWS = 10_000  # in which the first network that fits is looked for
+WANTED = 0.5  # of the limit: a smaller candidate is no better than one of this quantity
 
 
 class Settings(Frozen):
@@ -149,13 +150,22 @@ class Study:
         return "limits", max(excess, 1e-9) if trial.weight.broken else min(excess, 0.0)
 
     def tell(self, trial: Trial, outcome: str) -> None:
-        """Ends a trial: its validation error and the quantity that the budget limits first."""
+        """Ends a trial, of which Optuna gets to know the objectives."""
         trial.outcome = outcome
         asked = self._asked.pop(trial.number)
         asked.set_constraint(*self.constraint(trial))
         for name, value in trial.facts().items():
             asked.set_user_attr(name, value)
-        self._study.tell(asked, [1 - (trial.val_accuracy or 0.0), self.quantity(trial)])
+        self._study.tell(asked, self.objectives(trial))
+
+    def objectives(self, trial: Trial) -> tuple[float, float]:
+        """What Optuna minimizes: the validation error, and the quantity, or half of its limit.
+
+        Whoever names a limit may use it. Were a smaller candidate always better, most of those
+        that are drawn would be much smaller than they may be.
+        """
+        least = WANTED * (getattr(self.limits, self.limits.quantity) or 0)
+        return 1 - (trial.val_accuracy or 0.0), max(self.quantity(trial), least)
 
     def quantity(self, trial: Trial) -> float:
         """What the candidate takes of what the budget limits first."""

@@ -88,6 +88,7 @@ class Progress:
     seconds: float
     seconds_left: float | None
     finished_round: bool
+    final: str = ""  # of the trainings after all trials: how many are done
 
 
 @dataclass(frozen=True)
