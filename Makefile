@@ -12,6 +12,9 @@ BIN := .venv/bin
 
 BUILD ?= address
 
+# The tests start hundreds of processes: what one has compiled is kept for the others.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run test coverage fuzz sanitize docs dist setup check clean
 
 run: .venv/installed

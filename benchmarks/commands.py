@@ -56,6 +56,7 @@ def _time(command: str, folder: Path, data: Path) -> float:
     force = ["--force"] if "export" in command else []
     arguments = [sys.executable, "-m", *command.split(), *force]
     environment = os.environ | {"SMIDGEN_DATA": str(data)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # its caches are warm, too
     began = time.perf_counter()
     with subprocess.Popen(
         arguments, cwd=folder, stdout=subprocess.PIPE, env=environment
