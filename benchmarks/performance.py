@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import commands
+from peers import run as peers
 
 from smidgen.bench.report import markdown
 from smidgen.cli.bench import SUITES
@@ -43,19 +44,19 @@ CUDA is not measured: no GPU was at hand. The path is the same code with the ima
 
 
 def main() -> None:
-    wanted = sys.argv[1:] or [*SUITES, "commands"]
+    own = {"commands": commands, "peers": peers}
+    wanted = sys.argv[1:] or [*SUITES, *own]
     measured = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.is_file() else {}
     for suite in wanted:
-        if suite == "commands":
-            measured[suite] = commands.measure()
+        if suite in own:
+            measured[suite] = own[suite].measure()
         else:
             command = [sys.executable, "-m", "smidgen", "bench", suite, "--json"]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             measured |= json.loads(done.stdout)
         FIGURES.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
     sections = [markdown(suite, measured[suite]) for suite in SUITES if suite in measured]
-    if "commands" in measured:
-        sections.append(commands.section(measured["commands"]))
+    sections += [each.section(measured[name]) for name, each in own.items() if name in measured]
     machine = measured["hardware"]
     versions = ", ".join(f"{name} {version}" for name, version in measured["versions"].items())
     closing = f"{machine['cpu']}, {machine['cores']} cores; {versions}.\n"
