@@ -36,8 +36,8 @@ noted down while training and scored afterwards; nothing is chosen by them.
 
 The roofline has two measures, both run in turn with the training: fused multiply-adds in registers
 (`train/native/peak.c`), which no program exceeds, and torch's own float32 matrix product, which a
-good convolution can. Both are those of all cores; a recipe that says `workers = 1`, as most of our
-own do, keeps one of them busy.
+good convolution can. Both are those of the cores that a recipe keeps busy: all of them, or one
+where it says `workers = 1`, as most of our own do. Networks for colour train on random images.
 
 CUDA is not measured: no GPU was at hand. The path is the same code with the images on the device.
 """

@@ -11,7 +11,8 @@ from PIL import Image
 from torch import nn
 
 from smidgen import bench
-from smidgen.bench import against_standard_loop, augmentation, race, time_to_accuracy
+from smidgen.anatomy import describe
+from smidgen.bench import against_standard_loop, augmentation, race, rates, time_to_accuracy
 from smidgen.bench.race import _standard_time
 from smidgen.bench.rates import (
     engine_rate,
@@ -33,10 +34,11 @@ from smidgen.bench.standard import (
     train_standard,
 )
 from smidgen.cli import run
-from smidgen.data import Data, normalise
+from smidgen.data import Data, Split, normalise
 from smidgen.mnist import INPUT_SHAPE
-from smidgen.recipe import Augment, Recipe, override
+from smidgen.recipe import Augment, Recipe, load_recipe, override
 from smidgen.train.native import library
+from smidgen.zoo import create_model
 
 
 def test_the_standard_loop_sees_what_the_engine_sees(few: Data, recipe: Recipe) -> None:
@@ -145,6 +147,31 @@ def test_a_share_of_the_roof_is_a_rate_over_it(few: Data) -> None:
     reached = found["images_per_second"] * found["flops_per_image"]
     assert found["matmul_share"] == pytest.approx(reached / found["matmul_flops_per_second"])
     assert 0 < found["matmul_share"] < 1
+
+
+def test_a_roof_is_that_of_the_cores_in_use_and_of_the_networks_own_images(
+    few: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = []
+
+    def rate(recipe: Recipe, split: Split, data: Data) -> float:
+        shapes.append(tuple(split.images.shape[1:]))
+        return 1.0
+
+    monkeypatch.setattr(rates, "engine_rate", rate)
+    monkeypatch.setattr(rates, "multiply_add_flops", lambda: 8e9)
+    monkeypatch.setattr(rates, "matmul_flops", lambda: 4e9)
+    monkeypatch.setattr(rates.os, "cpu_count", lambda: 8)
+    found = roofline(["smidgen_cifar_25k", "smidgen_8k"], few, rounds=1)
+    assert shapes == [(3, 32, 32)] * 2 + [(1, 28, 28)] * 2
+    colour, grey = found.values()
+    assert load_recipe("smidgen_cifar_25k").workers == 4
+    assert (colour["peak_flops_per_second"], colour["matmul_flops_per_second"]) == (4e9, 2e9)
+    assert load_recipe("smidgen_8k").workers == 1
+    assert (grey["peak_flops_per_second"], grey["matmul_flops_per_second"]) == (1e9, 0.5e9)
+    macs = describe(create_model("smidgen_cifar_25k")).macs
+    assert 5 * macs < colour["flops_per_image"] < 6 * macs  # forward, and back to both factors
+    assert colour["share"] == pytest.approx(colour["flops_per_image"] / 4e9)
 
 
 def test_more_images_and_more_epochs_are_measured(few: Data) -> None:

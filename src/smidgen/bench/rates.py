@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,7 +22,7 @@ from smidgen.anatomy import describe
 from smidgen.augment import augment
 from smidgen.bench.standard import train_standard
 from smidgen.data import Data, Split
-from smidgen.inputs import InputShape
+from smidgen.inputs import InputShape, Preprocess
 from smidgen.mnist import INPUT_SHAPE
 from smidgen.network import one_thread_per_operator
 from smidgen.recipe import Augment, Recipe, load_recipe, override
@@ -32,6 +33,7 @@ from smidgen.train.native import library
 from smidgen.train.optimizer import Optimizer
 from smidgen.train.progress import Meter
 from smidgen.train.resolve import resolve
+from smidgen.zoo import default_input
 
 CPU = torch.device("cpu")
 AFFINE = Augment(rotation=10.0, translation=0.1, scale=0.1, shear=5.0)
@@ -89,31 +91,51 @@ def _rate_on(cores: int, recipe: Recipe, split: Split, data: Data) -> float:
 
 
 def roofline(models: list[str], data: Data, rounds: int = 3) -> dict[str, Any]:
-    """Training FLOP/s of each model as a share of the most that all cores can do.
+    """Training FLOP/s of each model as a share of the most that the cores which train it can do.
 
     Of fused multiply-adds in float32 (`share`; NaN where there are no kernels), and of torch's
-    matrix product (`matmul_share`).
+    matrix product (`matmul_share`). A model that takes other images than those of `data` trains on
+    random ones.
     """
-    found = {}
+    cores, found = os.cpu_count() or 1, {}
     for name in models:
-        recipe = _resolved(override(_recipe(name), {"precision": "float32"}), data)
-        flops = training_flops(new_module(recipe, data), data.preprocess.shape)
+        own = _taken_by(name, data)
+        recipe = _resolved(override(_recipe(name), {"precision": "float32"}), own)
+        used = min(recipe.workers, cores) / cores
+        flops = training_flops(new_module(recipe, own), own.preprocess.shape)
         count = max(recipe.batch_size, min(6_400, int(4e11 / flops)))
-        split = Split(data.train.images[:count], data.train.labels[:count])
-        engine_rate(recipe, split, data)
+        split = Split(own.train.images[:count], own.train.labels[:count])
+        engine_rate(recipe, split, own)
         taken = [
-            (engine_rate(recipe, split, data), multiply_add_flops(), matmul_flops())
+            (
+                engine_rate(recipe, split, own),
+                used * (multiply_add_flops() or math.nan),
+                used * matmul_flops(),
+            )
             for _ in range(rounds)
         ]
         found[name] = {
             "images_per_second": median(rate for rate, _, _ in taken),
             "flops_per_image": flops,
-            "peak_flops_per_second": median(peak or math.nan for _, peak, _ in taken),
-            "share": median(rate * flops / (peak or math.nan) for rate, peak, _ in taken),
+            "peak_flops_per_second": median(peak for _, peak, _ in taken),
+            "share": median(rate * flops / peak for rate, peak, _ in taken),
             "matmul_flops_per_second": median(product for _, _, product in taken),
             "matmul_share": median(rate * flops / product for rate, _, product in taken),
         }
     return found
+
+
+def _taken_by(model: str, data: Data) -> Data:
+    """The data, or random images of the shape that the model takes if nobody says otherwise."""
+    shape = default_input(model)
+    if shape in (None, data.preprocess.shape):
+        return data
+    assert shape is not None
+    random = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (6_400, *shape), dtype=torch.uint8, generator=random)
+    labels = torch.randint(len(data.classes), (6_400,), generator=random)
+    fed = Preprocess("photo", shape, (0.5,) * shape[0], (0.25,) * shape[0])
+    return replace(data, train=Split(images, labels), preprocess=fed, origin=None)
 
 
 def engine_rate(recipe: Recipe, split: Split, data: Data) -> float:

@@ -12,7 +12,7 @@ Rows = list[list[str]]
 TITLES = {
     "standard": "tiny_mnist by its document's recipe: training, images/s",
     "scaling": "Training on one core and on all cores, images/s",
-    "roofline": "Training FLOP/s over the most that all cores can do in float32",
+    "roofline": "Training FLOP/s over the most that the cores can do in float32",
     "growth": "Twice the images, and more epochs",
     "augmentation": "Rotation, translation, scale and shear, images/s",
     "inference": "Inference, ms a batch",

@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -125,6 +126,8 @@ def processes(train: Callable[[Task], float], jobs: int) -> Workers:
     """
     if effective_n_jobs(jobs) == 1:
         return lambda tasks: ((task, train(task)) for task in tasks)
+    # joblib replaces a worker whose memory has grown; nothing is lost.
+    warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
     handle, path = tempfile.mkstemp(prefix="smidgen-")
     atexit.register(Path(path).unlink, missing_ok=True)
     with open(handle, "wb") as file:
