@@ -184,12 +184,14 @@ def test_the_page_names_the_winner(tmp_path: Path) -> None:
     score = {"mean": 0.98765, "sd": 0.00321, "n": 5}
     final = {"mean": 0.9912, "sd": 0.0012, "n": 5}
     winner = point | {"epochs": 9, "test_accuracy": score, "final_val_accuracy": final}
-    document = {"seconds": 5_400.0, "front": [point], "best": winner}
+    other = point | {"network": "n/0123.toml", "final_val_accuracy": final | {"mean": 0.9903}}
+    document = {"seconds": 5_400.0, "front": [point], "finalists": [winner, other], "best": winner}
     (tmp_path / "result.json").write_text(json.dumps(document))
     page = write_search_report(tmp_path)[0].read_text()
     for text in (
         "98.77 ± 0.32 %", "test accuracy, 5 seeds", "1,234", "It took 1 h 30 min",
         "99.12 ± 0.12 %", "validation accuracy, 5 seeds",
+        '<a href="networks/0123.toml"><code>0123</code></a> 99.03 %',
     ):  # fmt: skip
         assert text in page
     (tmp_path / "result.json").write_text("{}")

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 
 from pydantic import ConfigDict
 
@@ -54,9 +55,12 @@ class Point(_Read):
     val_accuracy: float
 
 
-class Best(Point):
-    epochs: int
+class Finalist(Point):
     final_val_accuracy: Score
+
+
+class Best(Finalist):
+    epochs: int
     test_accuracy: Score
 
 
@@ -65,6 +69,7 @@ class Result(_Read):
 
     seconds: float
     front: list[Point]
+    finalists: list[Finalist]
     best: Best
 
 
@@ -163,11 +168,18 @@ def _winner(report: Report) -> str:
         "validation images. Then it was trained anew on all training images, and only then were "
         "the test images read. Means with their standard deviation over the seeds."
     )
+    finalists = ", ".join(map(_finalist, report.result.finalists))
     return (
         f"<section><h2>The winner</h2><dl class=facts>{cells}</dl><p>{html_text(text)} "
         '<a href="best/net.toml">net.toml</a>, <a href="best/recipe.toml">recipe.toml</a></p>'
-        "</section>"
+        f"<p>The finalists on validation images: {finalists}.</p></section>"
     )
+
+
+def _finalist(finalist: Finalist) -> str:
+    key = html_text(Path(finalist.network).stem)
+    mean = f"{100 * finalist.final_val_accuracy.mean:.2f} %"
+    return f'<a href="networks/{key}.toml"><code>{key}</code></a> {mean}'
 
 
 def _front(report: Report) -> str:
