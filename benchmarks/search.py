@@ -210,7 +210,9 @@ CALLED = {"shells": "shells of one PostgreSQL", "ray": "of Ray"}
 def put(page: str, lines: list[str]) -> None:
     """Puts the lines between the two comments of a page."""
     path = ROOT / "docs" / page
-    between = re.compile(r"(<!-- written by: .*? -->\n).*(<!-- end -->)", re.DOTALL)
+    between = re.compile(
+        r"(<!-- written by: python benchmarks/search.py .*? -->\n).*?(<!-- end -->)", re.DOTALL
+    )
     body = "\n" + "\n".join(lines) + "\n\n"
     new = between.sub(lambda found: found[1] + body + found[2], path.read_text("utf-8"))
     path.write_text(new, encoding="utf-8")
