@@ -154,7 +154,9 @@ def test_shells_go_on_after_the_database_was_killed(postgresql: Server, tmp_path
         for name in names:
             said = (tmp_path / f"{name}.txt").read_text().splitlines()[-1]
             assert "SearchError: the database postgresql://127.0.0.1:" in said, said
-            assert said.endswith("; the same command goes on")
+            assert said.endswith(
+                ("; the same command goes on", "write --storage postgresql://USER@HOST/NAME")
+            )
         postgresql.start()
     assert ended(shell(tmp_path, postgresql.url, "last.csv")) == 0
     header, *rows = (tmp_path / "last.csv").read_text().splitlines()

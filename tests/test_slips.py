@@ -138,6 +138,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def files_in(folder: Path) -> set[Path]:
+    """All but what Python keeps of a module that it has imported."""
+    return {path for path in folder.rglob("*") if "__pycache__" not in str(path)}
+
+
 def test_there_are_more_than_forty_slips() -> None:
     assert len(SLIPS) > 40
 
@@ -147,7 +152,7 @@ def test_a_slip_is_one_line_and_exit_2(
     typed: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(folder)
-    before = set(folder.rglob("*"))
+    before = files_in(folder)
     assert run(shlex.split(typed)) == 2
     said = capsys.readouterr()
     assert said.out == ""
@@ -158,7 +163,7 @@ def test_a_slip_is_one_line_and_exit_2(
     also = capsys.readouterr()
     assert also.err == said.err
     assert f"smidgen: {json.loads(also.out)['error']}\n" == said.err
-    assert {path for path in folder.rglob("*") if "__pycache__" not in str(path)} == before
+    assert files_in(folder) == before
 
 
 @pytest.mark.parametrize(
