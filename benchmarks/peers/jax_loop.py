@@ -9,16 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from networks import (
-    LEARNING_RATE,
-    MOMENTUM,
-    Layer,
-    check,
-    images_of,
-    layers_of,
-    normalised,
-    serve,
-)
+from networks import LEARNING_RATE, MOMENTUM, Layer, check, images_of, layers_of, normalised, serve
 
 name, batch, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 layers = layers_of(name)

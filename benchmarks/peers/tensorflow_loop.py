@@ -10,16 +10,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from networks import (
-    LEARNING_RATE,
-    MOMENTUM,
-    Layer,
-    check,
-    images_of,
-    layers_of,
-    normalised,
-    serve,
-)
+from networks import LEARNING_RATE, MOMENTUM, Layer, check, images_of, layers_of, normalised, serve
 
 name, batch, count, cores = sys.argv[1], *map(int, sys.argv[2:5])
 tf.config.threading.set_intra_op_parallelism_threads(cores)
