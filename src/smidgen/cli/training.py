@@ -161,6 +161,7 @@ class _Trainer:
         if run.has_result() and run.has_card():
             console(self.json_).print(f"{path} has finished; nothing was changed")
             return _print_result(run, self.json_)
+        run.checkpoint()  # is refused before what takes time
         data = load_shown(run.recipe.data, self.data_dir, self.quiet)
         with self._watch(path) as watch:
             run = resume(path, data, device=self.device, watch=watch)
