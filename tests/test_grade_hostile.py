@@ -37,7 +37,7 @@ from smidgen.grade.answers import Judged, pack, unpack
 from smidgen.grade.copying import copy_submission
 from smidgen.grade.judge import judge_answer
 from smidgen.grade.kernel import has_seccomp, landlock_version
-from smidgen.grade.programs import Judge
+from smidgen.grade.worker import Worker
 from smidgen.inputs import InputShape
 from smidgen.network.scribe import transcribe
 
@@ -62,8 +62,14 @@ class Net(nn.Module):
 """
 HEAVY = NET.replace("width=8", "width=800")  # 7,200 + 1,600 + 8,010 numbers
 PIPE = """
-import json, os, struct, sys
-answer = json.loads(sys.argv[1])["answer"]
+import os, stat, struct
+pipes = []
+for handle in range(3, 64):
+    try:
+        pipes += [handle] if stat.S_ISFIFO(os.fstat(handle).st_mode) else []
+    except OSError:
+        pass
+answer = pipes[0]
 
 def send(text):
     weights = struct.pack("<Q", 2) + b"{}"
@@ -140,7 +146,7 @@ FORGERS = {
     ),
     "claims_a_training.py": (
         NET.replace("outputs=10", "outputs=7")
-        + "import sys\nchild = sys.modules['__main__']\npack = child.pack\n"
+        + "import sys\nchild = sys.modules['smidgen.grade.child']\npack = child.pack\n"
         "child.pack = lambda document, tensors: pack(document | {'classes': 7}, tensors)\n",
         "failed", "output_shape",
     ),
@@ -180,6 +186,22 @@ ATTACKERS = {
     "writes_a_file.py": (REFUSED.format("open('@SECRET@', 'a')") + NET, "passed", ""),
     "kills.py": (
         LIBC + "import os\nassert libc.kill(os.getppid(), 9) < 0 and libc.kill(-1, 9) < 0\n" + NET,
+        "passed", "",
+    ),
+    "kills_by_a_file.py": (
+        "import fcntl, os\nfile = open(os.devnull)\ntry:\n"
+        "    fcntl.fcntl(file, fcntl.F_SETOWN, os.getppid())\nexcept OSError:\n    pass\n" + NET,
+        "passed", "",
+    ),
+    "slows_down.py": (
+        LIBC + "import os\nparent = os.getppid()\n"
+        "assert libc.setpriority(0, parent, 19) < 0 and libc.setsid() < 0\n"
+        "assert libc.sched_setaffinity(parent, 8, b'\\1' * 8) < 0\n" + NET,
+        "passed", "",
+    ),
+    "writes_memory.py": (
+        "import os\n" + REFUSED.format("open(f'/proc/{os.getppid()}/mem', 'r+b')")
+        + REFUSED.format("os.readlink(f'/proc/{os.getppid()}/fd/0')") + NET,
         "passed", "",
     ),
     "interrupts.py": ("raise KeyboardInterrupt\n" + NET, "error", "KeyboardInterrupt"),
@@ -289,6 +311,7 @@ def test_landlock_bars_what_bubblewrap_bars(tmp_path: Path) -> None:
     names = [
         *("sends_below.py", "reads_environments.py", "reads_a_file.py", "writes_a_file.py"),
         *("kills.py", "bombs.py", "changes_the_grader.py", "plain.py"),
+        *("slows_down.py", "writes_memory.py"),
     ]
     graded = grade_all(tmp_path, names, Isolation("landlock"))
     for name in names:
@@ -396,23 +419,65 @@ def test_a_grading_that_was_killed_while_a_sandbox_was_set_up_leaves_no_process(
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "hangs"])
-def test_a_judge_that_ends_or_hangs_is_replaced(number: signal.Signals) -> None:
+def test_a_worker_that_ends_or_hangs_is_replaced(number: signal.Signals) -> None:
     job = {
         "seconds": 5.0, "memory_mb": 4096, "file_mb": 16, "isolation": "limits", "input": None,
         "budget": load_budget("era-8k").model_dump_json(exclude_unset=True), "is_trained": False,
     }  # fmt: skip
     said = pack({"status": "error", "note": "all zero", "missing": []})
-    with Judge(Isolation("limits")) as judge:
-        judge.start()
-        assert judge._process
-        judge._process.send_signal(number)
+    with Worker(Isolation("limits")) as worker:
+        worker.start()
+        assert worker._process
+        worker._process.send_signal(number)
         if number == signal.SIGKILL:
-            judge._process.wait()
+            worker._process.wait()
         else:
-            assert judge.judge(said, job) == (None, b"")
-        code, answer = judge.judge(said, job | {"seconds": 60.0})
+            assert worker.do(job, said) == (None, b"")
+        code, answer = worker.do(job | {"seconds": 60.0}, said)
     assert code == 0
     assert json.loads(unpack(answer)[0])["note"] == "all zero"
+
+
+LEAVES = """
+import os
+for folder in (".", "/dev/shm"):
+    try:
+        open(f"{folder}/torch.py", "w").write("raise SystemExit('hijacked')")
+        os.symlink("/usr", f"{folder}/link")
+        os.makedirs(f"{folder}/" + "/".join(["deep"] * 50))
+        @LOCKS@
+    except PermissionError:
+        if folder == ".":
+            raise
+"""
+FINDS = """
+import os
+assert os.listdir() == ["b_finds.py"], os.listdir()
+try:
+    left = os.listdir("/dev/shm")
+except PermissionError:
+    left = []
+assert left == [], left
+"""
+
+
+@pytest.mark.parametrize("kind", ["bubblewrap", "landlock"])
+@pytest.mark.parametrize(
+    "locks",
+    ["pass", "os.makedirs(f'{folder}/locked/in'); os.chmod(f'{folder}/locked', 0)"],
+    ids=["removable", "locked"],
+)
+def test_what_a_submission_leaves_is_gone_before_the_next(
+    kind: Any, locks: str, tmp_path: Path
+) -> None:
+    if kind == "bubblewrap" and sandbox.bubblewrap_problem():
+        pytest.skip(sandbox.bubblewrap_problem())
+    if kind == "landlock" and not (landlock_version() and has_seccomp()):
+        pytest.skip("this kernel has no Landlock or no seccomp")
+    (tmp_path / "a_leaves.py").write_text(LEAVES.replace("@LOCKS@", locks) + NET)
+    (tmp_path / "b_finds.py").write_text(FINDS + NET)
+    graded = list(grade_folder(tmp_path, "era-8k", jobs=1, isolation=Isolation(kind)))
+    assert [(grade.status, grade.note) for grade in graded] == [("passed", "")] * 2
 
 
 def command_lines() -> list[bytes]:

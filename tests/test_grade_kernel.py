@@ -23,7 +23,9 @@ CALLS = {
         ("clone of a process", 56, 17, KILLED), ("clone of a thread", 56, THREAD | 1, ALLOWED),
         ("signal to itself", 234, os.getpid(), ALLOWED), ("signal to another", 234, 1, REFUSED),
         ("own limits", 302, 0, ALLOWED), ("another's limits", 302, 1, REFUSED),
-        ("read, of the x32 calls", 0x40000000, 0, KILLED),
+        ("own cores", 203, 0, ALLOWED), ("another's cores", 203, 1, REFUSED),
+        ("another's schedule", 144, 1, REFUSED), ("priority", 141, 0, REFUSED),
+        ("a session", 112, 0, REFUSED), ("read, of the x32 calls", 0x40000000, 0, KILLED),
     ],
     "aarch64": [
         ("read", 63, 0, ALLOWED), ("execve", 221, 0, REFUSED), ("socket", 198, 2, REFUSED),
@@ -31,6 +33,9 @@ CALLS = {
         ("clone of a thread", 220, THREAD | 1, ALLOWED),
         ("signal to itself", 131, os.getpid(), ALLOWED), ("signal to another", 131, 1, REFUSED),
         ("own limits", 261, 0, ALLOWED), ("another's limits", 261, 1, REFUSED),
+        ("own cores", 122, 0, ALLOWED), ("another's cores", 122, 1, REFUSED),
+        ("another's schedule", 119, 1, REFUSED), ("priority", 140, 0, REFUSED),
+        ("a session", 157, 0, REFUSED),
     ],
 }  # fmt: skip
 

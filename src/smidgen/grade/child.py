@@ -1,13 +1,10 @@
-"""The process that a submission runs in: it records the network, and sends it as plain data.
+"""Runs a submission: it records the network, and sends it as plain data.
 
-The grader runs this file as a program. It judges nothing: what it sends is as trustworthy as the
-submission. All large libraries are imported before the submission, so that the time and the memory
-which they take are not counted as the submission's.
+It judges nothing: what it sends is as trustworthy as the submission.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -34,13 +31,12 @@ _REFUSED = _FORK | {
 }  # fmt: skip
 
 
-def main() -> None:
-    """Records the submission that the JSON on the command line names."""
-    job = json.loads(sys.argv[1])
+def record_submission(job: dict[str, Any], answer: int) -> None:
+    """Records the submission that the job names, in a process of its own, into a pipe."""
     forks: list[str] = []
     itself = os.getpid()
     shutil.copytree(job["given"], Path.cwd(), dirs_exist_ok=True)
-    limit(job)
+    limit(job, answer)
     _refuse(forks)
     document, tensors = _record(Path(job["name"]), job)
     if os.getpid() != itself:
@@ -48,9 +44,7 @@ def main() -> None:
     if forks or _has_children():
         document = {"status": "forked", "note": "tries to start copies of its process"}
         tensors = {}
-    write_answer(job["answer"], pack(document, tensors))
-    # Ends the submission's threads and skips its exit handlers.
-    os._exit(0)
+    write_answer(answer, pack(document, tensors))
 
 
 def _has_children() -> bool:
@@ -112,7 +106,3 @@ def _network(submission: Path, job: dict[str, Any]) -> tuple[dict[str, Any], dic
 def _left_out(entry: str) -> str:
     notebook = read_notebook(Path(entry)) if entry.endswith(".ipynb") else None
     return said_left_out(notebook) if notebook and notebook.left_out else ""
-
-
-if __name__ == "__main__":
-    main()

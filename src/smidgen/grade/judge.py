@@ -1,16 +1,11 @@
-"""The process that judges: it rebuilds the networks that submissions send, and weighs them.
+"""Judges: rebuilds the networks that submissions send, and weighs them.
 
-The grader runs this file as a program. No code of a submission runs in it. Each answer is judged in
-a fork of its own with the limits of a submission, because a network can be as large and as slow as
-its author likes.
+No code of a submission runs here. The limits are those of a submission all the same, because a
+network can be as large and as slow as its author likes.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import socket
-import sys
 from typing import Any
 
 from pydantic import ValidationError
@@ -28,37 +23,16 @@ from smidgen.network.rebuild import rebuild
 from smidgen.network.transcript import BATCHES, Transcript
 
 
-def main() -> None:
-    """Judges what comes through the socket that the command line names, until it is closed.
-
-    Each message is a job, with the file of the answer and the pipe for the verdict; what is sent
-    back is the exit code of the fork.
-    """
-    with socket.socket(fileno=int(sys.argv[1])) as grader:
-        while True:
-            message, handles, _, _ = socket.recv_fds(grader, 2**20, 2)
-            if not message:
-                return
-            process = os.fork()
-            if process == 0:
-                grader.close()
-                _judge_file(json.loads(message), *handles)
-                os._exit(0)
-            for handle in handles:
-                os.close(handle)
-            code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-            grader.send(str(code).encode())
-
-
-def _judge_file(job: dict[str, Any], file: int, verdict: int) -> None:
+def judge_record(job: dict[str, Any], answer: int, file: int) -> None:
+    """Judges the record in a file, in a process of its own, into a pipe."""
     with open(file, "rb") as opened:
-        answer = opened.read()
-    limit(job | {"answer": verdict})
+        record = opened.read()
+    limit(job, answer)
     try:
-        document = judge_answer(answer, job)
+        document = judge_answer(record, job)
     except BaseException as problem:  # too little memory, too deep a recursion
         document = _failed(named(problem))
-    write_answer(verdict, pack(document))
+    write_answer(answer, pack(document))
 
 
 def judge_answer(answer: bytes, job: dict[str, Any]) -> dict[str, Any]:
@@ -159,7 +133,3 @@ def _numbers_read(single: Record) -> set[str]:
         values = [op.input, op.weight, op.bias] if isinstance(op, BatchNorm) else op.inputs
         read |= {name for value in values if value for name in value.state}
     return read
-
-
-if __name__ == "__main__":
-    main()

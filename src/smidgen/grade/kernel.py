@@ -22,7 +22,7 @@ _OF_FILES = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14  # execute, write, read, truncate
 _RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
 _TCP, _SCOPES = 0b11, 0b11  # bind and connect; abstract sockets and signals
 
-_NO_NEW_PRIVILEGES, _GET_SECCOMP, _PARENT_DEATH_SIGNAL = 38, 21, 1  # of prctl
+_NO_NEW_PRIVILEGES, _GET_SECCOMP, _PARENT_DEATH_SIGNAL, _DUMPABLE = 38, 21, 1, 4  # of prctl
 _KILLED = 9
 _SET_FILTER, _ALL_THREADS = 1, 1
 _LOAD, _EQUAL, _AT_LEAST, _HAS_BITS, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -30,28 +30,38 @@ _ALLOW, _KILL, _FAIL = 0x7FFF0000, 0x80000000, 0x00050000
 _EPERM, _ENOSYS = 1, 38
 _CLONE_THREAD = 0x10000
 
+_OF_ITSELF = (  # what a process may do to itself alone
+    "tgkill", "prlimit64", "sched_setparam", "sched_setscheduler", "sched_setaffinity",
+    "sched_setattr",
+)  # fmt: skip
+
 # By machine: its number in the kernel, then the numbers of system calls.
 _MACHINES = {
     "x86_64": (0xC000003E, {
         "clone": 56, "clone3": 435, "fork": 57, "vfork": 58, "tgkill": 234, "prlimit64": 302,
-        "seccomp": 317,
+        "seccomp": 317, "sched_setparam": 142, "sched_setscheduler": 144, "sched_setaffinity": 203,
+        "sched_setattr": 314,
     }, {
         "execve": 59, "execveat": 322, "socket": 41, "connect": 42, "bind": 49, "sendto": 44,
         "sendmsg": 46, "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311,
         "kill": 62, "tkill": 200, "rt_sigqueueinfo": 129, "pidfd_send_signal": 424,
         "pidfd_open": 434, "pidfd_getfd": 438, "io_uring_setup": 425, "unshare": 272, "setns": 308,
         "mount": 165, "keyctl": 250, "add_key": 248, "request_key": 249, "bpf": 321,
-        "perf_event_open": 298, "userfaultfd": 323, "open_by_handle_at": 304,
+        "perf_event_open": 298, "userfaultfd": 323, "open_by_handle_at": 304, "setpriority": 141,
+        "ioprio_set": 251, "setsid": 112, "setpgid": 109,
     }),
     "aarch64": (0xC00000B7, {
         "clone": 220, "clone3": 435, "tgkill": 131, "prlimit64": 261, "seccomp": 277,
+        "sched_setparam": 118, "sched_setscheduler": 119, "sched_setaffinity": 122,
+        "sched_setattr": 274,
     }, {
         "execve": 221, "execveat": 281, "socket": 198, "connect": 203, "bind": 200, "sendto": 206,
         "sendmsg": 211, "ptrace": 117, "process_vm_readv": 270, "process_vm_writev": 271,
         "kill": 129, "tkill": 130, "rt_sigqueueinfo": 138, "pidfd_send_signal": 424,
         "pidfd_open": 434, "pidfd_getfd": 438, "io_uring_setup": 425, "unshare": 97, "setns": 268,
         "mount": 40, "keyctl": 219, "add_key": 217, "request_key": 218, "bpf": 280,
-        "perf_event_open": 241, "userfaultfd": 282, "open_by_handle_at": 265,
+        "perf_event_open": 241, "userfaultfd": 282, "open_by_handle_at": 265, "setpriority": 140,
+        "ioprio_set": 30, "setsid": 157, "setpgid": 154,
     }),
 }  # fmt: skip
 
@@ -78,6 +88,12 @@ def die_with_parent(parent: int | None = None) -> None:
         _checked(ctypes.CDLL(None, use_errno=True).prctl(_PARENT_DEATH_SIGNAL, _KILLED, 0, 0, 0))
         if parent is not None and os.getppid() != parent:
             os._exit(1)
+
+
+def refuse_tracing() -> None:
+    """Keeps the memory and the files of this process and its forks from others of its user."""
+    if sys.platform == "linux":
+        _checked(ctypes.CDLL(None, use_errno=True).prctl(_DUMPABLE, 0, 0, 0, 0))
 
 
 def give_up_files(readable: Iterable[Path], writable: Iterable[Path]) -> None:
@@ -141,7 +157,7 @@ def _filter() -> list[tuple[int, int, int, int]]:
     filter_ += [(_EQUAL, 0, 1, calls["clone3"]), (_RETURN, 0, 0, _FAIL | _ENOSYS)]
     filter_ += [(_EQUAL, 0, 4, calls["clone"]), first_argument]
     filter_ += [(_HAS_BITS, 0, 1, _CLONE_THREAD), allow, kill]
-    for name in ("tgkill", "prlimit64"):  # a process may do that to itself
+    for name in _OF_ITSELF:
         filter_ += [(_EQUAL, 0, 5, calls[name]), first_argument]
         filter_ += [(_EQUAL, 1, 0, 0), (_EQUAL, 0, 1, os.getpid()), allow, refuse]
     return [*filter_, allow]

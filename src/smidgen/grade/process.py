@@ -20,8 +20,8 @@ from smidgen.entry import is_trained
 from smidgen.errors import BudgetError, RunError
 from smidgen.grade.answers import LARGEST_MB, Judged, is_whole, named, one_line, unpack
 from smidgen.grade.copying import Copied, copy_submission
-from smidgen.grade.programs import Judge, is_too_much, run_child, scratch_folder
 from smidgen.grade.sandbox import Isolation, choose_isolation
+from smidgen.grade.worker import Worker, is_too_much
 from smidgen.inputs import InputShape
 from smidgen.source import SUFFIXES
 
@@ -120,18 +120,18 @@ def grade_folder(
 def _grade_side_by_side(
     submissions: list[Path], job: dict[str, Any], earlier: Mapping[str, Grade], jobs: int
 ) -> Iterator[Grade]:
-    idle: SimpleQueue[Judge] = SimpleQueue()
+    idle: SimpleQueue[Worker] = SimpleQueue()
 
     def grade(path: Path) -> Grade:
-        judge = idle.get()
+        worker = idle.get()
         try:
-            return _grade(path, job, judge, earlier.get(one_line(path.name)))
+            return _grade(path, job, worker, earlier.get(one_line(path.name)))
         finally:
-            idle.put(judge)
+            idle.put(worker)
 
-    with contextlib.ExitStack() as judges:
+    with contextlib.ExitStack() as workers:
         for _ in range(jobs):
-            idle.put(judges.enter_context(Judge(Isolation(job["isolation"]))))
+            idle.put(workers.enter_context(Worker(Isolation(job["isolation"]))))
         pool = ThreadPoolExecutor(jobs)
         try:
             for done in as_completed([pool.submit(grade, path) for path in submissions]):
@@ -150,9 +150,9 @@ def grade_one(
 ) -> Grade:
     """The grade of one submission. Whatever it is or does, that is all that comes of it."""
     isolation = isolation or choose_isolation()
-    with Judge(isolation) as judge:
+    with Worker(isolation) as worker:
         job = _job(load_budget(budget), limits, input_shape, isolation)
-        return _grade(submission, job, judge, earlier)
+        return _grade(submission, job, worker, earlier)
 
 
 def _job(
@@ -167,16 +167,16 @@ def _job(
     }
 
 
-def _grade(submission: Path, job: dict[str, Any], judge: Judge, earlier: Grade | None) -> Grade:
+def _grade(submission: Path, job: dict[str, Any], worker: Worker, earlier: Grade | None) -> Grade:
     name, start = one_line(submission.name), time.monotonic()
-    job = job | {"name": submission.name}
     try:
-        with scratch_folder() as scratch:
-            copied = copy_submission(submission, scratch / "given", job["file_mb"])
-            digest = _digest(copied, job)
+        with worker.given() as given:
+            copied = copy_submission(submission, given, job["file_mb"])
+            digest = _digest(copied, job | {"name": submission.name})
             if earlier and earlier.digest == digest and earlier.status != "timeout":
                 return earlier
-            grade = _grade_copy(name, copied, job, scratch, judge)
+            named_job = job | {"name": submission.name, "given": str(given)}
+            grade = _grade_copy(name, copied, named_job, worker)
     except OSError as problem:
         return Grade(name, "error", 0.0, one_line(f"cannot be copied: {problem}"))
     except Exception as problem:  # nothing that one submission is may end the others' grading
@@ -194,16 +194,13 @@ def _digest(copied: Copied, job: dict[str, Any]) -> str:
     return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _grade_copy(
-    name: str, copied: Copied, job: dict[str, Any], scratch: Path, judge: Judge
-) -> Grade:
-    judge.start()  # it imports its libraries while the submission's process does
-    code, answer = run_child(job, scratch)
-    broken = _broken(name, code, answer, job)
+def _grade_copy(name: str, copied: Copied, job: dict[str, Any], worker: Worker) -> Grade:
+    code, record = worker.do(job)
+    broken = _broken(name, code, record, job)
     if broken:
         return broken
     # What a submission says of its training counts for no more than the files that say it.
-    code, answer = judge.judge(answer, job | {"is_trained": is_trained(copied.path)})
+    code, answer = worker.do(job | {"is_trained": is_trained(copied.path)}, record)
     broken = _broken(name, code, answer, job)
     if broken:
         return replace(broken, note=f"its network {broken.note} while it was judged")

@@ -21,7 +21,7 @@ from smidgen.grade.kernel import (
     landlock_version,
 )
 
-_WORK_MB = 512  # of memory for the files in a sandbox's /tmp
+_WORK, _WORK_MB = "/tmp/work", 512  # where a sandbox can be written, of memory
 _SYSTEM = (
     "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store", "/etc/ld.so.cache",
     "/etc/alternatives", "/etc/fonts", "/etc/localtime", "/sys/devices/system/cpu",
@@ -77,8 +77,13 @@ def wrapped(command: list[str], isolation: Isolation, given: Path) -> list[str]:
     return [*_bubblewrap(given), *command] if isolation.kind == "bubblewrap" else command
 
 
-def limit(job: dict[str, Any]) -> None:
-    """Gives up, inside a process, all that its job does not allow it.
+def writable(isolation: Isolation, work: Path) -> list[Path]:
+    """The folders in which a process may write; it starts in the first one."""
+    return [Path(_WORK), Path("/dev/shm")] if isolation.kind == "bubblewrap" else [work]
+
+
+def limit(job: dict[str, Any], answer: int) -> None:
+    """Gives up, inside a process, all that its job and the pipe for its answer do not need.
 
     Time, memory and the size of files; the files of others, where nothing else keeps them away;
     and, where the kernel can, the system calls for processes, networks and the like.
@@ -94,7 +99,7 @@ def limit(job: dict[str, Any]) -> None:
     for kind, most in limits.items():
         resource.setrlimit(kind, (most, most))
     die_with_parent()
-    if _has_no_reader(job["answer"]):
+    if _has_no_reader(answer):
         os._exit(1)
     if job["isolation"] == "landlock":
         own = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo")
@@ -122,12 +127,14 @@ def _bubblewrap(given: Path) -> list[str]:
         "bwrap", "--unshare-all", "--unshare-user", "--uid", "65534", "--gid", "65534",
         "--die-with-parent", "--new-session", "--hostname", "sandbox",
         "--proc", "/proc", "--dev", "/dev", *_size(16), "--tmpfs", "/dev/shm",
-        *_size(_WORK_MB), "--tmpfs", "/tmp",
+        "--tmpfs", "/tmp", *_size(_WORK_MB), "--tmpfs", _WORK,
     ]  # fmt: skip
     for path in _readable():
         arguments += ["--ro-bind-try", path, path]
-    arguments += ["--ro-bind", given, given, "--dir", "/tmp/work", "--chdir", "/tmp/work"]
-    return [*map(str, arguments), "--remount-ro", "/dev", "--remount-ro", "/", "--"]
+    arguments += ["--ro-bind", given, given, "--chdir", _WORK]
+    for place in ("/tmp", "/dev", "/"):
+        arguments += ["--remount-ro", place]
+    return [*map(str, arguments), "--"]
 
 
 def _size(megabytes: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Starts the two programs of a grading, `child` and `judge`, and reads what they answer."""
+"""Starts the process that does a grading's jobs, `forks`, and reads what it answers."""
 
 from __future__ import annotations
 
@@ -20,57 +20,25 @@ from types import TracebackType
 from typing import Any
 
 from smidgen.grade.answers import LARGEST_MB, is_whole, write_answer
-from smidgen.grade.kernel import die_with_parent
-from smidgen.grade.sandbox import Isolation, wrapped
+from smidgen.grade.kernel import die_with_parent, has_seccomp
+from smidgen.grade.sandbox import Isolation, wrapped, writable
 
 
-@contextlib.contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """An empty folder with the folders `given` and `work`, gone afterwards."""
-    scratch = Path(tempfile.mkdtemp(prefix="smidgen-grade-"))
-    try:
-        for name in ("given", "work"):
-            (scratch / name).mkdir()
-        yield scratch
-    finally:
-        with contextlib.suppress(RecursionError):  # of folders that a submission made
-            shutil.rmtree(scratch, ignore_errors=True)
+class Worker:
+    """A process that does one job after the other, each in a fork of itself.
 
-
-def run_child(job: dict[str, Any], scratch: Path) -> tuple[int | None, bytes]:
-    """The exit code of a submission's process (negative: a signal; None: it hung), its answer."""
-    isolation = Isolation(job["isolation"])
-    deadline = time.monotonic() + job["seconds"]
-    with _pipe() as (reader, writer):
-        argument = json.dumps(job | {"answer": writer, "given": str(scratch / "given")})
-        try:
-            process = _start("child", argument, writer, isolation, scratch)
-        finally:
-            os.close(writer)
-        try:
-            answer = _read(reader, deadline)
-            if is_too_much(answer):
-                return 0, answer
-            return _code(process.wait(max(0.0, deadline - time.monotonic())), isolation), answer
-        except subprocess.TimeoutExpired:
-            return None, b""
-        finally:
-            _end(process)
-
-
-class Judge:
-    """A process that judges one answer after the other, each in a fork of itself.
-
-    To import torch takes longer than to judge most networks: it is done once. Where the process
-    hangs or dies, another is started for the next answer.
+    A job records a submission or judges a record. To import torch takes longer than either does
+    for most networks: it is done once. Where the process hangs or dies, cannot remove all that a
+    submission has written, or could have been reached by it, another is started for the next job.
     """
 
     def __init__(self, isolation: Isolation) -> None:
         self._isolation = isolation
         self._process: subprocess.Popen[bytes] | None = None
-        self._resources = contextlib.ExitStack()
+        self._folders, self._resources = contextlib.ExitStack(), contextlib.ExitStack()
 
-    def __enter__(self) -> Judge:
+    def __enter__(self) -> Worker:
+        self._given = self._folders.enter_context(_folder())
         return self
 
     def __exit__(
@@ -79,48 +47,75 @@ class Judge:
         problem: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.end()
+        self._end()
+        self._folders.close()
+
+    @contextlib.contextmanager
+    def given(self) -> Iterator[Path]:
+        """An empty folder that the process may read, for one submission; gone afterwards."""
+        with _folder(self._given) as folder:
+            yield folder
 
     def start(self) -> None:
         """Starts the process, if none runs; it imports its libraries meanwhile."""
         if self._process and self._process.poll() is None:
             return
-        self.end()
-        self._scratch = self._resources.enter_context(scratch_folder())
+        self._end()
+        work = self._resources.enter_context(_folder())
+        self._writable = writable(self._isolation, work)
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket = self._resources.enter_context(ours)
         with its:
-            handle = its.fileno()
-            self._process = _start("judge", str(handle), handle, self._isolation, self._scratch)
-        self._resources.callback(_end, self._process)
+            self._process = _start(its.fileno(), self._isolation, self._given, work)
+        self._resources.callback(_kill, self._process)
 
-    def end(self) -> None:
-        """Ends the process."""
+    def do(self, job: dict[str, Any], record: bytes | None = None) -> tuple[int | None, bytes]:
+        """The exit code of the job's process (negative: a signal; None: it hung), its answer.
+
+        It judges the record, or else records the submission.
+        """
+        self.start()
+        deadline = time.monotonic() + job["seconds"]
+        text = json.dumps(job | {"writable": list(map(str, self._writable))}).encode()
+        try:
+            with tempfile.TemporaryFile() as file, _pipe() as (reader, writer):
+                write_answer(file.fileno(), record or b"")
+                file.seek(0)
+                handles = [writer] if record is None else [writer, file.fileno()]
+                try:
+                    socket.send_fds(self._socket, [text], handles)
+                finally:
+                    os.close(writer)
+                answer = _read(reader, deadline)
+                if is_too_much(answer):
+                    self._end()
+                    return 0, answer
+                self._socket.settimeout(max(0.001, deadline - time.monotonic()))
+                code, is_empty = map(int, self._socket.recv(64).split())
+        except TimeoutError:
+            self._end()
+            return None, b""
+        except (OSError, ValueError):  # it ended without the code that it says otherwise
+            self._end()
+            return -signal.SIGKILL, b""
+        if not is_empty or (record is None and not has_seccomp()):
+            self._end()
+        return code, answer
+
+    def _end(self) -> None:
         self._resources.close()
         self._process = None
 
-    def judge(self, answer: bytes, job: dict[str, Any]) -> tuple[int | None, bytes]:
-        """As `run_child`, for the process that judges this answer."""
-        self.start()
-        deadline = time.monotonic() + job["seconds"]
-        text = json.dumps(job | {"given": str(self._scratch / "given")}).encode()
-        try:
-            with tempfile.TemporaryFile() as file, _pipe() as (reader, writer):
-                write_answer(file.fileno(), answer)
-                file.seek(0)
-                try:
-                    socket.send_fds(self._socket, [text], [file.fileno(), writer])
-                finally:
-                    os.close(writer)
-                judged = _read(reader, deadline)
-                self._socket.settimeout(max(0.001, deadline - time.monotonic()))
-                return int(self._socket.recv(64)), judged
-        except TimeoutError:
-            self.end()
-            return None, b""
-        except (OSError, ValueError):  # it ended without the code that it says otherwise
-            self.end()
-            return -signal.SIGKILL, b""
+
+@contextlib.contextmanager
+def _folder(parent: Path | None = None) -> Iterator[Path]:
+    """An empty folder, gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="smidgen-grade-", dir=parent))
+    try:
+        yield folder
+    finally:
+        with contextlib.suppress(RecursionError):  # of folders that a submission made
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -133,20 +128,17 @@ def _pipe() -> Iterator[tuple[int, int]]:
         os.close(reader)
 
 
-def _start(
-    program: str, argument: str, handle: int, isolation: Isolation, scratch: Path
-) -> subprocess.Popen[bytes]:
-    """Starts a program in the scratch folder, with one open file besides the standard ones."""
+def _start(handle: int, isolation: Isolation, given: Path, work: Path) -> subprocess.Popen[bytes]:
+    """Starts the process, with one open file besides the standard ones."""
     is_wrapped = isolation.kind == "bubblewrap"
-    given, work = scratch / "given", scratch / "work"
-    command = [sys.executable, "-P", "-m", f"smidgen.grade.{program}", argument]
+    command = [sys.executable, "-P", "-m", "smidgen.grade.forks", str(handle)]
     # bubblewrap must not be ended while it sets up a sandbox, which then waits for ever; it binds
     # itself to this process after that, and what runs in it looks whether this process is there.
     bind = None if is_wrapped else partial(die_with_parent, os.getpid())
     return subprocess.Popen(
         wrapped(command, isolation, given),
         cwd=work,
-        env=_environment(Path("/tmp/work") if is_wrapped else work),
+        env=_environment(writable(isolation, work)[0]),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -156,7 +148,7 @@ def _start(
     )
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _kill(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -181,11 +173,6 @@ def _read(reader: int, deadline: float) -> bytes:
 def is_too_much(answer: bytes | bytearray) -> bool:
     """Whether an answer is larger than what is read."""
     return len(answer) > LARGEST_MB * 2**20
-
-
-def _code(code: int, isolation: Isolation) -> int:
-    """The exit code of the process itself, which bubblewrap reports as a shell does."""
-    return 128 - code if isolation.kind == "bubblewrap" and code > 128 else code
 
 
 def _environment(work: Path) -> dict[str, str]:
