@@ -111,7 +111,8 @@ INLINE void products(const correlation *p, const int deep, const int many, int32
                                   y * p->stride_height - p->pad_height) - p->pad_width;
             for (int32_t x = 0; x < p->out->width; x++, out++, in += step) {
                 UNROLL for (int j = 0; j < many; j++) {
-                    const lanes value = in[input_offsets[j]];
+                    lanes value = in[input_offsets[j]];
+                    KEEP_IN_REGISTER(value);
                     UNROLL for (int i = 0; i < deep; i++)
                         sum[i][j] += out[i * next] * value;
                 }
@@ -141,8 +142,8 @@ static void correlate(const correlation *p, int32_t channels)
 {
     const int32_t deepest = part(channels, MOST_DEEP);
     const int32_t most = part(p->taps, least(MOST_WIDE, MOST_SUMS / deepest));
-    for (int32_t c = 0; c < channels; c += deepest)
-        for (int32_t t = 0; t < p->taps; t += most) {
+    for (int32_t t = 0; t < p->taps; t += most)
+        for (int32_t c = 0; c < channels; c += deepest) {
             const int32_t many = least(most, p->taps - t);
             switch (least(deepest, channels - c)) {
             case 1: MANY(1) break;

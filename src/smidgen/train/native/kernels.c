@@ -15,9 +15,12 @@
 #ifdef __AVX512F__
 #define LANES 16
 #define MOST_SUMS 24 /* sums that fit in registers beside what they are made of */
+/* Else the compiler loads a value again for each product that it is in. */
+#define KEEP_IN_REGISTER(value) __asm__("" : "+v"(value))
 #else
 #define LANES 8
 #define MOST_SUMS 12
+#define KEEP_IN_REGISTER(value) /* there is none left */
 #endif
 #define GROUP 16 /* images whose numbers are added first: no result depends on LANES */
 #define PARTS (GROUP / LANES)
