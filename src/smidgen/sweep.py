@@ -17,6 +17,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from joblib import effective_n_jobs
+
 from smidgen.data import load_data
 from smidgen.errors import RecipeError, RunError
 from smidgen.escape import file_name
@@ -97,7 +99,6 @@ def _fit_all(
     recipes: Mapping[str, Recipe], out: Path, data_dir: Path | None, jobs: int
 ) -> Iterator[Run]:
     train = partial(_fit, data_dir)
-    workers = processes(train, jobs)
 
     def run(tasks: Sequence[Task]) -> Iterator[tuple[Task, float]]:
         left = []
@@ -106,7 +107,8 @@ def _fit_all(
                 yield task, train(task)  # which trains nothing, and needs no process
             else:
                 left.append(task)
-        yield from workers(left)
+        if left:  # no more processes than there are trainings
+            yield from processes(train, min(effective_n_jobs(jobs), len(left)))(left)
 
     driver = Driver(Listed(recipes), out, run, keep=False)
     return (Run.open(Path(task.folder)) for task in driver.trainings())
