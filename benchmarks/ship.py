@@ -40,7 +40,7 @@ ROOT = Path(__file__).parents[1]
 FIGURES = ROOT / "benchmarks" / "ship.json"
 LARGEST = 80_000  # parameters
 EMULATED = 40_000_000_000  # multiply-accumulates that an emulated core is asked for
-SANITIZED = 40_000_000_000  # the same of a sanitized build
+SANITIZED = 50_000_000_000  # the same of a sanitized build
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 BUILDS = {
     "C, gcc -O3 -march=native": ("-O3", "-march=native"),
