@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import tarfile
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
+from smidgen.cli import run
 from smidgen.data import cifar, find_data, load_data
 from smidgen.errors import DataError
+from smidgen.target import load
 
 FILES = (*(f"data_batch_{n}.bin" for n in range(1, 6)), "test_batch.bin")
 
@@ -135,3 +138,24 @@ def test_jpeg_copies_are_three_channels_in_the_published_order(tmp_path):
         (tmp_path / "cifar10-jpeg" / part / "cat").rename(tmp_path / "cifar10-jpeg" / part / "cow")
     with pytest.raises(DataError, match=r"holds the classes .* cow, .*; those of CIFAR-10 are"):
         load_data("cifar10_jpeg", tmp_path)
+
+
+@pytest.mark.filterwarnings("default:the JPEG copies")
+def test_cifar_stands_in_for_copies_that_are_not_here(
+    tmp_path: Path,
+    files: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("SMIDGEN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("SMIDGEN_DATA", raising=False)
+    write_folder(tmp_path, files)
+    target = load("smidgen_cifar_25k")
+    with pytest.warns(UserWarning, match="are not on this machine; CIFAR-10 itself is used"):
+        assert target.own_data(tmp_path) == "cifar10"
+    assert run(["evaluate", target.name, "--data-dir", str(tmp_path)]) == 0
+    said = capsys.readouterr()
+    assert re.search(r"smidgen_cifar_25k on cifar10: .* of 20 test images", said.out)
+    assert said.err.startswith("smidgen: the JPEG copies of CIFAR-10 that smidgen_cifar_25k was")
+    (tmp_path / "cifar10-jpeg").mkdir()
+    assert target.own_data(tmp_path) == "cifar10_jpeg"

@@ -70,7 +70,7 @@ def _opened(
         return target_of(target, data), data
     if not isinstance(target, Target):
         target = load(target)
-    return target, data or load_data(target.data)
+    return target, data or load_data(target.own_data())
 
 
 def predict(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from smidgen.data import Data
+from smidgen.data import Data, find_data
 from smidgen.entry import find_entry
 from smidgen.errors import DataError, ModelError, RunError, SmidgenError, shown
 from smidgen.hub import fetch, is_hub_id
@@ -50,6 +51,21 @@ class Target:
                 f"{self.name!r} was trained for {', '.join(self.classes)}, not for the classes of "
                 f"{data.name!r}; use it with its own data, {self.data}"
             )
+
+    def own_data(self, directory: Path | str | None = None) -> str:
+        """The name of the data that it was trained on.
+
+        Of JPEG copies of CIFAR-10 that are not on this machine it is that of CIFAR-10 itself, which
+        anyone can have; a warning says so.
+        """
+        if self.data != "cifar10_jpeg" or find_data(self.data, directory):
+            return self.data
+        warnings.warn(
+            f"the JPEG copies of CIFAR-10 that {self.name} was trained on are not on this machine; "
+            "CIFAR-10 itself is used",
+            stacklevel=2,
+        )
+        return "cifar10"
 
 
 def target_of(module: nn.Module, data: Data) -> Target:

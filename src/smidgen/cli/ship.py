@@ -63,7 +63,7 @@ def export(
 
         require_format(format_)  # before what takes time, or a network
         loaded = [load(target) for target in targets]
-        data = load_data(loaded[0].data, data_dir)
+        data = load_data(loaded[0].own_data(data_dir), data_dir)
         watch("quantising, writing and proving", 0, 0)
         written = write_export(
             loaded, data, format_, out, bits, allow_mismatch, force, with_preprocessing, watch

@@ -143,7 +143,7 @@ def evaluate(
     if plot is not None and not robust:
         raise DataError(f"--plot {plot} draws what --robust measures; add --robust")
     loaded = load(target)
-    images = load_shown(data or loaded.data, data_dir)
+    images = load_shown(data or loaded.own_data(data_dir), data_dir)
     if robust:
         with counting("corruptions") as watch:
             score = evaluate(loaded, images, robust=True, watch=watch)
@@ -156,7 +156,7 @@ def evaluate(
     low, high = score["interval"]
     out = console()
     out.print(
-        f"{loaded.name} on {data or loaded.data}: {percent(score['accuracy'])} of "
+        f"{loaded.name} on {images.name}: {percent(score['accuracy'])} of "
         f"{score['n']:,} test images, {score['correct']:,} correct"
     )
     out.print(f"95 % interval  {percent(low)} to {percent(high)} (Wilson)")

@@ -57,7 +57,7 @@ def page_document(targets: Sequence[str], data_dir: Path | str | None = None) ->
         models = [by_name[name] for name in targets or by_name]
         return shipped | {"models": models, "detector": shipped_detector(models)}
     loaded = [load(target) for target in targets]
-    data = load_data(loaded[0].data, data_dir)
+    data = load_data(loaded[0].own_data(data_dir), data_dir)
     return build_document(loaded, data)
 
 
