@@ -169,14 +169,14 @@ def _job(
 
 def _grade(submission: Path, job: dict[str, Any], worker: Worker, earlier: Grade | None) -> Grade:
     name, start = one_line(submission.name), time.monotonic()
+    job = job | {"name": submission.name}
     try:
         with worker.given() as given:
             copied = copy_submission(submission, given, job["file_mb"])
-            digest = _digest(copied, job | {"name": submission.name})
+            digest = _digest(copied, job)
             if earlier and earlier.digest == digest and earlier.status != "timeout":
                 return earlier
-            named_job = job | {"name": submission.name, "given": str(given)}
-            grade = _grade_copy(name, copied, named_job, worker)
+            grade = _grade_copy(name, copied, job | {"given": str(given)}, worker)
     except OSError as problem:
         return Grade(name, "error", 0.0, one_line(f"cannot be copied: {problem}"))
     except Exception as problem:  # nothing that one submission is may end the others' grading
