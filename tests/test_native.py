@@ -35,10 +35,10 @@ from smidgen.recipe import Augment, Recipe
 from smidgen.train.batches import Shard
 from smidgen.train.flat import FlatParameters, ShardSums
 from smidgen.train.native import (
-    NativeBackend,
     NativeThreads,
     UnsupportedError,
     compile_network,
+    native_backends,
 )
 from smidgen.zoo import create_model, list_models
 
@@ -338,7 +338,7 @@ def test_threads_compute_what_one_thread_does() -> None:
 
     def gradients(threads: int) -> list[Tensor]:
         sums = [ShardSums(weights) for _ in shards]
-        backends = [NativeBackend(weights, recipe, PREPROCESS, each) for each in sums]
+        backends = native_backends(weights, recipe, PREPROCESS, sums)
         pool = NativeThreads(threads)
         pool.run([], [])
         for _ in range(3):

@@ -25,9 +25,9 @@ from smidgen.train.batches import Draws, Shard, shard_of
 from smidgen.train.distributed import Process
 from smidgen.train.flat import FlatParameters, ShardSums
 from smidgen.train.memory import keep_freed_memory
-from smidgen.train.native import NativeBackend, NativeThreads
+from smidgen.train.native import NativeThreads, native_backends
 from smidgen.train.random_streams import DROPOUT, generator
-from smidgen.train.torch_backend import FORMATS, TorchBackend, TorchThreads
+from smidgen.train.torch_backend import FORMATS, TorchThreads, torch_backends
 
 
 class Backend(Protocol):
@@ -47,9 +47,9 @@ class Threads(Protocol):
         """Ends the threads."""
 
 
-BACKENDS: dict[str, tuple[Callable[..., Backend], Callable[[int], Threads]]] = {
-    "torch": (TorchBackend, TorchThreads),
-    "native": (NativeBackend, NativeThreads),
+BACKENDS: dict[str, tuple[Callable[..., Sequence[Backend]], Callable[[int], Threads]]] = {
+    "torch": (torch_backends, TorchThreads),
+    "native": (native_backends, NativeThreads),
 }
 
 
@@ -71,8 +71,8 @@ class DataParallel:
         self.weights = FlatParameters(module, recipe.ema)
         self.shards = range(process.rank, recipe.workers, process.world_size)
         self.sums = [ShardSums(self.weights) for _ in self.shards]
-        backend, self.new_threads = BACKENDS[recipe.backend]
-        self.backends = [backend(self.weights, recipe, preprocess, sums) for sums in self.sums]
+        new_backends, self.new_threads = BACKENDS[recipe.backend]
+        self.backends = new_backends(self.weights, recipe, preprocess, self.sums)
 
     def __enter__(self) -> DataParallel:
         """Starts a thread for each backend, up to torch's number, the caller's own among them."""

@@ -22,6 +22,13 @@ from smidgen.train.flat import FlatParameters, ShardSums, point, statistics, tra
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
+def torch_backends(
+    weights: FlatParameters, recipe: Recipe, preprocess: Preprocess, sums: Sequence[ShardSums]
+) -> list[TorchBackend]:
+    """A backend for the sums of each shard."""
+    return [TorchBackend(weights, recipe, preprocess, each) for each in sums]
+
+
 class TorchBackend:
     """Computes gradients by torch, on a copy of the module that reads the same parameters."""
 

@@ -28,7 +28,25 @@ from smidgen.train.native.program import Program, UnsupportedError, compile_netw
 
 GROUP = 16  # as in kernels.c
 
-__all__ = ["NativeBackend", "NativeThreads", "UnsupportedError", "compile_network", "library"]
+__all__ = [
+    "NativeBackend",
+    "NativeThreads",
+    "UnsupportedError",
+    "compile_network",
+    "library",
+    "native_backends",
+]
+
+
+def native_backends(
+    weights: FlatParameters, recipe: Recipe, preprocess: Preprocess, sums: Sequence[ShardSums]
+) -> list[NativeBackend]:
+    """A backend for the sums of each shard; the network is read once for all of them.
+
+    Raises UnsupportedError for a network with an operation that the kernels do not know.
+    """
+    program = compile_network(weights.module, preprocess.shape)
+    return [NativeBackend(program, weights, recipe, preprocess, each) for each in sums]
 
 
 class NativeBackend:
@@ -36,18 +54,19 @@ class NativeBackend:
 
     The values of one shard lie in scratch memory, which backends of the same network may share if
     they never compute at the same time. The vectors of `weights` and `sums` must stay where they
-    are. Raises UnsupportedError for a network with an operation that the kernels do not know.
+    are.
     """
 
     def __init__(
         self,
+        program: Program,
         weights: FlatParameters,
         recipe: Recipe,
         preprocess: Preprocess,
         sums: ShardSums,
     ) -> None:
         self.library = _loaded()
-        self.program = compile_network(weights.module, preprocess.shape)
+        self.program = program
         self.network = _network(self.program, recipe)
         most = -(-recipe.batch_size // recipe.workers)
         blocks = -(-most // self.library.smidgen_lanes())
