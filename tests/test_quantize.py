@@ -14,7 +14,7 @@ from drawn_networks import SHAPES, draw_network, photos
 from networks import EveryOperation, draw_weights, images, shared
 from torch import nn
 
-from smidgen.data import Data, normalise
+from smidgen.data import Data, Split, normalise
 from smidgen.errors import ExportError
 from smidgen.mnist import GLYPH, INPUT_SHAPE
 from smidgen.network import guess_input
@@ -22,7 +22,7 @@ from smidgen.quantize import float_graph as FG
 from smidgen.quantize import graph as G
 from smidgen.quantize import quantize, quantize_for, to_document
 from smidgen.quantize.calibration import Grid, calibrate, fit_grid, fit_steps
-from smidgen.quantize.finetune import finetune, forward_quantized
+from smidgen.quantize.finetune import choose_images, finetune, forward_quantized
 from smidgen.quantize.lower import lower
 from smidgen.zoo import create_model, list_models
 
@@ -283,7 +283,7 @@ def test_fine_tuning_does_not_depend_on_the_number_of_threads(digits: Data) -> N
             layers = lower(model, INPUT_SHAPE)
             plan = calibrate(layers, normalised(batch), Grid(1 / (255 * STD), 255 * MEAN), bits=8)
             wanted = torch.linspace(-1, 1, 10).expand(100, 10)
-            finetune(layers, plan, batch, wanted, torch.Generator().manual_seed(0))
+            finetune(layers, plan, batch, wanted, bits=8)
             assert torch.get_num_threads() == number
             found.append([layer.weight for layer in layers if isinstance(layer, FG.Conv)])
     finally:
@@ -305,10 +305,31 @@ def test_fine_tuning_brings_the_logits_closer(make: Callable[[], nn.Module], dig
     floats = FG.forward(layers, held_out)[layers[-1]].detach()
     wanted = FG.forward(layers, normalised(batch))[layers[-1]].flatten(1).detach()
     before = F.mse_loss(forward_quantized(layers, plan, held_out), floats).item()
-    finetune(layers, plan, batch, wanted, torch.Generator().manual_seed(0))
+    rows = choose_images(len(batch), bits=4)
+    finetune(layers, plan, batch[rows], wanted[rows], bits=4)
     after = F.mse_loss(forward_quantized(layers, plan, held_out), floats).item()
     assert after < 0.5 * before
     assert len({id(layer.weight) for layer in layers if isinstance(layer, FG.Conv)}) == weights
+
+
+def test_images_stored_class_by_class_are_all_calibrated_for() -> None:
+    """1,200 dark pictures come first: grids that fit them alone would clamp what bright ones do."""
+    levels = images(2400)
+    levels[:1200] //= 16
+    split = Split(levels, torch.arange(2400) // 240)
+    data = Data("sorted", split, split.rows(slice(0, 1)), tuple("0123456789"), GLYPH)
+    model, bright = draw_weights(create_model("tiny_mnist")), levels[2300:]
+    graph = quantize_for(data, model, GLYPH, "sorted")
+    with torch.no_grad():
+        floats = model(normalised(bright)).numpy()
+    errors = graph.run(bright.numpy()) * graph.logit_scale - floats
+    assert np.abs(errors).mean() < 0.05 * floats.std()
+
+
+def test_what_fine_tuning_sees() -> None:
+    assert choose_images(5000, bits=8).unique().numel() == 4096
+    assert choose_images(300, bits=8).sort().values.tolist() == list(range(300))
+    assert choose_images(300, bits=2).bincount().tolist() == [2] * 300
 
 
 def test_a_network_that_loses_nothing_is_not_fine_tuned(

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from smidgen.data import Data
+from smidgen.data import Data, Split
 from smidgen.errors import ExportError
 from smidgen.inference import accuracy, logits
 from smidgen.inputs import Preprocess
@@ -21,7 +21,7 @@ from smidgen.network import one_thread_per_operator
 from smidgen.quantize import float_graph as FG
 from smidgen.quantize.calibration import Grid, Scheme, calibrate
 from smidgen.quantize.convert import convert
-from smidgen.quantize.finetune import finetune
+from smidgen.quantize.finetune import choose_images, finetune
 from smidgen.quantize.graph import Graph, to_document
 from smidgen.quantize.lower import lower
 
@@ -60,18 +60,28 @@ def quantize_for(
     graphs the one that then does better on them is returned. The test images are not read.
     """
     fit, validation = data.fit_split()
-    calibration = fit.images[:CALIBRATION]
+    calibration = _calibration(fit, len(data.classes))
     layers, scheme = _prepare(model, calibration, preprocess, bits)
     graph = convert(layers, scheme, name, preprocess.shape, data.classes)
     wanted = accuracy(logits(model, validation.images, preprocess), validation.labels)
     reached = accuracy(_integers(graph, validation.images), validation.labels)
     if wanted - reached <= ALLOWED_DROP:
         return graph
-    answers = _logits(model, fit.images, preprocess)
-    finetune(layers, scheme, fit.images, answers, torch.Generator().manual_seed(0))
+    images = fit.images[choose_images(len(fit), bits)]
+    finetune(layers, scheme, images, logits(model, images, preprocess), bits)
     tuned = convert(layers, scheme, name, preprocess.shape, data.classes)
     better = accuracy(_integers(tuned, validation.images), validation.labels) > reached
     return tuned if better else graph
+
+
+def _calibration(fit: Split, classes: int) -> Tensor:
+    """Up to a thousand images: the first, or where they lack a class those at even distances.
+
+    They lack one where images are stored class by class, as those of a folder are.
+    """
+    if len(fit.labels[:CALIBRATION].unique()) == classes:
+        return fit.images[:CALIBRATION]
+    return fit.images[torch.linspace(0, len(fit) - 1, min(CALIBRATION, len(fit))).long()]
 
 
 def _prepare(
@@ -98,18 +108,6 @@ def _normalise_channels(layers: list[FG.Node], preprocess: Preprocess) -> None:
     for layer in layers[1:]:
         layer.inputs = [mended if source is image else source for source in layer.inputs]
     layers.insert(1, mended)
-
-
-def _normalise(images: Tensor, preprocess: Preprocess) -> Tensor:
-    """`data.normalise` in another order of rounding, which decides the last bits of a graph."""
-    mean, std = (torch.tensor(each)[:, None, None] for each in (preprocess.mean, preprocess.std))
-    return (images.float() / 255 - mean) / std
-
-
-@torch.no_grad()
-def _logits(model: nn.Module, images: Tensor, preprocess: Preprocess) -> Tensor:
-    """The float network's logits (N, K) for uint8 images (N, C, H, W)."""
-    return torch.cat([model(_normalise(batch, preprocess)) for batch in images.split(1000)])
 
 
 def _integers(graph: Graph, images: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from smidgen.quantize import float_graph as FG
@@ -24,9 +25,13 @@ class Grid:
     zero: float = 0.0
 
     def round(self, x: Tensor) -> Tensor:
-        """The nearest number of the grid to each of x; the gradient passes where x is in range."""
-        q = (x / self.scale + self.zero).clamp(0, 255)
-        return (q + (q.round() - q).detach() - self.zero) * self.scale
+        """The nearest number of the grid to each of x; the gradient passes where x is in range.
+
+        Of a grid whose `zero` is a whole number, as all have but an image's.
+        """
+        inside = F.hardtanh(x, -self.zero * self.scale, (255 - self.zero) * self.scale)
+        nearest = (inside.detach() / self.scale).round_().mul_(self.scale)
+        return inside + (nearest - inside).detach()
 
 
 @dataclass(frozen=True, eq=False)

@@ -129,7 +129,7 @@ def evaluate(layer: Node, inputs: Sequence[Tensor], weight: Tensor | None = None
             return x
         case _:
             assert_never(layer)
-    return y.clamp(layer.low, layer.high)
+    return F.hardtanh(y, layer.low, layer.high)
 
 
 def forward(layers: Sequence[Node], images: Tensor) -> dict[Node, Tensor]:
