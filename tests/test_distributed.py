@@ -14,6 +14,7 @@ from smidgen.data import Data
 from smidgen.recipe import Recipe, override, to_toml
 from smidgen.run import Run
 from smidgen.train import fit
+from smidgen.train.data_parallel import added
 from smidgen.train.distributed import Process, is_main_process, join_processes
 
 
@@ -49,3 +50,11 @@ def test_two_processes_train_what_one_does_to_the_bit(
     two = Run.open(tmp_path / "two")
     for mine, theirs in zip(one.state_dict().values(), two.state_dict().values(), strict=True):
         assert torch.equal(mine, theirs)
+
+
+def test_the_order_of_a_sum_is_by_even_and_odd_places() -> None:
+    """Of four, (0 + 2) + (1 + 3): in float32 a large number swallows a one beside it."""
+    large = 2.0**25
+    vectors = [torch.tensor([each]) for each in (large, 1.0, -large, 1.0)]
+    assert added(vectors).item() == 2.0
+    assert added([vectors[i] for i in (0, 2, 1, 3)]).item() == 0.0

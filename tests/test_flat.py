@@ -65,7 +65,8 @@ def test_sums_start_from_the_statistics_which_clearing_keeps() -> None:
     assert sums.vector.tolist() == [2] * 5 + [3] * 2 + [4] * 2
     sums.clear()
     assert sums.vector.tolist() == [0] * 7 + [4] * 2
-    assert [part.tolist() for part in sums.split(torch.arange(9))] == [
+    sums.vector.copy_(torch.arange(9))
+    assert [part.tolist() for part in (sums.gradient, sums.score, sums.statistics)] == [
         [0, 1, 2, 3, 4], [5, 6], [7, 8],
     ]  # fmt: skip
 

@@ -47,12 +47,17 @@ class Split:
 
     def rows(self, chosen: Tensor | slice) -> Split:
         """What is at these places, in their order."""
-        soft = None if self.soft is None else self.soft[chosen]
-        return Split(self.images[chosen], self.labels[chosen], soft)
+        soft = None if self.soft is None else _rows(self.soft, chosen)
+        return Split(_rows(self.images, chosen), _rows(self.labels, chosen), soft)
 
     def take(self, mask: NDArray[np.bool_]) -> Split:
         """The images where the mask, bool (N,), is true, in their own order."""
         return self.rows(torch.from_numpy(np.flatnonzero(mask)))
+
+
+def _rows(tensor: Tensor, chosen: Tensor | slice) -> Tensor:
+    """`tensor[chosen]`, which copies by numbers where `index_select` copies by images."""
+    return tensor[chosen] if isinstance(chosen, slice) else tensor.index_select(0, chosen)
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,8 @@ class DataParallel:
         self.weights = FlatParameters(module, recipe.ema)
         self.shards = range(process.rank, recipe.workers, process.world_size)
         self.sums = [ShardSums(self.weights) for _ in self.shards]
+        self.total = ShardSums(self.weights)  # of all processes
+        self.weights.parameters.grad = self.total.gradient
         new_backends, self.new_threads = BACKENDS[recipe.backend]
         self.backends = new_backends(self.weights, recipe, preprocess, self.sums)
 
@@ -94,7 +96,10 @@ class DataParallel:
         self.generators = [generator(seed, DROPOUT, epoch, shard) for shard in self.shards]
 
     def backward(self, batch: Split, draws: Draws) -> Tensor:
-        """Sets the gradient of the mean loss over the batch; returns (summed loss, hits)."""
+        """Sets the gradient of the mean loss over the batch; returns (summed loss, hits).
+
+        What it returns holds until the next batch.
+        """
         for sums in self.sums:
             sums.clear()
         shards = [
@@ -104,11 +109,10 @@ class DataParallel:
         used = [i for i, shard in enumerate(shards) if len(shard.split)]
         if used:
             self.threads.run([self.backends[i] for i in used], [shards[i] for i in used])
-        total = self.process.sum(added([sums.vector for sums in self.sums]))
-        gradient, score, statistics = self.sums[0].split(total)
-        self.weights.parameters.grad = gradient
-        torch.div(statistics, self.recipe.workers, out=self.weights.statistics)
-        return score
+        self.total.vector.copy_(added([sums.vector for sums in self.sums]))
+        self.process.sum(self.total.vector)
+        torch.div(self.total.statistics, self.recipe.workers, out=self.weights.statistics)
+        return self.total.score
 
 
 def added(vectors: list[Tensor]) -> Tensor:

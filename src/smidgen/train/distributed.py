@@ -18,12 +18,10 @@ class Process:
     world_size: int = 1
 
     def sum(self, vector: Tensor) -> Tensor:
-        """The vector summed over all processes."""
-        if self.world_size == 1:
-            return vector
-        summed = vector.clone()
-        dist.all_reduce(summed)
-        return summed
+        """The vector, which becomes its sum over all processes."""
+        if self.world_size > 1:
+            dist.all_reduce(vector)
+        return vector
 
     def leave(self) -> None:
         """Ends the process group."""

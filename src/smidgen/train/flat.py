@@ -62,20 +62,20 @@ class ShardSums:
     `statistics` (S,), which batch norm moves on from step to step.
     """
 
-    def __init__(self, weights: FlatParameters) -> None:
-        self.sizes = [weights.parameters.numel(), 2, weights.statistics.numel()]
-        self.vector = weights.parameters.new_zeros(sum(self.sizes), requires_grad=False)
-        self.gradient, self.score, self.statistics = self.split(self.vector)
-        self.statistics.copy_(weights.statistics)
+    gradient: Tensor
+    score: Tensor
+    statistics: Tensor
 
-    def split(self, vector: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradient, score and statistics of such a vector."""
-        gradient, score, statistics = vector.split(self.sizes)
-        return gradient, score, statistics
+    def __init__(self, weights: FlatParameters) -> None:
+        sizes = [weights.parameters.numel(), 2, weights.statistics.numel()]
+        self.vector = weights.parameters.new_zeros(sum(sizes), requires_grad=False)
+        self.gradient, self.score, self.statistics = self.vector.split(sizes)
+        self.statistics.copy_(weights.statistics)
+        self.cleared = self.vector[: sum(sizes[:2])]
 
     def clear(self) -> None:
         """Sets gradient and score to zero."""
-        self.vector[: sum(self.sizes[:2])].zero_()
+        self.cleared.zero_()
 
 
 def trainable(module: nn.Module) -> list[Tensor]:
