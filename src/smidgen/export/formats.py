@@ -99,10 +99,10 @@ def make_c(targets: Sequence[Target], data: Data, bits: int) -> Export:
             (folder / file).write_text(text, encoding="utf-8")
         answers = pool.submit(run_host_c, folder, images) if is_installed("gcc") else None
         if weighed:
-            count = _emulated(target)
+            some = _emulated(target, len(images))
             large = not is_small(weighed, graph)
-            found, _ = run_cortex_m(folder, images[:count], CORE, large)
-            proofs.append(compare("C on an emulated Cortex-M0+", expected[:count], found))
+            found, _ = run_cortex_m(folder, images[some], CORE, large)
+            proofs.append(compare("C on an emulated Cortex-M0+", expected[some], found))
         if answers:
             proofs.insert(0, compare("C by gcc on this machine", expected, answers.result()))
         if target.preprocess.kind == "photo":
@@ -129,10 +129,14 @@ def _prove_frames(model: Path, shape: InputShape, most: int) -> list[Parity]:
     ]
 
 
-def _emulated(target: Target) -> int:
-    """How many images the emulator is given: fewer of a network that takes longer for each."""
+def _emulated(target: Target, images: int) -> slice:
+    """Which of so many images the emulator is given, of all classes where they lie class by class.
+
+    They are fewer of a network that takes longer for each.
+    """
     macs = describe(target.model, target.preprocess.shape).macs
-    return min(EMULATED, max(10, EMULATED_MACS // max(macs, 1)))
+    count = min(EMULATED, max(10, EMULATED_MACS // max(macs, 1)), images)
+    return slice(0, count * (images // count), images // count)
 
 
 def is_small(weighed: Footprint, graph: Graph) -> bool:
