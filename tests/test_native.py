@@ -38,7 +38,7 @@ from smidgen.train.native import (
     NativeThreads,
     UnsupportedError,
     compile_network,
-    native_backends,
+    kernel_backends,
 )
 from smidgen.zoo import create_model, list_models
 
@@ -338,7 +338,7 @@ def test_threads_compute_what_one_thread_does() -> None:
 
     def gradients(threads: int) -> list[Tensor]:
         sums = [ShardSums(weights) for _ in shards]
-        backends = native_backends(weights, recipe, PREPROCESS, sums)
+        backends = kernel_backends(weights, recipe, PREPROCESS, sums)
         pool = NativeThreads(threads)
         pool.run([], [])
         for _ in range(3):

@@ -17,7 +17,7 @@ from smidgen.mnist import INPUT_SHAPE
 from smidgen.recipe import Augment, Recipe
 from smidgen.train.batches import Batch, Shard
 from smidgen.train.flat import FlatParameters, ShardSums, views
-from smidgen.train.native import NativeThreads, UnsupportedError, native_backends
+from smidgen.train.native import NativeThreads, UnsupportedError, kernel_backends
 from smidgen.train.optimizer import Optimizer
 
 MEAN, STD = 0.13, 0.31
@@ -55,7 +55,7 @@ def by_kernels(
     sums, generator = ShardSums(weights), torch.Generator().manual_seed(seed)
     recipe = Recipe(model="any", batch_size=len(labels) + 1, workers=1, label_smoothing=0.1,
                     augment=augment, optimizer=SGD)  # fmt: skip
-    [backend] = native_backends(weights, recipe, photos(images, MEAN, STD), [sums])
+    [backend] = kernel_backends(weights, recipe, photos(images, MEAN, STD), [sums])
     batch = Batch(images, labels, **mixed or {})
     backend.backward(Shard(batch, draws or {}, len(images), generator))
     found = {"gradient": sums.gradient, "score": sums.score, "statistics": sums.statistics}
@@ -158,7 +158,7 @@ def sums_of_drawn(seed: int, threads: int) -> list[Tensor]:
         for i in range(5)
     ]
     sums, preprocess = [ShardSums(weights) for _ in shards], photos(images, MEAN, STD)
-    backends = native_backends(weights, recipe, preprocess, sums)
+    backends = kernel_backends(weights, recipe, preprocess, sums)
     pool = NativeThreads(threads)
     pool.run(backends, shards)
     pool.destroy()

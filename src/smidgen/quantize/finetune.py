@@ -68,15 +68,11 @@ def forward_quantized(layers: Sequence[FG.Node], scheme: Scheme, images: Tensor)
     made: dict[FG.Node, Tensor] = {}
     for layer in layers:
         inputs = [made[source] for source in layer.inputs]
-        match layer:
-            case FG.Image():
-                made[layer] = images
-                continue
-            case FG.Conv():
-                weight = scheme.steps[layer].round(layer.weight)
-                made[layer] = FG.evaluate(layer, inputs, weight)
-            case _:
-                made[layer] = FG.evaluate(layer, inputs)
+        if isinstance(layer, FG.Image):
+            made[layer] = images
+            continue
+        weight = scheme.steps[layer].round(layer.weight) if isinstance(layer, FG.Conv) else None
+        made[layer] = FG.evaluate(layer, inputs, weight)
         if layer is not layers[-1]:
             made[layer] = scheme.grids[layer].round(made[layer])
     return made[layers[-1]]

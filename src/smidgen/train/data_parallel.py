@@ -25,7 +25,7 @@ from smidgen.train.batches import Draws, Shard, shard_of
 from smidgen.train.distributed import Process
 from smidgen.train.flat import FlatParameters, ShardSums
 from smidgen.train.memory import keep_freed_memory
-from smidgen.train.native import NativeThreads, native_backends
+from smidgen.train.native import NativeThreads, kernel_backends
 from smidgen.train.random_streams import DROPOUT, generator
 from smidgen.train.torch_backend import FORMATS, TorchThreads, torch_backends
 
@@ -49,7 +49,7 @@ class Threads(Protocol):
 
 BACKENDS: dict[str, tuple[Callable[..., Sequence[Backend]], Callable[[int], Threads]]] = {
     "torch": (torch_backends, TorchThreads),
-    "native": (native_backends, NativeThreads),
+    "native": (kernel_backends, NativeThreads),
 }
 
 

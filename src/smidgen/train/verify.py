@@ -22,7 +22,7 @@ from smidgen.recipe import Recipe
 from smidgen.train.batches import Shard, epoch_batches
 from smidgen.train.distributed import is_main_process
 from smidgen.train.flat import FlatParameters, ShardSums, trainable, views
-from smidgen.train.native import native_backends
+from smidgen.train.native import kernel_backends
 from smidgen.train.torch_backend import TorchBackend
 
 TOLERANCE = 0.03
@@ -71,7 +71,7 @@ def gradient_difference(
     recipe = recipe.model_copy(update={"batch_size": len(shard.split), "workers": 1})
     weights = FlatParameters(copy.deepcopy(module))
     by_kernels, by_torch = ShardSums(weights), ShardSums(weights)
-    [backend] = native_backends(weights, recipe, preprocess, [by_kernels])
+    [backend] = kernel_backends(weights, recipe, preprocess, [by_kernels])
     backend.backward(shard)
     TorchBackend(weights, recipe, preprocess, by_torch).backward(shard)
     tensors = trainable(module)

@@ -33,12 +33,12 @@ __all__ = [
     "NativeThreads",
     "UnsupportedError",
     "compile_network",
+    "kernel_backends",
     "library",
-    "native_backends",
 ]
 
 
-def native_backends(
+def kernel_backends(
     weights: FlatParameters, recipe: Recipe, preprocess: Preprocess, sums: Sequence[ShardSums]
 ) -> list[NativeBackend]:
     """A backend for the sums of each shard; the network is read once for all of them.
