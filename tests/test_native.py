@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from kernels_elsewhere import COMPILER, EMULATOR
 from torch import Tensor, nn
 from torch_oracle import (
@@ -218,6 +220,22 @@ def two_relus(*before: nn.Module) -> nn.Module:
 def test_a_gradient_that_was_wrong_once_is_right(module: nn.Module) -> None:
     module(torch.zeros(2, 1, 28, 28))  # lazy layers take their shapes
     assert_as_torch(module.train(), some_images(21), torch.arange(21) % 10)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_kernels_of_three_by_three_have_torchs_gradient(data: st.DataObject) -> None:
+    """Tiles at odd edges, with and without padding, in groups, and too few rows for a tile."""
+    inputs, outputs = (data.draw(st.integers(3, 13), label=name) for name in ("inputs", "outputs"))
+    high, wide = (data.draw(st.integers(3, 12), label=name) for name in ("high", "wide"))
+    groups, padding = data.draw(st.sampled_from([1, 1, 2])), data.draw(st.integers(0, 2))
+    torch.manual_seed(data.draw(st.integers(0, 99)))
+    inner = nn.Conv2d(groups * inputs, groups * outputs, 3, padding=padding, groups=groups)
+    module = nn.Sequential(nn.Conv2d(1, groups * inputs, 1), inner, nn.Flatten(), nn.LazyLinear(7))
+    count = data.draw(st.sampled_from([1, 16, 37]), label="count")
+    images = some_images(count, (1, high, wide))
+    module(torch.zeros(1, 1, high, wide))  # the lazy layer takes its shape
+    assert_as_torch(module.train(), images, torch.arange(count) % 7)
 
 
 def test_drawn_networks_have_torchs_gradient() -> None:

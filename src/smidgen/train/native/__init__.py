@@ -27,6 +27,7 @@ from smidgen.train.native.library import CFeatureMap, CInstruction, CNetwork, li
 from smidgen.train.native.program import Program, UnsupportedError, compile_network
 
 GROUP = 16  # as in kernels.c
+SIDE, TILES_AT_ONCE = 4, 28  # as in winograd.c and winograd_weights.c
 
 __all__ = [
     "NativeBackend",
@@ -94,6 +95,7 @@ class NativeBackend:
             "packed": torch.zeros(largest),
             "saved": torch.zeros(self.saved),
             "sums": torch.zeros(_sums(self.program) * GROUP),
+            "tiles": _large_pages(_tiles(self.program) * GROUP),
             "input_offsets": torch.zeros(taps, dtype=torch.int64),
             "output_offsets": torch.zeros(taps, dtype=torch.int64),
         }
@@ -198,7 +200,7 @@ def _network(program: Program, recipe: Recipe) -> CNetwork:
 def _large_pages(count: int) -> Tensor:
     """Zeros in pages of 2 MB where the system has such: the kernels read a network's values in long
     strides, and look up a small page as often as they read it."""
-    memory = mmap.mmap(-1, 4 * count)
+    memory = mmap.mmap(-1, 4 * count, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         memory.madvise(mmap.MADV_HUGEPAGE)
     return torch.frombuffer(memory, dtype=torch.float32)
@@ -251,17 +253,34 @@ def _sums(program: Program) -> int:
 
 
 def _largest(program: Program) -> tuple[int, int]:
-    """The largest number of taps, or of what they reach, and of weights of any instruction."""
+    """The largest number of taps, or of what they reach, and of weights of any instruction.
+
+    Kernels of 3 x 3 are counted as winograd.c keeps them, of 4 x 4.
+    """
     taps = weights = 1
     for each in program.instructions:
         source, output = program.maps[each.source], program.maps[each.output]
+        kernel = each.kernel_height * each.kernel_width
         if each.operation == LINEAR:
             inputs = source.channels * source.height * source.width
         elif each.operation == CONVOLUTION:
-            inputs = source.channels // each.groups * each.kernel_height * each.kernel_width
+            inputs = source.channels // each.groups * kernel
         else:
             continue
-        back = output.channels // each.groups * each.kernel_height * each.kernel_width
+        back = output.channels // each.groups * kernel
         taps = max(taps, inputs, back)
-        weights = max(weights, inputs * output.channels, back * source.channels)
+        most = max(inputs * output.channels, back * source.channels)
+        weights = max(weights, most * SIDE**2 // kernel if kernel == 9 else most)
     return taps, weights
+
+
+def _tiles(program: Program) -> int:
+    """The most groups of lanes that winograd.c and winograd_weights.c keep for any convolution."""
+    most = 1
+    for each in program.instructions:
+        if each.operation == CONVOLUTION and each.kernel_height == each.kernel_width == 3:
+            source, output = program.maps[each.source], program.maps[each.output]
+            inputs, outputs = source.channels // each.groups, output.channels // each.groups
+            tiles = max(TILES_AT_ONCE, (output.width + 1) // 2)
+            most = max(most, SIDE**2 * inputs * outputs + SIDE * (inputs + outputs) * tiles)
+    return most

@@ -65,6 +65,7 @@ typedef struct {
     lanes *arena;
     float *packed, *saved; /* scratch: weights in another order, statistics of a step */
     lanes *sums; /* scratch: of a layer's channels */
+    lanes *tiles; /* scratch of winograd.c */
     int64_t *input_offsets, *output_offsets; /* scratch: where taps and channels lie */
     const float *parameters;
     float *gradient, *score, *statistics;
@@ -165,6 +166,12 @@ static void put(lanes *place, lanes value, int32_t add)
 static lanes all(float number) { return (lanes){0} + number; }
 
 #include "norm.c"
+
+#include "products.c"
+
+#include "winograd.c"
+
+#include "winograd_weights.c"
 
 #include "conv.c"
 

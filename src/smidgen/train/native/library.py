@@ -27,6 +27,9 @@ FLAGS = (
 )
 SOURCES = (
     "kernels.c",
+    "products.c",
+    "winograd.c",
+    "winograd_weights.c",
     "conv.c",
     "depthwise.c",
     "norm.c",
@@ -72,7 +75,7 @@ class CNetwork(Structure):
         ("map", POINTER(CFeatureMap)),
         ("instruction", POINTER(CInstruction)),
         *((name, c_void_p) for name in (
-            "arena", "packed", "saved", "sums", "input_offsets", "output_offsets",
+            "arena", "packed", "saved", "sums", "tiles", "input_offsets", "output_offsets",
             "parameters", "gradient", "score", "statistics", "mean", "deviation",
         )),
         ("images", c_int32),
