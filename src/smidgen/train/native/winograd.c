@@ -40,6 +40,9 @@ INLINE void transform_tile(lanes *to, const lanes *in, int64_t row, int32_t high
         down[1][j] = d[row] + d[2 * row];
         down[2][j] = d[2 * row] - d[row];
         down[3][j] = d[row] - last;
+        if (j > 1) /* of the next tile */
+            UNROLL for (int i = 0; i < SIDE; i++)
+                __builtin_prefetch(d + 2 + i * row);
     }
     UNROLL for (int i = 0; i < SIDE; i++, to += SIDE) {
         to[0] = down[i][0] - down[i][2];
@@ -49,39 +52,65 @@ INLINE void transform_tile(lanes *to, const lanes *in, int64_t row, int32_t high
     }
 }
 
+/* Row i of (U ∘ V) A for `deep` output channels; u is where their weights begin. */
+INLINE void filter_across(const int deep, const int i, int32_t inputs, const float *u, const lanes *v,
+                          lanes across[MOST_DEEP][2])
+{
+    lanes sum[MOST_DEEP][SIDE];
+    UNROLL for (int d = 0; d < deep; d++)
+        UNROLL for (int j = 0; j < SIDE; j++)
+            sum[d][j] = (lanes){0};
+    u += i * deep * inputs * SIDE;
+    v += i * SIDE;
+    for (int32_t k = 0; k < inputs; k++, u += deep * SIDE, v += SIDE * SIDE)
+        UNROLL for (int j = 0; j < SIDE; j++) {
+            lanes value = v[j];
+            KEEP_IN_REGISTER(value);
+            UNROLL for (int d = 0; d < deep; d++)
+                sum[d][j] += u[d * SIDE + j] * value;
+        }
+    UNROLL for (int d = 0; d < deep; d++) {
+        across[d][0] = sum[d][0] + (sum[d][1] + sum[d][2]);
+        across[d][1] = (sum[d][1] - sum[d][2]) - sum[d][3];
+    }
+}
+
+/* A row of outputs: what is there or the bias, and what the tile adds. */
+INLINE void put_outputs(const filtering *f, const int deep, int32_t c, lanes *out, int32_t wide,
+                        lanes added[MOST_DEEP][2])
+{
+    UNROLL for (int d = 0; d < deep; d++) {
+        lanes *to = out + (c + d) * f->out_channel;
+        const lanes start = all(f->bias ? f->bias[c + d] : 0);
+        to[0] = (f->add ? to[0] : start) + added[d][0];
+        if (wide > 1)
+            to[1] = (f->add ? to[1] : start) + added[d][1];
+    }
+}
+
 /* `deep` output channels of a tile, from c on. */
 INLINE void filter(const filtering *f, const int deep, const lanes *v, int32_t c, lanes *out,
                    int32_t high, int32_t wide)
 {
-    lanes across[SIDE][MOST_DEEP][2]; /* (U ∘ V) A */
     const float *u = f->weights + (int64_t)c * f->inputs * SIDE * SIDE;
-    UNROLL for (int i = 0; i < SIDE; i++) {
-        lanes sum[MOST_DEEP][SIDE];
-        UNROLL for (int d = 0; d < deep; d++)
-            UNROLL for (int j = 0; j < SIDE; j++)
-                sum[d][j] = (lanes){0};
-        for (int32_t k = 0; k < f->inputs; k++, u += deep * SIDE)
-            UNROLL for (int j = 0; j < SIDE; j++) {
-                lanes value = v[(k * SIDE + i) * SIDE + j];
-                KEEP_IN_REGISTER(value);
-                UNROLL for (int d = 0; d < deep; d++)
-                    sum[d][j] += u[d * SIDE + j] * value;
-            }
-        UNROLL for (int d = 0; d < deep; d++) {
-            across[i][d][0] = sum[d][0] + (sum[d][1] + sum[d][2]);
-            across[i][d][1] = (sum[d][1] - sum[d][2]) - sum[d][3];
+    lanes one[MOST_DEEP][2], two[MOST_DEEP][2], edge[MOST_DEEP][2];
+    filter_across(deep, 1, f->inputs, u, v, one);
+    filter_across(deep, 2, f->inputs, u, v, two);
+    filter_across(deep, 0, f->inputs, u, v, edge);
+    UNROLL for (int d = 0; d < deep; d++)
+        UNROLL for (int x = 0; x < 2; x++) {
+            const lanes apart = one[d][x] - two[d][x];
+            edge[d][x] += one[d][x] + two[d][x];
+            one[d][x] = apart;
         }
-    }
-    UNROLL for (int d = 0; d < deep; d++) {
-        const lanes start = all(f->bias ? f->bias[c + d] : 0);
-        lanes *top = out + (c + d) * f->out_channel, *bottom = top + f->out_row;
-        for (int32_t x = 0; x < wide; x++) {
-            const lanes one = across[1][d][x], two = across[2][d][x];
-            top[x] = (f->add ? top[x] : start) + (across[0][d][x] + (one + two));
-            if (high > 1)
-                bottom[x] = (f->add ? bottom[x] : start) + ((one - two) - across[3][d][x]);
-        }
-    }
+    put_outputs(f, deep, c, out, wide, edge);
+    if (high < 2)
+        return;
+    filter_across(deep, 3, f->inputs, u, v, edge);
+    UNROLL for (int d = 0; d < deep; d++)
+        UNROLL for (int x = 0; x < 2; x++)
+            one[d][x] -= edge[d][x];
+    put_outputs(f, deep, c, out + f->out_row, wide, one);
 }
 
 /* How many output channels are computed at once. */
