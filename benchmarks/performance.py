@@ -31,8 +31,8 @@ The *standard loop* is our own plain version of what people write (`smidgen/benc
 Dataset that turns, shifts and normalises one PIL image at a time, a DataLoader, the usual five
 lines. From a seed it makes the same bits as torchvision's transforms in the same order, with less
 bookkeeping: beside them it trained 1.18 times as fast, so ratios to it are on the low side.
-*Seconds* are those of training, and of what its teacher says before it. Times to an accuracy are read off weights that were
-noted down while training and scored afterwards; nothing is chosen by them.
+*Seconds* are those of training, and of a teacher's answers before it. Times to an accuracy are read
+off weights that were noted down while training and scored afterwards; nothing is chosen by them.
 
 The roofline has two measures, both run in turn with the training: fused multiply-adds in registers
 (`train/native/peak.c`), which no program exceeds, and torch's own float32 matrix product, which a

@@ -17,6 +17,7 @@ from smidgen.data import Data
 from smidgen.errors import ModelError, RecipeError
 from smidgen.evaluate import evaluate
 from smidgen.run import Run
+from smidgen.target import load
 from smidgen.train import Progress, fit, resume
 
 SMALL = Budget(title="small", max_params=5_000)
@@ -59,6 +60,7 @@ def test_a_run_of_a_file_is_opened_without_the_file(source: Path, few: Data) -> 
     del sys.modules[blocks.stem]
     assert evaluate(str(run.path), few) == trained
     assert run.result()["model"] == f"{source}:Net"
+    assert load(run.path).title == "Net"
 
 
 def test_a_killed_run_of_a_file_is_resumed_to_the_same_bits(

@@ -95,3 +95,6 @@ def test_new_folders_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     Path("runs/net").mkdir(parents=True)
     Path("runs/net-2").mkdir()
     assert free_folder("net") == Path("runs/net-3")
+    assert free_folder("../mine/net.toml") == Path("runs/net-3")
+    assert free_folder("mine/model.py:Small") == Path("runs/Small")
+    assert free_folder("mine/model.ipynb") == Path("runs/model")

@@ -105,7 +105,7 @@ def turned_away(target: Target, data: Data) -> dict[str, Any] | None:
     if data.preprocess.kind == "photo":
         return None
     try:
-        graph = quantize_for(data, target.model, target.preprocess, target.name)
+        graph = quantize_for(data, target.model, target.preprocess, target.title)
     except ExportError:
         return None
     detector = fit_detector(data, graph)

@@ -37,6 +37,7 @@ from smidgen.errors import RunError, shown
 from smidgen.escape import file_name
 from smidgen.files import append_whole, explained, make_folder, remove_parts, sha256, write_whole
 from smidgen.notebook import html_curves, html_table
+from smidgen.source import short_name
 
 if TYPE_CHECKING:
     from smidgen.recipe import Recipe  # with pydantic, a tenth of a second to import
@@ -304,10 +305,7 @@ def free_folder(name: str) -> Path:
 
     Of a network from a file, the name is that of its class or function.
     """
-    name = name.rpartition(":")[2].rpartition("/")[2]
-    for suffix in (".py", ".ipynb", ".toml"):
-        name = name.removesuffix(suffix)
-    name = file_name(name)
+    name = file_name(short_name(name).rpartition(":")[2].rpartition("/")[2])
     numbered = (Path("runs", f"{name}-{number}") for number in itertools.count(2))
     return next(path for path in itertools.chain([Path("runs", name)], numbered)
                 if not path.exists())  # fmt: skip

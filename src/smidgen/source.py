@@ -34,6 +34,12 @@ def is_network(target: str) -> bool:
     return target.endswith(".toml")
 
 
+def short_name(target: str) -> str:
+    """What a TARGET is called: of a network from a file its class or function, else the file."""
+    path, name = _split(target)
+    return name or (path.stem if is_source(target) or is_network(target) else target)
+
+
 def build(target: str, **options: Any) -> nn.Module:
     """The module that the class or function in that file makes when it is called.
 

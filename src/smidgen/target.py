@@ -21,7 +21,7 @@ from smidgen.inputs import InputShape, Preprocess, class_names
 from smidgen.mnist import CLASSES, GLYPH
 from smidgen.network import forward, guess_input, noise, private_copy
 from smidgen.run import Run, read_weights
-from smidgen.source import is_network, is_source
+from smidgen.source import is_network, is_source, short_name
 from smidgen.stand_ins import stand_in_for_missing
 from smidgen.zoo import create_model, default_input, has_weights, network_input, weights_header
 
@@ -43,6 +43,11 @@ class Target:
     data: str
     run: Run | None
     trained: bool
+
+    @property
+    def title(self) -> str:
+        """Its name without the folder and the ending of the file that it comes from."""
+        return short_name(self.name)
 
     def require_classes(self, data: Data, error: type[SmidgenError]) -> None:
         """Raises `error` where the network was trained for other classes than the data's."""

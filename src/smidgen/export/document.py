@@ -77,7 +77,7 @@ def build_document(
     """
     require_one_input(targets, data)
     if graphs is None:
-        graphs = [quantize_for(data, t.model, t.preprocess, t.name) for t in targets]
+        graphs = [quantize_for(data, t.model, t.preprocess, t.title) for t in targets]
     if logits is None:
         logits = [graph.run(data.test.images.numpy()) for graph in graphs]
     positions: Positions = {}

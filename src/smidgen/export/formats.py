@@ -83,7 +83,7 @@ def make_c(targets: Sequence[Target], data: Data, bits: int) -> Export:
     if not is_installed(*ARM_TOOLS):
         find("gcc")  # one of the two must be there
     (target,) = targets
-    graph = quantize_for(data, target.model, target.preprocess, target.name, bits)
+    graph = quantize_for(data, target.model, target.preprocess, target.title, bits)
     images = data.test.images.numpy()
     written = write_c(graph)
     proofs = []
@@ -153,7 +153,7 @@ def make_onnx(
     With `with_preprocessing` both take uint8 images (batch, H, W, C).
     """
     (target,) = targets
-    graph = quantize_for(data, target.model, target.preprocess, target.name, bits)
+    graph = quantize_for(data, target.model, target.preprocess, target.title, bits)
     floats = logits(target.model, data.test.images, target.preprocess).numpy()
     integers = graph.run(data.test.images.numpy())
     if with_preprocessing:
@@ -183,11 +183,11 @@ def make_html(targets: Sequence[Target], data: Data, bits: int, watch: Watch = s
     images = data.test.images.numpy()
     graphs, expected = list[Graph](), list[NDArray[np.int32]]()
     for t in targets:
-        watch(f"{t.name}: to integers", 0, 0)
-        graphs.append(quantize_for(data, t.model, t.preprocess, t.name, bits))
+        watch(f"{t.title}: to integers", 0, 0)
+        graphs.append(quantize_for(data, t.model, t.preprocess, t.title, bits))
         batches = (images[at : at + WATCHED] for at in range(0, len(images), WATCHED))
         answers = map(graphs[-1].run, batches)
-        expected.append(watched(answers, f"{t.name}: its answers", len(images), watch))
+        expected.append(watched(answers, f"{t.title}: its answers", len(images), watch))
     watch("writing the page", 0, 0)
     page = render(build_document(targets, data, graphs, expected))
     written = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)

@@ -65,15 +65,10 @@ def make_hub(targets: Sequence[Target], data: Data, bits: int) -> Export:
         found = logits(opened.model, data.test.images, opened.preprocess)
     proof = compare("smidgen.load", expected.numpy(), found.numpy())
     correct = int(count_correct(expected, data.test.labels))
-    anatomy = describe(target.model, target.preprocess.shape, _name(target))
+    anatomy = describe(target.model, target.preprocess.shape, target.title)
     files["README.md"] = _card(target, data, anatomy, correct).encode()
     accuracy = {"float": correct / len(data.test)}
     return Export(files, [proof], len(files[WEIGHTS]), accuracy)
-
-
-def _name(target: Target) -> str:
-    """The network's name: of one from a file, the file's."""
-    return Path(target.name).stem if is_network(target.name) else target.name
 
 
 def _public(data: str) -> str:
@@ -118,7 +113,7 @@ def _card(target: Target, data: Data, anatomy: Anatomy, correct: int) -> str:
     from smidgen.report.card import front_matter, limits  # with matplotlib, half a second
     from smidgen.report.figures import NOT_MNIST, data_title, percent
 
-    name, data_name, count = _name(target), _public(target.data), len(data.test)
+    name, data_name, count = target.title, _public(target.data), len(data.test)
     low, high = wilson_interval(correct, count)
     rows = {
         "parameters": f"{anatomy.params:,}",

@@ -130,7 +130,7 @@ def _worst(proofs: Sequence[Parity]) -> dict[str, Any]:
 
 
 def _card(targets: Sequence[Target], data: Data, kind: str, made: Export) -> str:
-    names = markdown(", ".join(target.name for target in targets))
+    names = markdown(", ".join(target.title for target in targets))
     lines = [
         f"# {names}, as {kind}",
         "",
