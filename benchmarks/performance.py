@@ -38,6 +38,8 @@ The roofline has two measures, both run in turn with the training: fused multipl
 (`train/native/peak.c`), which no program exceeds, and torch's own float32 matrix product, which a
 good convolution can. Both are those of the cores that a recipe keeps busy: all of them, or one
 where it says `workers = 1`, as most of our own do. Networks for colour train on random images.
+FLOP are those of the sums over taps, whatever computes them: convolutions of 3 × 3 take 16 products
+where the sums take 36 (`train/native/winograd.c`), so that a share may be more than all.
 
 CUDA is not measured: no GPU was at hand. The path is the same code with the images on the device.
 """

@@ -27,7 +27,7 @@ from smidgen.train.native.library import CFeatureMap, CInstruction, CNetwork, li
 from smidgen.train.native.program import Program, UnsupportedError, compile_network
 
 GROUP = 16  # as in kernels.c
-SIDE, TILES_AT_ONCE = 4, 28  # as in winograd.c and winograd_weights.c
+SIDE, MOST_KERNELS, TILES_AT_ONCE = 4, 65536, 28  # as in winograd.c and winograd_weights.c
 
 __all__ = [
     "NativeBackend",
@@ -281,6 +281,7 @@ def _tiles(program: Program) -> int:
         if each.operation == CONVOLUTION and each.kernel_height == each.kernel_width == 3:
             source, output = program.maps[each.source], program.maps[each.output]
             inputs, outputs = source.channels // each.groups, output.channels // each.groups
-            tiles = max(TILES_AT_ONCE, (output.width + 1) // 2)
-            most = max(most, SIDE**2 * inputs * outputs + SIDE * (inputs + outputs) * tiles)
+            kernels, tiles = inputs * outputs, max(TILES_AT_ONCE, (output.width + 1) // 2)
+            if kernels <= MOST_KERNELS:
+                most = max(most, SIDE**2 * kernels + SIDE * (inputs + outputs) * tiles)
     return most

@@ -8,7 +8,8 @@
    that of U is the sum over all tiles of (A gradient Aᵀ) ∘ V. A tile at an odd edge has one row or
    column of outputs less, and reads one of inputs less. */
 
-#define SIDE 4 /* of a tile */
+#define SIDE 4             /* of a tile */
+#define MOST_KERNELS 65536 /* whose gradients' sums take 64 MB */
 
 typedef struct {
     lanes *out;
@@ -20,13 +21,15 @@ typedef struct {
     int32_t add;
 } filtering;
 
-/* Whether a convolution is computed in this way: where the sides and channels are not too few. */
+/* Whether a convolution is computed in this way: where sides and channels are not too few, nor the
+   channels too many. */
 static int is_filtered(const network *n, const instruction *l)
 {
     const feature_map *in = &n->map[l->source], *out = &n->map[l->output];
+    const int32_t inputs = in->channels / l->groups, outputs = out->channels / l->groups;
     return l->kernel_height == 3 && l->kernel_width == 3 && l->stride_height == 1 &&
-           l->stride_width == 1 && in->channels / l->groups >= 4 && out->channels / l->groups >= 4 &&
-           out->height >= 4 && out->width >= 4;
+           l->stride_width == 1 && inputs >= 4 && outputs >= 4 &&
+           (int64_t)inputs * outputs <= MOST_KERNELS && out->height >= 4 && out->width >= 4;
 }
 
 /* V of one channel; the tile has `high` rows and `wide` columns of outputs, 1 or 2. */
