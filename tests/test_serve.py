@@ -38,7 +38,8 @@ def process(*command: str) -> Iterator[subprocess.Popen[str]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"BROWSER": "true"},  # a browser that opens nothing
+        # A browser that opens nothing, and a pipe that is written to when it is full.
+        env={**os.environ, "BROWSER": "true", "PYTHONUNBUFFERED": ""},
         # Tests that run in the background ignore Ctrl-C, and so would what they start.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
@@ -79,8 +80,8 @@ def test_the_command_serves_the_page_and_ends_quietly() -> None:
     with process("-c", code, "serve", "--port", "0", "--json") as serving:
         assert serving.stdout is not None
         said = ""
-        while not said.endswith("}\n"):
-            said += serving.stdout.readline()
+        while not said.endswith("}\n") and (line := serving.stdout.readline()):
+            said += line
         document = json.loads(said)
         assert document["url"].startswith(f"http://{ADDRESS}:")
         with urllib.request.urlopen(document["url"]) as answer:

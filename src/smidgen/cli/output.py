@@ -44,8 +44,8 @@ def interruptible(advice: Callable[[], str]) -> Iterator[None]:
 
 
 def emit(document: Any) -> None:
-    """Prints one JSON document on stdout; a number that JSON cannot hold becomes null."""
-    print(json_text(_finite(document)))
+    """Prints one JSON document on stdout, at once; a number that JSON cannot hold becomes null."""
+    print(json_text(_finite(document)), flush=True)
 
 
 def table(
