@@ -13,7 +13,7 @@ import numpy as np
 
 from smidgen.train.batches import Shard
 from smidgen.train.native import NativeBackend, NativeThreads
-from smidgen.train.native.library import FLAGS, CNetwork
+from smidgen.train.native.library import FLAGS, UNITS, CNetwork
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
 
@@ -21,11 +21,9 @@ COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
 def take_steps_elsewhere(folder: Path) -> None:
     """From now on a program in that folder takes all steps. What prepares them has eight lanes."""
     program = folder / "step"
-    flags = [flag for flag in FLAGS if not flag.startswith(("-march=", "-shared", "-fPIC"))]
-    sources = (
-        Path(__file__).with_suffix(".c"),
-        resources.files("smidgen.train.native") / "kernels.c",
-    )
+    flags = [flag for flag in FLAGS if not flag.startswith(("-march=", "-fPIC"))]
+    kernels = [resources.files("smidgen.train.native") / unit for unit in UNITS]
+    sources = [Path(__file__).with_suffix(".c"), *kernels]
     subprocess.run([COMPILER, *flags, "-static", *sources, "-o", program, "-lm"], check=True)
 
     def backward(backend: NativeBackend, shard: Shard) -> None:

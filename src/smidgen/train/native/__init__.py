@@ -26,7 +26,7 @@ from smidgen.train.native.instructions import BATCH_NORM, CONVOLUTION, LINEAR
 from smidgen.train.native.library import CFeatureMap, CInstruction, CNetwork, library
 from smidgen.train.native.program import Program, UnsupportedError, compile_network
 
-GROUP = 16  # as in kernels.c
+GROUP = 16  # as in kernels.h
 SIDE, MOST_KERNELS, TILES_AT_ONCE = 4, 65536, 28  # as in winograd.c and winograd_weights.c
 
 __all__ = [

@@ -25,7 +25,7 @@ class FeatureMap:
 
 @dataclass(frozen=True)
 class Instruction:
-    """One operation on feature maps; the names are those of `instruction` in kernels.c."""
+    """One operation on feature maps; the names are those of `instruction` in kernels.h."""
 
     operation: int
     source: int

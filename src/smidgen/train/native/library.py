@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from ctypes import POINTER, Structure, c_char_p, c_float, c_int32, c_int64, c_uint32, c_void_p
 from importlib import resources
 from pathlib import Path
@@ -22,12 +23,13 @@ from smidgen.errors import RunError
 from smidgen.files import cache_folder, explained, sha256, write_whole
 
 FLAGS = (
-    *("-O2", "-march=native", "-std=gnu11", "-fno-math-errno", "-shared", "-fPIC", "-pthread"),
+    *("-O2", "-march=native", "-std=gnu11", "-fno-math-errno", "-fPIC", "-pthread"),
+    "-fno-ivopts",  # that pass costs a sixth of the compiler's time and makes no kernel faster
     "--param=avoid-fma-max-bits=0",  # else gcc multiplies and adds apart in vectors of some widths
 )
-SOURCES = (
-    "kernels.c",
-    "products.c",
+UNITS = ("kernels.c", "products.c", "correlation.c")  # compiled side by side
+INCLUDED = (
+    "kernels.h",
     "winograd.c",
     "winograd_weights.c",
     "conv.c",
@@ -39,11 +41,11 @@ SOURCES = (
     "thread_pool.c",
     "peak.c",
 )
-COMPILER_LIMIT_S = 600  # five seconds on an idle machine; others may keep it busy
+COMPILER_LIMIT_S = 600  # three seconds on an idle machine; others may keep it busy
 
 
 class CFeatureMap(Structure):
-    """`feature_map` of kernels.c."""
+    """`feature_map` of kernels.h."""
 
     _fields_ = [
         *((name, c_int32) for name in ("channels", "height", "width", "padding")),
@@ -53,7 +55,7 @@ class CFeatureMap(Structure):
 
 
 class CInstruction(Structure):
-    """`instruction` of kernels.c."""
+    """`instruction` of kernels.h."""
 
     _fields_ = [
         *((name, c_int32) for name in (
@@ -67,7 +69,7 @@ class CInstruction(Structure):
 
 
 class CNetwork(Structure):
-    """`network` of kernels.c."""
+    """`network` of kernels.h."""
 
     _fields_ = [
         ("instructions", c_int32),
@@ -140,7 +142,7 @@ def built_library() -> Path | None:
 def _library_file(compiler: str) -> Path:
     """Where the library of these sources for this machine lies, whether or not it is built."""
     folder = resources.files(__package__)
-    texts = [(folder / name).read_bytes() for name in SOURCES]
+    texts = [(folder / name).read_bytes() for name in (*UNITS, *INCLUDED)]
     facts = (texts, FLAGS, compiler, platform.platform(), _processor())
     return cache_folder() / "kernels" / f"{sha256(repr(facts).encode())[:16]}.so"
 
@@ -194,16 +196,26 @@ def _digest_line(path: Path) -> bytes:
 def _compile(compiler: str, path: Path) -> None:
     """Builds the library, and after it the digest without which it is not loaded."""
     print("smidgen: compiling the kernels for this machine, once", file=sys.stderr, flush=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        built = Path(folder) / path.name
-        with resources.as_file(resources.files(__package__)) as sources:
-            command = [compiler, *FLAGS, "-o", str(built), str(sources / SOURCES[0]), "-lm"]
-            done = subprocess.run(command, capture_output=True, timeout=COMPILER_LIMIT_S)
-        if done.returncode:
-            complaint = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason"]
-            raise RunError(f"{compiler} failed ({done.returncode}): {complaint[0]}")
+    with (
+        tempfile.TemporaryDirectory(dir=path.parent) as folder,
+        resources.as_file(resources.files(__package__)) as sources,
+        ThreadPoolExecutor() as pool,
+    ):
+        objects = [Path(folder, unit).with_suffix(".o") for unit in UNITS]
+        parts = [["-c", sources / unit] for unit in UNITS]
+        list(pool.map(lambda part, made: _call(compiler, *part, "-o", made), parts, objects))
+        built = Path(folder, path.name)
+        _call(compiler, "-shared", *objects, "-lm", "-o", built)
         write_whole(path, built.read_bytes())
     write_whole(path.with_suffix(".sha256"), _digest_line(path).decode())
+
+
+def _call(compiler: str, *arguments: object) -> None:
+    command = [compiler, *FLAGS, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, timeout=COMPILER_LIMIT_S)
+    if done.returncode:
+        complaint = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason"]
+        raise RunError(f"{compiler} failed ({done.returncode}): {complaint[0]}")
 
 
 def _processor() -> str:
