@@ -21,10 +21,10 @@ run: .venv/installed
 	$(BIN)/smidgen quickstart
 
 test: .venv/installed-dev check
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist loadfile
 
 coverage: .venv/installed-dev
-	$(BIN)/pytest -n auto --cov --cov-report=term-missing:skip-covered
+	$(BIN)/pytest -n auto --dist loadfile --cov --cov-report=term-missing:skip-covered
 
 fuzz: .venv/installed-dev
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev,fuzz]'

@@ -39,12 +39,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the embedded digits, trained by the command line."""
     out = tmp_path_factory.mktemp("cli") / "run"
     done = smidgen(
-        "train", "tiny_net", "--data", "digits", "--epochs", 2, "--batch-size", 64, "--lr", 0.01,
+        "train", "tiny_mnist", "--data", "digits", "--epochs", 2, "--batch-size", 64, "--lr", 0.01,
         "--step-size", 1, "--gamma", 0.1, "--no-cuda", "--seed", 3, "--out", out, "--json",
     )  # fmt: skip
     result = document(done)
     assert result.keys() >= TRAIN_KEYS
-    assert (result["model"], result["data"], result["seed"]) == ("tiny_net", "digits", 3)
+    assert (result["model"], result["data"], result["seed"]) == ("tiny_mnist", "digits", 3)
     assert result["images_seen"] == 2 * 1497
     assert "epoch 2/2" in done.stderr
     return out
@@ -237,7 +237,7 @@ def test_quiet_leaves_the_result(
 
 def test_recipe_prints_what_train_trains_by(run: Path) -> None:
     done = smidgen(
-        "recipe", "tiny_net", "--data", "digits", "--epochs", 2, "--batch-size", 64, "--lr", 0.01,
+        "recipe", "tiny_mnist", "--data", "digits", "--epochs", 2, "--batch-size", 64, "--lr", 0.01,
         "--step-size", 1, "--gamma", 0.1, "--seed", 3,
     )  # fmt: skip
     printed, kept = (parse_recipe(tomllib.loads(text), "test")

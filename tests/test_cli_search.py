@@ -49,7 +49,7 @@ def files(tmp_path: Path) -> list[object]:
     (tmp_path / "space.toml").write_text(SPACE)
     (tmp_path / "budget.toml").write_text('title = "a test"\nmax_params = 1000\n')
     named = ["--space", tmp_path / "space.toml", "--budget", tmp_path / "budget.toml"]
-    return ["search", "--data", "digits", *named, "--rungs", "1,2", "--batch", 3, "--jobs", 2]
+    return ["search", "--data", "digits", *named, "--rungs", "1,2", "--batch", 3, "--jobs", 1]
 
 
 def test_a_search_ends_in_a_winner_that_can_be_used(

@@ -122,31 +122,41 @@ def processes(train: Callable[[Task], float], jobs: int) -> Workers:
     """Trains in processes of this machine, or in this one where `jobs` is 1; -1 is one a core.
 
     `train` may bring all images: each process reads it once, from a file. Through joblib's pipe, a
-    process that is killed before it has read all would have the driver wait for ever.
+    process that is killed before it has read all would have the driver wait for ever. The processes
+    stay for the next call, since starting one takes longer than a small training.
     """
     if effective_n_jobs(jobs) == 1:
         return lambda tasks: ((task, train(task)) for task in tasks)
     # joblib replaces a worker whose memory has grown; nothing is lost.
     warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
-    handle, path = tempfile.mkstemp(prefix="smidgen-")
-    atexit.register(Path(path).unlink, missing_ok=True)
+    handle, path = tempfile.mkstemp(dir=_folder())
     with open(handle, "wb") as file:
         pickle.dump(train, file)
     parallel = Parallel(
         jobs, return_as="generator_unordered", idle_worker_timeout=IDLE_S,
-        initializer=_begin, initargs=(os.getpid(), path),
+        initializer=_begin, initargs=(os.getpid(), _folder()),
     )  # fmt: skip
-    return functools.partial(_by_joblib, parallel)
+    return functools.partial(_by_joblib, parallel, path)
 
 
-def _by_joblib(parallel: Parallel, tasks: Sequence[Task]) -> Iterator[tuple[Task, float]]:
+@functools.cache
+def _folder() -> str:
+    """A folder of this process, for its workers to read; it goes with the last of them."""
+    folder = tempfile.mkdtemp(prefix="smidgen-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _by_joblib(
+    parallel: Parallel, path: str, tasks: Sequence[Task]
+) -> Iterator[tuple[Task, float]]:
     """The tasks with their accuracies, as they finish. A process that dies is replaced.
 
     Raises TrainingError where process after process dies.
     """
     left, deaths = {task.name: task for task in tasks}, 0
     while left:
-        calls = [delayed(_train_here)(task) for task in left.values()]
+        calls = [delayed(_train_here)(path, task) for task in left.values()]
         try:
             for task, accuracy in parallel(calls):
                 del left[task.name]
@@ -161,21 +171,24 @@ def _by_joblib(parallel: Parallel, tasks: Sequence[Task]) -> Iterator[tuple[Task
                 ) from None
 
 
-_train: list[Callable[[Task], float]] = []  # of this process, if it is a worker
+def _train_here(path: str, task: Task) -> tuple[Task, float]:
+    return task, _read(path)(task)
 
 
-def _train_here(task: Task) -> tuple[Task, float]:
-    return task, _train[0](task)
+@functools.lru_cache(maxsize=1)
+def _read(path: str) -> Callable[[Task], float]:
+    """How this worker trains."""
+    train: Callable[[Task], float] = pickle.loads(Path(path).read_bytes())
+    return train
 
 
-def _begin(driver: int, path: str) -> None:
-    """Reads how this worker trains, and has it end when its driver has, which may be killed."""
-    _train.append(pickle.loads(Path(path).read_bytes()))
+def _begin(driver: int, folder: str) -> None:
+    """Has this worker end when its driver has, which may be killed."""
 
     def watch() -> None:
         while os.getppid() == driver:
             time.sleep(1)
-        Path(path).unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
