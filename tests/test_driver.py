@@ -269,9 +269,11 @@ def test_images_are_sent_once(digits: Data) -> None:
 def test_a_search_ends_without_a_word(tmp_path: Path) -> None:
     """In a process that ends as a user's does."""
     library()  # whose compilation is announced, where no test has asked for it yet
-    code = f"import test_driver; test_driver.search_here(test_driver.Path({str(tmp_path)!r}), 2)"
-    command, here = [sys.executable, "-c", code], Path(__file__).parent
-    done = subprocess.run(command, cwd=here, stderr=subprocess.PIPE, check=True)
+    here = f"test_driver.Path({str(tmp_path)!r})"
+    code = f"import test_driver; test_driver.search_here({here}, 2, trials=3)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parent, stderr=subprocess.PIPE, check=True
+    )
     assert done.stderr.decode().splitlines() == []
 
 
@@ -313,9 +315,9 @@ def is_alive(process: int) -> bool:
         return False
 
 
-def search_here(out: Path, jobs: int) -> None:
-    """Ten trials in this process and its workers."""
+def search_here(out: Path, jobs: int, trials: int = 10) -> None:
+    """A search in this process and its workers."""
     data = load_data("digits").without_test()
     with opened(out, settings(), data.fingerprint):
         run = processes(partial(train_candidate, Shared.of(data)), jobs)
-        Tables(out).write(study_of(out, run, settings(), 10))
+        Tables(out).write(study_of(out, run, settings(), trials))

@@ -251,9 +251,9 @@ def test_drawn_networks_have_torchs_gradient() -> None:
 @pytest.mark.skipif(
     platform.machine() != "x86_64" or not shutil.which("gcc"), reason="gcc's flags of x86-64"
 )
-@pytest.mark.parametrize(("build", "count"), [("avx2", 40), ("plain", 40), ("neon", 10)])
+@pytest.mark.parametrize(("build", "count"), [("avx2", 12), ("plain", 12), ("neon", 10)])
 def test_other_builds_have_torchs_gradient(build: str, count: int) -> None:
-    """On a machine without AVX-512, on one without AVX, and on arm64."""
+    """On a machine without AVX-512, on one without AVX, and on arm64; the tenth is filtered."""
     flags = Path("/proc/cpuinfo").read_text()
     if build == "avx2" and "avx2" not in flags:
         pytest.skip("the processor has no AVX2")

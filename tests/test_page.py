@@ -71,13 +71,13 @@ def test_pictures_of_test_images_are_read_as_python_reads_them(first_desk, mnist
     if not has_weights(name):
         pytest.skip(f"no weights ship with {name}")
     target, same = load(name), 0
-    pictures = [enlarged(image) for image in mnist.test.images[:100, 0].numpy()]
+    pictures = [enlarged(image) for image in mnist.test.images[:50, 0].numpy()]
     inputs = torch.from_numpy(np.stack([read_image(picture, GLYPH) for picture in pictures]))
     labels = logits(target.model, inputs, target.preprocess).argmax(dim=1)
     for picture, label in zip(pictures, labels.tolist(), strict=True):
         choose_file(first_desk, "digit.png", picture)
         same += likeliest(first_desk) == [target.classes[label]]
-    assert same >= 99
+    assert same >= 49
 
 
 @pytest.mark.parametrize("digit", range(0, 10, 3))
