@@ -243,7 +243,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     path.write_text("layers = [")
     with pytest.raises(ModelError, match=r"net.toml' is not TOML: "):
         create_model(str(path))
-    path.write_text("layers = " + 5000 * "[")
+    path.write_text("layers = " + 100_000 * "[")
     with pytest.raises(ModelError, match=r"net.toml' is not TOML .* nested too deeply"):
         create_model(str(path))
     path.write_text(SMALL)
