@@ -1,4 +1,4 @@
-"""Measures everything `smidgen bench` can and writes docs/performance.md; half an hour, alone.
+"""Measures everything `smidgen bench` can and writes docs/performance.md; forty minutes, alone.
 
     python benchmarks/performance.py                 # every suite
     python benchmarks/performance.py standard race   # these again; the others stay as they were
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import commands
@@ -50,6 +51,7 @@ def main() -> None:
     wanted = sys.argv[1:] or [*SUITES, *own]
     measured = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.is_file() else {}
     for suite in wanted:
+        measured.setdefault("commits", {})[suite] = _commit()
         if suite in own:
             measured[suite] = own[suite].measure()
         else:
@@ -61,10 +63,28 @@ def main() -> None:
     sections += [each.section(measured[name]) for name, each in own.items() if name in measured]
     machine = measured["hardware"]
     versions = ", ".join(f"{name} {version}" for name, version in measured["versions"].items())
-    closing = f"{machine['cpu']}, {machine['cores']} cores; {versions}.\n"
+    closing = (
+        f"{machine['cpu']}, {machine['cores']} cores; {versions}. Measured at "
+        f"{_by_commit(measured['commits'])}.\n"
+    )
     (ROOT / "docs" / "performance.md").write_text(
         "\n".join([ABOUT, *sections, closing]), encoding="utf-8"
     )
+
+
+def _commit() -> str:
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+def _by_commit(commits: dict[str, str]) -> str:
+    """The commits of the suites; a commit that measured all of them stands alone."""
+    suites = defaultdict[str, list[str]](list)
+    for suite, commit in commits.items():
+        suites[commit].append(suite)
+    if len(suites) == 1:
+        return f"commit {next(iter(suites))}"
+    return "; ".join(f"commit {commit}: {', '.join(names)}" for commit, names in suites.items())
 
 
 if __name__ == "__main__":
