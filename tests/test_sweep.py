@@ -16,7 +16,6 @@ from smidgen import sweep as sweeps
 from smidgen.errors import TrainingError
 from smidgen.recipe import Recipe, parse_recipe
 from smidgen.sweep import Listed, ranking, sweep
-from smidgen.trials import workers
 from smidgen.trials.driver import Driver
 from smidgen.trials.workers import Task, processes
 
@@ -64,13 +63,12 @@ def die(folder: str, often: int, task: Task) -> float:
     return 0.5
 
 
-def test_a_process_that_dies_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "DEATHS", 2)
+def test_a_process_that_dies_is_replaced(tmp_path: Path) -> None:
     tasks = [Task("one", RECIPE, "one")]
     run = processes(partial(die, str(tmp_path), 1), 2)
     assert list(run(tasks)) == [(tasks[0], 0.5)]
     run = processes(partial(die, str(tmp_path), 9), 2)
-    with pytest.raises(TrainingError, match="2 training processes were killed one after the other"):
+    with pytest.raises(TrainingError, match="3 training processes were killed one after the other"):
         list(run(tasks))
 
 

@@ -211,6 +211,7 @@ def _compile(compiler: str, path: Path) -> None:
 
 
 def _call(compiler: str, *arguments: object) -> None:
+    """Runs the compiler. Raises RunError where it fails, with the first line that it complains."""
     command = [compiler, *FLAGS, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, timeout=COMPILER_LIMIT_S)
     if done.returncode:
