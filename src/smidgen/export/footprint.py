@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,12 +49,13 @@ def footprint(
         model = Path(folder)
         for name, text in (files or write_c(graph)).items():
             (model / name).write_text(text, encoding="utf-8")
-        firmware = compile_firmware(model, "weigh.c", model / "weigh.elf", core, large=True)
-        size = run(["arm-none-eabi-size", firmware]).split(b"\n")[1].split()
-        text_bytes, data_bytes, bss_bytes = (int(number) for number in size[:3])
-        _, stack = run_cortex_m(
-            model, np.zeros((1, *graph.input_shape), np.uint8), core, large=True
-        )
+        image = np.zeros((1, *graph.input_shape), np.uint8)
+        with ThreadPoolExecutor() as pool:  # both compile, each on its core
+            emulated = pool.submit(run_cortex_m, model, image, core, large=True)
+            firmware = compile_firmware(model, "weigh.c", model / "weigh.elf", core, large=True)
+            size = run(["arm-none-eabi-size", firmware]).split(b"\n")[1].split()
+            _, stack = emulated.result()
+    text_bytes, data_bytes, bss_bytes = (int(number) for number in size[:3])
     return Footprint(core, text_bytes + data_bytes, data_bytes + bss_bytes, stack)
 
 
