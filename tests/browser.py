@@ -29,7 +29,10 @@ ARGUMENTS = [
     "--use-fake-device-for-media-stream",  # a camera that shows a clock
     "--use-fake-ui-for-media-stream",  # and is allowed at once
 ]
-STROKES = json.loads(Path(__file__).with_name("strokes.json").read_text("utf-8"))
+HERE = Path(__file__).parent
+AXE = HERE.parent / "node_modules/axe-core/axe.min.js"
+CONTRASTS = (HERE / "contrasts.js").read_text("utf-8")
+STROKES = json.loads((HERE / "strokes.json").read_text("utf-8"))
 SEVEN = [[[0.1, 0.05], [0.5, 0.05], [0.9, 0.03], [0.7, 0.4], [0.5, 1.0]]]
 SCRIBBLE = [[[(7 * i * i % 11) / 10, (3 * i % 10) / 10] for i in range(24)]]
 PHONE = {"width": 390, "height": 844}
@@ -67,6 +70,27 @@ def wait_for_answer(page):
     """Waits until what was drawn has been answered."""
     page.evaluate(FRAMES)
     expect(page.locator("#models")).to_have_attribute("aria-busy", "false")
+
+
+def schemes(page):
+    """Shows the page in the colours for the day, then in those for the night, and names each."""
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.evaluate(FRAMES)
+        yield scheme
+
+
+def faint(page):
+    """The texts that contrast less with what is behind them than WCAG 2 asks, and their ratios."""
+    return {text: ratio for text, ratio in page.evaluate(CONTRASTS) if ratio < 4.5}
+
+
+def violations(page):
+    """What axe-core finds: the rule that is broken, and the first element that breaks it."""
+    page.evaluate(AXE.read_text("utf-8"))
+    report = page.evaluate("axe.run()")
+    assert len(report["passes"]) > 20
+    return [(v["id"], v["nodes"][0]["html"]) for v in report["violations"]]
 
 
 FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
