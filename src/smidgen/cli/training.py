@@ -307,11 +307,12 @@ def _train_seeds(
 
 def _report(run: Any, data: Any, json_: bool) -> None:
     """Prints the result, then draws the pictures and the card; under torchrun, one process does."""
-    from smidgen.report import write_report
     from smidgen.train.distributed import is_main_process
 
     if is_main_process():
         _print_result(run, json_)
+        from smidgen.report import write_report  # which takes time: after the result
+
         write_report(run, data)
 
 
