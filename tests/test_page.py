@@ -135,7 +135,9 @@ def test_a_sample_and_a_mistake_are_put_on_the_paper(desk):
     assert re.fullmatch(r"A test image of \d\.", desk.locator("#status").text_content())
     assert answer(desk) != ""
     mistake = desk.locator("#gallery button").first
-    label, said = re.match(r"(\d) read as (\d)", mistake.text_content()).groups()
+    text = mistake.text_content()
+    assert text.endswith("\N{NO-BREAK SPACE}%")  # a percentage stays on one line
+    label, said = re.match(r"(\d) read as (\d)", text).groups()
     mistake.click()
     wait_for_answer(desk)
     assert desk.locator("#status").text_content() == f"A test image of {label}."

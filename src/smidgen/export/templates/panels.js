@@ -104,9 +104,10 @@ export function showMistakes(list, model, images, pick) {
     const button = document.createElement("button");
     const canvas = document.createElement("canvas");
     const levels = unpackImage(images[image], input);
+    const sure = percent(probability).replaceAll(" ", "\u00a0"); // stays on one line
     button.type = "button";
     showImage(canvas, levels, input);
-    button.append(canvas, `${classes[label]} read as ${classes[predicted]}, ${percent(probability)}`);
+    button.append(canvas, `${classes[label]} read as ${classes[predicted]}, ${sure}`);
     button.addEventListener("click", () => pick(levels, classes[label]));
     item.append(button);
     return item;
